@@ -1,0 +1,53 @@
+"""Hyperparameters of training that decide what is learned."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tinyllm.config.base import Section
+
+
+class TrainingConfig(Section):
+    """Optimizer, schedule, batches and validation."""
+
+    section: ClassVar[str] = "train"
+
+    seed: int = Field(1337, ge=0, lt=2**63, description="seed of weights, batches and dropout")
+    max_steps: int = Field(1200, ge=1, description="optimizer steps")
+    batch_size: int = Field(32, ge=1, description="windows per forward pass")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="forward passes per optimizer step"
+    )
+    optimizer: Literal["muon", "adamw"] = Field(
+        "muon", description="for matrices inside the blocks; AdamW always trains the rest"
+    )
+    learning_rate: float = Field(
+        0.02, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
+    )
+    embedding_learning_rate: float = Field(
+        0.01, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"
+    )
+    warmup_steps: int = Field(20, ge=0, description="steps of linear warm-up")
+    decay: Literal["linear", "cosine"] = Field("linear", description="shape of the decay")
+    decay_fraction: float = Field(
+        1.0, ge=0, le=1, description="share of the steps spent decaying, at the end"
+    )
+    final_learning_rate_fraction: float = Field(
+        0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak"
+    )
+    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay of the matrices")
+    muon_momentum: float = Field(0.95, ge=0, lt=1, description="momentum of Muon")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="first-moment decay of AdamW")
+    adam_beta2: float = Field(0.95, ge=0, lt=1, description="second-moment decay of AdamW")
+    gradient_clip: float = Field(1.0, ge=0, description="largest global gradient norm; 0: no limit")
+    eval_interval: int = Field(
+        100, ge=1, description="steps between validations, which also choose the best checkpoint"
+    )
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        if self.warmup_steps > self.max_steps:
+            raise ValueError(
+                f"warmup_steps ({self.warmup_steps}) must not exceed max_steps ({self.max_steps})"
+            )
+        return self

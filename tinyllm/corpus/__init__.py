@@ -1,0 +1,1 @@
+"""Raw text to clean text to train, validation and test splits."""

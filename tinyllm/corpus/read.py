@@ -1,0 +1,71 @@
+"""Reading raw text files, whatever their encoding, with errors that name file and byte."""
+
+import codecs
+from pathlib import Path
+
+from tinyllm.errors import TinyLLMError
+
+DETECT = "detect"
+
+
+def find_files(source: Path, pattern: str) -> list[Path]:
+    """Return `source` itself if it is a file, else the files in it, sorted by relative path.
+
+    Raises:
+        TinyLLMError: the source is missing, or no file in the folder matches.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise TinyLLMError(
+            f"There is no corpus at {source}; put a text file or a folder there, or set "
+            f"prepare.source to where it is."
+        )
+    files = [path for path in source.rglob(pattern) if path.is_file()]
+    if not files:
+        raise TinyLLMError(
+            f"No file in {source} matches {pattern}; add text files, or set prepare.pattern."
+        )
+    return sorted(files, key=lambda path: path.relative_to(source).as_posix())
+
+
+def read_text(path: Path, encoding: str) -> str:
+    """Decode a file; a byte order mark is dropped, newlines stay as they are.
+
+    Args:
+        path: the file.
+        encoding: any of Python's codecs, or `detect` to let charset-normalizer guess.
+
+    Raises:
+        TinyLLMError: the file cannot be read, the codec is unknown, or a byte does not decode.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
+    name = _detect(path, data) if encoding == DETECT else encoding
+    try:
+        text = data.decode(codecs.lookup(name).name)
+    except LookupError:
+        raise TinyLLMError(
+            f"prepare.encoding is {encoding!r}, which is no encoding that Python knows; "
+            f"use for example utf-8, cp1252 or detect."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise TinyLLMError(
+            f"{path} is not {name}: byte 0x{data[error.start]:02x} at offset {error.start} does "
+            f"not decode; set prepare.encoding to the file's encoding, or to detect."
+        ) from None
+    return text.removeprefix("\ufeff")
+
+
+def _detect(path: Path, data: bytes) -> str:
+    # imported here: it costs as much as everything else this stage needs
+    from charset_normalizer import from_bytes  # noqa: PLC0415
+
+    best = from_bytes(data).best()
+    if best is None:
+        raise TinyLLMError(
+            f"The encoding of {path} could not be detected; set prepare.encoding to its name."
+        )
+    return best.encoding

@@ -1,0 +1,101 @@
+"""Pictures of a training and of a text as the model reads it; the same bytes for the same facts."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tinyllm.files import write_bytes
+
+_COLUMNS, _ROWS = 76, 24
+_MOST_BITS = 8.0
+
+
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Training and validation loss, in bits per character, over optimizer steps."""
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    steps = [row["step"] for row in history]
+    for key, label in (("train_loss", "training"), ("val_loss", "validation")):
+        axes.plot(steps, [row[key] / math.log(2) for row in history], marker=".", label=label)
+    best = min(history, key=lambda row: row["val_loss"])
+    axes.axvline(best["step"], color="grey", linestyle=":", label=f"best, step {best['step']}")
+    _finish(axes, "optimizer step", "bits per character")
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Path) -> None:
+    """Loss by the number of characters of context, beside the n-gram model's mean."""
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([row["context"] for row in rows], [row["bits"] for row in rows], label="model")
+    axes.axhline(baseline, color="grey", linestyle=":", label="n-gram model")
+    _finish(axes, "characters of context", "bits per character")
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
+    """A passage with each character on a ground as red as it surprised the model.
+
+    Args:
+        text: the passage; as much as fits is shown.
+        bits: loss of each of its characters, [characters].
+        path: the PNG file to write.
+    """
+    figure = Figure(figsize=(9.0, 5.4), layout="constrained")
+    axes = figure.subplots()
+    colours = mpl.colormaps["Reds"]
+    for character, surprise, column, row in _lay_out(text, bits):
+        share = min(float(surprise) / _MOST_BITS, 1.0)
+        shown = "\N{PILCROW SIGN}" if character == "\n" else character
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            shown if shown.isprintable() else " ",
+            family="monospace",
+            fontsize=8,
+            ha="center",
+            va="center",
+            color="white" if share > 0.6 else "black",
+        )
+        axes.add_patch(mpl.patches.Rectangle((column, row), 1, 1, color=colours(share * 0.9)))
+    axes.set(xlim=(0, _COLUMNS), ylim=(_ROWS, 0), xticks=[], yticks=[])
+    axes.set_title(f"surprise at each character: white 0 bits, red {_MOST_BITS:g} bits or more")
+    _save(figure, path)
+
+
+def _lay_out(
+    text: str, bits: NDArray[np.float64]
+) -> list[tuple[str, np.float64, int, int]]:
+    places = []
+    column = row = 0
+    for character, surprise in zip(text, bits, strict=False):
+        if row == _ROWS:
+            break
+        places.append((character, surprise, column, row))
+        column += 1
+        if column == _COLUMNS or character == "\n":
+            column, row = 0, row + 1
+    return places
+
+
+def _finish(axes: Axes, x: str, y: str) -> None:
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    # without the entry the file would name the version of the library
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    write_bytes(path, buffer.getvalue())

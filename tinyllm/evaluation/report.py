@@ -1,0 +1,107 @@
+"""The evaluation of a checkpoint: figures, tables, pictures and samples in one folder."""
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from tinyllm.config.evaluate import EvaluateConfig
+from tinyllm.config.sampling import SamplingConfig
+from tinyllm.errors import TinyLLMError
+from tinyllm.evaluation.baselines import KneserNeyModel
+from tinyllm.evaluation.metrics import bits_by_position, rounded, score_characters, summarize
+from tinyllm.evaluation.pictures import draw_positions, draw_surprise
+from tinyllm.files import new_directory, read_json, write_json, write_text
+from tinyllm.inference.generate import generate_text
+from tinyllm.models.checkpoint import Checkpoint
+from tinyllm.numerics import Arithmetic
+from tinyllm.tokenization.encode import load_tokens
+from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
+
+
+def evaluate_checkpoint(
+    config: EvaluateConfig, checkpoint: Checkpoint, tokens: Path, out: Path, arithmetic: Arithmetic
+) -> dict[str, Any]:
+    """Measure a checkpoint on a held-out split and write the report.
+
+    Writes `metrics.json`, `positions.csv`, `positions.png`, `surprise.png` and `samples.txt`.
+
+    Args:
+        config: what to measure and which samples to draw.
+        checkpoint: the model.
+        tokens: the folder of the tokenize stage.
+        out: the folder to write, replaced as a whole.
+        arithmetic: from `setup_numerics`.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        TinyLLMError: the split is missing or too short, or was encoded for another alphabet.
+    """
+    facts = _facts_of_split(tokens, config.split, checkpoint)
+    held_out = load_tokens(tokens, config.split)
+    length = checkpoint.model.config.sequence_length
+    dataset = OptimizedTextDataset(held_out, length, config.split)
+    loader = EvaluationLoader(dataset, config.eval_batch_size, arithmetic.device)
+    scores = score_characters(checkpoint.model, loader, arithmetic)
+    vocab_size = checkpoint.tokenizer.vocab_size
+    baseline = KneserNeyModel(load_tokens(tokens, "train"), vocab_size, config.baseline_order)
+    metrics = {
+        **summarize(scores, facts["tokens"], facts["bytes"]),
+        "baseline_bits_per_character": rounded(baseline.bits_per_character(held_out)),
+        "characters": facts["tokens"],
+        "unknown_characters": sum(facts["unknown_characters"].values()),
+        "split": config.split,
+        "fingerprint": facts["fingerprint"],
+    }
+    positions = bits_by_position(scores)
+    passage = checkpoint.tokenizer.decode(held_out[1:2000])
+    with new_directory(out) as folder:
+        write_json(folder / "metrics.json", metrics)
+        write_text(folder / "positions.csv", to_csv(positions))
+        draw_positions(positions, metrics["baseline_bits_per_character"], folder / "positions.png")
+        draw_surprise(passage, scores.nats[:2000] / math.log(2), folder / "surprise.png")
+        write_text(folder / "samples.txt", draw_samples(config, checkpoint))
+    return metrics
+
+
+def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
+    """The model's text after each prompt and seed, each under a line that names the two."""
+    parts = []
+    for prompt in config.prompts:
+        for seed in range(config.sample_seeds):
+            sampling = SamplingConfig(
+                max_new_tokens=config.sample_length,
+                temperature=config.sample_temperature,
+                seed=seed,
+            )
+            text = generate_text(checkpoint, prompt, sampling)
+            parts.append(f"--- prompt {prompt!r}, seed {seed}\n{text}\n")
+    return "\n".join(parts)
+
+
+def to_csv(rows: list[dict[str, Any]]) -> str:
+    """Rows of equal keys as CSV with a header line."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _facts_of_split(tokens: Path, split: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    meta = read_json(tokens / "meta.json")
+    if meta["vocab_size"] != checkpoint.tokenizer.vocab_size:
+        raise TinyLLMError(
+            f"The checkpoint knows {checkpoint.tokenizer.vocab_size} tokens and {tokens} holds "
+            f"{meta['vocab_size']}: they belong to different corpora; run the train stage again."
+        )
+    facts: dict[str, Any] = meta["splits"][split]
+    if facts["tokens"] == 0:
+        raise TinyLLMError(
+            f"The {split} split is empty; set prepare.{split}_fraction above 0 and run again, or "
+            f"set evaluate.split to val."
+        )
+    return facts

@@ -1,0 +1,53 @@
+"""Opening a model from any folder that the pipeline writes."""
+
+from pathlib import Path
+
+import torch
+
+from tinyllm.errors import TinyLLMError
+from tinyllm.files import read_json
+from tinyllm.models.checkpoint import Checkpoint, load_checkpoint, read_tensors
+from tinyllm.models.huggingface import config_from_huggingface, from_huggingface
+from tinyllm.models.transformer import Transformer
+from tinyllm.tokenization.huggingface import tokenizer_from_huggingface
+
+# where a Hugging Face folder lies inside the folders that the export stage writes
+_INNER_FOLDERS = ("huggingface", "artifacts/huggingface", "pyfunc/artifacts/huggingface")
+
+
+def load_model(source: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Open a checkpoint folder, an export folder, or a Hugging Face folder inside one.
+
+    Args:
+        source: the folder.
+        device: where the model shall compute.
+
+    Raises:
+        TinyLLMError: there is no model at `source`, or it is damaged.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        raise TinyLLMError(
+            f"There is no model at {folder}; run the pipeline first (dvc repro), or name a "
+            f"checkpoint folder, an export folder or models:/NAME@ALIAS."
+        )
+    for candidate in (folder, *(folder / inner for inner in _INNER_FOLDERS)):
+        if (candidate / "config.json").is_file():
+            description = read_json(candidate / "config.json")
+            if description.get("model_type") == "qwen3":
+                return _load_huggingface(candidate, device)
+            return load_checkpoint(candidate, device)
+    raise TinyLLMError(f"{folder} holds no model: there is no config.json in it.")
+
+
+def _load_huggingface(folder: Path, device: torch.device | str) -> Checkpoint:
+    description = read_json(folder / "config.json")
+    weights = read_tensors(folder / "model.safetensors")
+    try:
+        config = config_from_huggingface(description)
+        model = Transformer(config, description["vocab_size"])
+        model.load_state_dict(from_huggingface(weights, config))
+    except (KeyError, RuntimeError) as error:
+        raise TinyLLMError(f"The model in {folder} is not one that this program wrote ({error}).") from None
+    tokenizer = tokenizer_from_huggingface(folder / "tokenizer.json")
+    return Checkpoint(model.to(device).eval(), tokenizer, {})

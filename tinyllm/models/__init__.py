@@ -1,0 +1,1 @@
+"""The transformer and the arithmetic it is made of."""

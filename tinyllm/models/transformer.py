@@ -1,0 +1,172 @@
+"""A decoder-only transformer of Qwen3's shape, so that exports need no code of ours.
+
+Pre-norm blocks with RMSNorm, rotary position embedding, normalised queries and keys, causal
+scaled dot-product attention and a SwiGLU feed-forward layer, no biases. Qwen3 technical report:
+https://arxiv.org/abs/2505.09388.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tinyllm.config.model import ModelConfig
+from tinyllm.models.cache import KeyValueCache
+from tinyllm.models.functional import linear, rotary_table, rotate, swiglu
+
+
+class Linear(nn.Module):
+    """A linear layer without bias."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs]."""
+        return linear(x, self.weight)
+
+
+class RMSNorm(nn.Module):
+    """Root mean square normalisation of the last dimension; Zhang & Sennrich 2019."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] -> [..., width]."""
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class MultiHeadAttention(nn.Module):
+    """Causal self-attention with rotary embedding and normalised queries and keys."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.num_heads = config.num_heads
+        self.head_dim = config.head_dim
+        self.qkv_proj = Linear(config.d_model, 3 * config.d_model)
+        self.o_proj = Linear(config.d_model, config.d_model)
+        self.q_norm = RMSNorm(config.head_dim, config.norm_eps)
+        self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
+
+    def forward(
+        self, x: Tensor, rotations: Tensor, cache: KeyValueCache | None
+    ) -> Tensor:
+        """[batch, time, d_model] -> [batch, time, d_model]."""
+        batch, time, _ = x.shape
+        qkv = self.qkv_proj(x).view(batch, time, 3, self.num_heads, self.head_dim)
+        queries, keys, values = qkv.unbind(2)
+        queries = rotate(self.q_norm(queries), rotations).transpose(1, 2)
+        keys = rotate(self.k_norm(keys), rotations).transpose(1, 2)
+        values = values.transpose(1, 2)
+        mask = None
+        if cache is not None:
+            past = cache.length
+            keys, values = cache.extend(self.layer, keys, values)
+            if past and time > 1:
+                mask = torch.ones(time, past + time, dtype=torch.bool, device=x.device).tril(past)
+        mixed = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, is_causal=mask is None and time > 1
+        )
+        return self.o_proj(mixed.transpose(1, 2).reshape(batch, time, -1))  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """The SwiGLU feed-forward layer."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up_proj = Linear(config.d_model, 2 * config.d_ff)
+        self.down_proj = Linear(config.d_ff, config.d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., d_model] -> [..., d_model]."""
+        return self.down_proj(swiglu(self.gate_up_proj(x)))  # type: ignore[no-any-return]
+
+
+class TransformerBlock(nn.Module):
+    """Attention and feed-forward, each behind a norm and added to the residual stream."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.d_model, config.norm_eps)
+        self.attention = MultiHeadAttention(config, layer)
+        self.feed_forward_norm = RMSNorm(config.d_model, config.norm_eps)
+        self.feed_forward = FeedForward(config)
+        self.dropout = config.dropout
+
+    def forward(
+        self, x: Tensor, rotations: Tensor, cache: KeyValueCache | None
+    ) -> Tensor:
+        """[batch, time, d_model] -> [batch, time, d_model]."""
+        mixed = self.attention(self.attention_norm(x), rotations, cache)
+        x = x + F.dropout(mixed, self.dropout, self.training)
+        fed = self.feed_forward(self.feed_forward_norm(x))
+        return x + F.dropout(fed, self.dropout, self.training)
+
+
+class Transformer(nn.Module):
+    """Characters in, logits of the next character out."""
+
+    rotations: Tensor
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(config, layer) for layer in range(config.num_layers)
+        )
+        self.norm = RMSNorm(config.d_model, config.norm_eps)
+        self.lm_head = None if config.tie_embeddings else Linear(config.d_model, vocab_size)
+        table = rotary_table(config.sequence_length, config.head_dim, config.rope_theta)
+        self.register_buffer("rotations", table, persistent=False)
+
+    def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Return logits [batch, time, vocabulary] for `tokens` [batch, time].
+
+        With a cache, `tokens` go on where the cache ends, and the cache grows by them.
+
+        Raises:
+            ValueError: the tokens do not fit into the context window.
+        """
+        start = cache.length if cache is not None else 0
+        end = start + tokens.shape[1]
+        if end > self.config.sequence_length:
+            raise ValueError(f"{end} characters exceed the window of {self.config.sequence_length}")
+        rotations = self.rotations[start:end]
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block(x, rotations, cache)
+        if cache is not None:
+            cache.advance(tokens.shape[1])
+        output = self.embedding.weight if self.lm_head is None else self.lm_head.weight
+        return linear(self.norm(x), output)
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw the initial weights.
+
+        Matrices are uniform with variance 1 / (3 inputs); the two projections back into the
+        residual stream and the output layer start at zero, so that every block begins as the
+        identity and the loss at log(vocabulary).
+        """
+        for name, parameter in self.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight", "lm_head.weight")):
+                parameter.zero_()
+            elif name == "embedding.weight":
+                scale = 0.02 if self.lm_head is None else 1.0
+                parameter.normal_(0.0, scale, generator=generator)
+            elif parameter.ndim == 2:
+                bound = 1 / math.sqrt(parameter.shape[1])
+                parameter.uniform_(-bound, bound, generator=generator)
+
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,171 @@
+"""What pins the arithmetic: set before torch computes, checked once it is there.
+
+Two runs of the same program agree to the byte on one machine; on two they differ, because torch,
+oneDNN and MKL choose their kernels by what the CPU offers. Mode `portable` makes them choose the
+same kernels on every x86-64 CPU with AVX2. Mode `fast` leaves the choice to them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinyllm.config.numerics import NumericsConfig
+from tinyllm.errors import TinyLLMError
+
+if TYPE_CHECKING:
+    import torch
+
+PORTABLE_ENVIRONMENT = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+}
+_DANGEROUS_ENVIRONMENT = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_DYNAMIC")
+_MKL_CBWR_COMPATIBLE = 3
+_MKL_CBWR_ALL = 1
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Where and how precisely to compute, as decided from the configuration and the machine."""
+
+    device: torch.device
+    precision: torch.dtype
+    portable: bool
+
+
+def setup_numerics(config: NumericsConfig, threads: int) -> Arithmetic:
+    """Pin the arithmetic of this process and choose device and precision.
+
+    Must run before the first torch operation of the process: kernels are chosen once.
+
+    Raises:
+        TinyLLMError: the device asked for is not there, or portable arithmetic cannot be had on
+            this machine; the message names the reason and the way out.
+    """
+    portable = config.mode == "portable"
+    if portable:
+        _refuse_foreign_machine()
+        os.environ.update(PORTABLE_ENVIRONMENT)
+        for name in _DANGEROUS_ENVIRONMENT:
+            os.environ.pop(name, None)
+    import torch  # noqa: PLC0415 - the environment has to be set first
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # would fill every new tensor; nothing here reads memory that it has not written
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    _keep_freed_memory()
+    if portable:
+        _check_pin()
+    device = choose_device(config)
+    wants_bfloat16 = config.precision == "bfloat16" or (
+        config.precision == "auto" and device.type == "cuda"
+    )
+    precision = torch.bfloat16 if wants_bfloat16 else torch.float32
+    if device.type == "cuda":
+        # without it cuBLAS may add up in another order in each run
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return Arithmetic(device=device, precision=precision, portable=portable)
+
+
+def choose_device(config: NumericsConfig) -> torch.device:
+    """Return the device to compute on.
+
+    Raises:
+        TinyLLMError: the device that the configuration names is not available.
+    """
+    import torch  # noqa: PLC0415 - see setup_numerics
+
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if config.device != "auto":
+        if not available[config.device]:
+            raise TinyLLMError(
+                f"numerics.device is '{config.device}', but torch {torch.__version__} finds no "
+                f"such device here; use 'auto' or 'cpu'."
+            )
+        return torch.device(config.device)
+    if config.mode == "portable":
+        return torch.device("cpu")
+    return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+
+
+def _refuse_foreign_machine() -> None:
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
+        raise TinyLLMError(
+            f"Portable arithmetic needs Linux on x86-64, and this is {sys.platform} on "
+            f"{platform.machine()}; set numerics.mode to 'fast'."
+        )
+    flags = _cpu_flags()
+    missing = [name for name in ("avx2", "fma") if flags and name not in flags]
+    if missing:
+        raise TinyLLMError(
+            f"Portable arithmetic needs a CPU with AVX2 and FMA, and this one lacks "
+            f"{' and '.join(missing)}; set numerics.mode to 'fast'."
+        )
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()[2:]) for line in lines if line.startswith("flags")), set())
+
+
+def _check_pin() -> None:
+    import torch  # noqa: PLC0415 - see setup_numerics
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability != "AVX2":
+        raise TinyLLMError(
+            f"Portable arithmetic could not be set up: torch had already chosen {capability} "
+            f"kernels; start a fresh process, or set numerics.mode to 'fast'."
+        )
+    if not torch.backends.mkldnn.is_available():
+        raise TinyLLMError(
+            "Portable arithmetic needs a torch build with oneDNN, and this one has none; "
+            "set numerics.mode to 'fast'."
+        )
+    branch = _mkl_reproducibility_branch()
+    if branch not in (None, _MKL_CBWR_COMPATIBLE):
+        raise TinyLLMError(
+            f"Portable arithmetic could not be set up: MKL runs branch {branch} instead of "
+            f"COMPATIBLE; start a fresh process, or set numerics.mode to 'fast'."
+        )
+
+
+def _mkl_reproducibility_branch() -> int | None:
+    """Conditional numerical reproducibility branch that MKL runs; None if it does not tell."""
+    import torch  # noqa: PLC0415 - see setup_numerics
+
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        return int(ctypes.CDLL(str(library)).mkl_serv_cbwr_get(_MKL_CBWR_ALL))
+    except (OSError, AttributeError):
+        return None
+
+
+def _keep_freed_memory() -> None:
+    """Ask the C library to reuse large blocks instead of returning them to the system.
+
+    Otherwise every activation is mapped and zeroed by the kernel anew at each step, which costs
+    a tenth of the training time. Where the library has no such call, nothing is lost but that.
+    """
+    mmap_threshold, trim_threshold = -3, -1
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, (1 << 31) - 1)

@@ -1,0 +1,92 @@
+"""Encoding text files into binary token files, and reading those."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyllm.config.tokenize import TokenizeConfig
+from tinyllm.errors import TinyLLMError
+from tinyllm.files import new_directory, read_json, write_bytes, write_json
+from tinyllm.tokenization.tokenizer import UNKNOWN_ID, CharacterTokenizer
+
+SPLITS = ("train", "val", "test")
+
+
+def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[str, Any]:
+    """Learn the alphabet from `train.txt` and encode the three splits.
+
+    Writes `tokenizer.json`, `train.bin val.bin test.bin` (raw little-endian arrays of the
+    smallest dtype) and `meta.json`.
+
+    Returns:
+        The meta data: vocabulary size, dtype and, for each split, tokens, fingerprint, and which
+        characters (with counts) the training alphabet does not cover.
+
+    Raises:
+        TinyLLMError: a split is missing, or no character is frequent enough.
+    """
+    texts = {name: _read_split(prepared / f"{name}.txt") for name in SPLITS}
+    tokenizer = CharacterTokenizer().fit(texts["train"], config.min_count)
+    splits: dict[str, Any] = {}
+    with new_directory(out) as folder:
+        tokenizer.save_state(folder / "tokenizer.json")
+        for name, text in texts.items():
+            tokens = tokenizer.encode(text)
+            write_bytes(folder / f"{name}.bin", tokens.astype(tokens.dtype.newbyteorder("<")).tobytes())
+            splits[name] = _describe(text, tokens, tokenizer)
+        meta = {"vocab_size": tokenizer.vocab_size, "dtype": tokenizer.dtype.name, "splits": splits}
+        write_json(folder / "meta.json", meta)
+    return meta
+
+
+def load_tokens(folder: Path, split: str) -> NDArray[Any]:
+    """Map the tokens of a split into memory: shape [tokens], read-only.
+
+    Raises:
+        TinyLLMError: the folder holds no such split, or the file is not as long as it should be.
+    """
+    meta = read_json(folder / "meta.json")
+    path = folder / f"{split}.bin"
+    dtype = np.dtype(meta["dtype"]).newbyteorder("<")
+    expected = meta["splits"][split]["tokens"]
+    if expected == 0:
+        return np.zeros(0, dtype=dtype)
+    try:
+        tokens = np.memmap(path, dtype=dtype, mode="r")
+    except (OSError, ValueError) as error:
+        raise TinyLLMError(f"Cannot read {path}: {error}; run the tokenize stage again.") from None
+    if len(tokens) != expected:
+        raise TinyLLMError(
+            f"{path} holds {len(tokens)} tokens instead of {expected}; run the tokenize stage again."
+        )
+    return tokens
+
+
+def _read_split(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except OSError as error:
+        raise TinyLLMError(
+            f"Cannot read {path}: {error.strerror}; run the prepare stage first."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise TinyLLMError(
+            f"{path} is not UTF-8 at byte {error.start}; run the prepare stage again."
+        ) from None
+
+
+def _describe(text: str, tokens: NDArray[Any], tokenizer: CharacterTokenizer) -> dict[str, Any]:
+    unknown = int(np.count_nonzero(tokens == UNKNOWN_ID))
+    missing = sorted(set(text) - set(tokenizer.alphabet))
+    data = text.encode("utf-8")
+    return {
+        "tokens": len(tokens),
+        "bytes": len(data),
+        "fingerprint": hashlib.sha256(data).hexdigest(),
+        "unknown_characters": {char: text.count(char) for char in missing},
+        "coverage": round(1 - unknown / len(tokens), 6) if len(tokens) else 1.0,
+    }

@@ -1,0 +1,1 @@
+"""Data, optimizer, schedule, loop and working checkpoints."""

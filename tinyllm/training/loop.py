@@ -1,0 +1,199 @@
+"""The inner loop: optimizer steps, validation, and what they report."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyllm.config.training import TrainingConfig
+from tinyllm.errors import TinyLLMError
+from tinyllm.models.transformer import Transformer
+from tinyllm.numerics import Arithmetic
+from tinyllm.training.data_loader import Batch, EvaluationLoader, TrainLoader
+from tinyllm.training.optimizer import Optimizers, learning_rate_factor
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One optimizer step: its number (from 1), mean loss in nats, and what drove it."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    characters: int
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """One row of the history; losses in nats per character."""
+
+    step: int
+    train_loss: float
+    val_loss: float
+    learning_rate: float
+    gradient_norm: float
+
+
+class Observer(Protocol):
+    """What a caller may do along the way; nothing it does changes the training."""
+
+    def on_step(self, report: StepReport) -> None:
+        """Called after every optimizer step."""
+
+    def on_validation(self, report: ValidationReport, weights: dict[str, Tensor] | None) -> None:
+        """Called after every validation; `weights` are given when they are the best so far."""
+
+    def should_stop(self) -> int:
+        """Return the number of a signal that asks to stop after this step, or 0."""
+
+
+class SilentObserver:
+    """An observer that only lets the training run."""
+
+    def on_step(self, report: StepReport) -> None:
+        """Ignore the step."""
+
+    def on_validation(self, report: ValidationReport, weights: dict[str, Tensor] | None) -> None:
+        """Ignore the validation."""
+
+    def should_stop(self) -> int:
+        """Never stop."""
+        return 0
+
+
+@dataclass
+class Progress:
+    """How far a training has come."""
+
+    step: int = 0
+    best_val_loss: float = math.inf
+    best_step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    loss_count: int = 0
+
+
+@dataclass
+class Training:
+    """The parts that one training is made of."""
+
+    model: Transformer
+    optimizers: Optimizers
+    train_loader: TrainLoader
+    val_loader: EvaluationLoader
+    config: TrainingConfig
+    arithmetic: Arithmetic
+    progress: Progress
+    best_weights: dict[str, Tensor]
+
+
+def train_epoch(training: Training, observer: Observer, after_step: Any) -> None:
+    """Take optimizer steps until the epoch, or the training, ends.
+
+    Args:
+        training: its parts; progress, weights and place in the data move on.
+        observer: told of every step and every validation.
+        after_step: called with no arguments after each step, when the state is whole.
+
+    Raises:
+        TinyLLMError: the loss is not a finite number.
+    """
+    config, progress = training.config, training.progress
+    epoch = training.train_loader.place.epoch
+    training.model.train()
+    while progress.step < config.max_steps and training.train_loader.place.epoch == epoch:
+        report = _take_step(training)
+        progress.step += 1
+        progress.loss_sum += report.loss
+        progress.loss_count += 1
+        observer.on_step(report)
+        if progress.step % config.eval_interval == 0 or progress.step == config.max_steps:
+            _validate(training, report, observer)
+        after_step()
+
+
+@torch.no_grad()
+def evaluate(model: Transformer, batches: Iterable[Batch], arithmetic: Arithmetic) -> float:
+    """Mean loss in nats per character over all batches, without dropout."""
+    was_training = model.training
+    model.eval()
+    total, count = 0.0, 0
+    for inputs, targets in batches:
+        losses, _ = character_losses(model, inputs, targets, arithmetic)
+        # by rows and then in double: the same bits for any number of threads
+        total += losses.sum(dim=1).double().sum().item()
+        count += targets.numel()
+    model.train(was_training)
+    return total / count
+
+
+def character_losses(
+    model: Transformer, inputs: Tensor, targets: Tensor, arithmetic: Arithmetic
+) -> tuple[Tensor, Tensor]:
+    """Loss of every character in nats, [batch, time], and the logits, [batch, time, vocabulary]."""
+    with _autocast(arithmetic):
+        logits = model(inputs).float()
+    flat = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    return flat.view(targets.shape), logits
+
+
+def _take_step(training: Training) -> StepReport:
+    config, optimizers, progress = training.config, training.optimizers, training.progress
+    device = training.arithmetic.device
+    inputs, targets = training.train_loader.next_batch()
+    parts = config.gradient_accumulation_steps
+    loss_value = 0.0
+    for part_inputs, part_targets in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
+        on_device = part_inputs.to(device), part_targets.to(device)
+        losses, _ = character_losses(training.model, *on_device, training.arithmetic)
+        loss = losses.mean(dim=1).mean() / parts
+        loss.backward()  # type: ignore[no-untyped-call]
+        loss_value += loss.item()
+    if not math.isfinite(loss_value):
+        raise TinyLLMError(
+            f"The loss became {loss_value} at step {progress.step + 1}; lower "
+            f"train.learning_rate or train.embedding_learning_rate, or lengthen train.warmup_steps."
+        )
+    norm = optimizers.clip_gradients()
+    optimizers.step(progress.step)
+    return StepReport(
+        step=progress.step + 1,
+        loss=loss_value,
+        learning_rate=config.learning_rate * learning_rate_factor(progress.step, config),
+        gradient_norm=norm.item(),
+        characters=targets.numel(),
+    )
+
+
+def _validate(training: Training, step: StepReport, observer: Observer) -> None:
+    progress = training.progress
+    val_loss = evaluate(training.model, training.val_loader, training.arithmetic)
+    report = ValidationReport(
+        step=progress.step,
+        train_loss=progress.loss_sum / progress.loss_count,
+        val_loss=val_loss,
+        learning_rate=step.learning_rate,
+        gradient_norm=step.gradient_norm,
+    )
+    progress.loss_sum, progress.loss_count = 0.0, 0
+    progress.history.append(asdict(report))
+    best = val_loss < progress.best_val_loss
+    if best:
+        progress.best_val_loss, progress.best_step = val_loss, progress.step
+        training.best_weights = {
+            name: tensor.detach().clone() for name, tensor in training.model.state_dict().items()
+        }
+    observer.on_validation(report, training.best_weights if best else None)
+
+
+def _autocast(arithmetic: Arithmetic) -> torch.autocast:
+    return torch.autocast(
+        arithmetic.device.type,
+        dtype=torch.bfloat16,
+        enabled=arithmetic.precision == torch.bfloat16,
+    )

@@ -1,0 +1,121 @@
+"""Muon: momentum whose matrices are orthogonalised by a Newton-Schulz iteration.
+
+Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. Unlike torch's, this one works in
+float32 through oneDNN on the CPU (the same bits on every CPU under `tinyllm.numerics`), in
+batched bfloat16 elsewhere, and treats the parts of a fused weight as matrices of their own.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tinyllm.models.functional import matmul_transposed
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+_EPSILON = 1e-7
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalised; decoupled weight decay.
+
+    Args:
+        parameters: pairs of a weight [rows, columns] and the number of equal parts that its rows
+            fall into (3 for fused queries, keys and values).
+        lr: learning rate; an update has a root mean square of about lr / sqrt(columns).
+        momentum: share of the old momentum kept at each step.
+        weight_decay: share of the weight, times lr, taken away at each step.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[tuple[Tensor, int]],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+    ) -> None:
+        pairs = list(parameters)
+        self._parts = {id(weight): parts for weight, parts in pairs}
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__([weight for weight, _ in pairs], defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Update every weight that has a gradient."""
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if weights:
+                self._step_group(weights, group)
+
+    def _step_group(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [weight.grad for weight in weights]
+        momenta = [self._momentum(weight) for weight in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])  # noqa: SLF001
+        nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])  # noqa: SLF001
+        targets = self._split(weights, weights)
+        updates = orthogonalize(self._split(weights, nesterov))
+        for update in updates:
+            update.mul_(math.sqrt(max(1.0, update.shape[0] / update.shape[1])))
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])  # noqa: SLF001
+        torch._foreach_add_(targets, updates, alpha=-group["lr"])  # noqa: SLF001
+
+    def _momentum(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        return state["momentum"]  # type: ignore[no-any-return]
+
+    def _split(self, weights: list[Tensor], tensors: Iterable[Tensor]) -> list[Tensor]:
+        return [
+            part
+            for weight, tensor in zip(weights, tensors, strict=True)
+            for part in tensor.chunk(self._parts[id(weight)])
+        ]
+
+
+def orthogonalize(matrices: list[Tensor]) -> list[Tensor]:
+    """Bring the singular values of each matrix near one, keeping its singular vectors.
+
+    Five steps of the quintic Newton-Schulz iteration, whose result has singular values between
+    about 0.7 and 1.2; that is close enough for an optimizer.
+    """
+    if matrices[0].device.type == "cpu":
+        return [_orthogonalize_onednn(matrix) for matrix in matrices]
+    return _orthogonalize_batched(matrices)
+
+
+def _orthogonalize_onednn(matrix: Tensor) -> Tensor:
+    tall = matrix.shape[0] >= matrix.shape[1]
+    y = matrix if tall else matrix.t().contiguous()
+    # by rows: a full sum of a large matrix depends on the number of threads
+    norm = torch.linalg.vector_norm(torch.linalg.vector_norm(y, dim=1), dim=0)
+    y = y / (norm + _EPSILON)
+    a, b, c = _COEFFICIENTS
+    for _ in range(_ITERATIONS):
+        transposed = y.t().contiguous()
+        gram = matmul_transposed(transposed, transposed)
+        polynomial = matmul_transposed(gram, gram).mul_(c).add_(gram, alpha=b)
+        polynomial.diagonal().add_(a)
+        y = matmul_transposed(y, polynomial)
+    return y if tall else y.t()
+
+
+def _orthogonalize_batched(matrices: list[Tensor]) -> list[Tensor]:
+    results: dict[int, Tensor] = {}
+    by_shape: dict[torch.Size, list[int]] = {}
+    for index, matrix in enumerate(matrices):
+        by_shape.setdefault(matrix.shape, []).append(index)
+    a, b, c = _COEFFICIENTS
+    for shape, indices in by_shape.items():
+        x = torch.stack([matrices[index] for index in indices]).bfloat16()
+        x = x if shape[0] <= shape[1] else x.mT
+        x = x / (x.norm(dim=(1, 2), keepdim=True) + _EPSILON)
+        for _ in range(_ITERATIONS):
+            gram = x @ x.mT
+            x = a * x + (b * gram + c * gram @ gram) @ x
+        x = (x if shape[0] <= shape[1] else x.mT).to(matrices[0].dtype)
+        results.update(zip(indices, x.unbind(0), strict=True))
+    return [results[index] for index in range(len(matrices))]

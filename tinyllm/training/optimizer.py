@@ -1,0 +1,110 @@
+"""Which optimizer trains which weight, and the learning rate at each step."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from tinyllm.config.training import TrainingConfig
+from tinyllm.models.transformer import Transformer
+from tinyllm.training.muon import Muon
+
+
+class Optimizers:
+    """Muon (or AdamW) for the matrices inside the blocks, AdamW for everything else."""
+
+    def __init__(self, model: Transformer, config: TrainingConfig) -> None:
+        self.config = config
+        named = dict(model.named_parameters())
+        matrices = {name: p for name, p in named.items() if name.startswith("blocks.") and p.ndim == 2}
+        others = [p for name, p in named.items() if name not in matrices]
+        betas = (config.adam_beta1, config.adam_beta2)
+        self.all: list[torch.optim.Optimizer] = [
+            # fused: the other implementations take square roots that differ between CPU vendors
+            torch.optim.AdamW(
+                others, config.embedding_learning_rate, betas, weight_decay=0.0, fused=True
+            )
+        ]
+        if config.optimizer == "muon":
+            pairs = [(p, _parts(name)) for name, p in matrices.items()]
+            self.all.append(
+                Muon(pairs, config.learning_rate, config.muon_momentum, config.weight_decay)
+            )
+        else:
+            self.all.append(
+                torch.optim.AdamW(
+                    list(matrices.values()),
+                    config.learning_rate,
+                    betas,
+                    weight_decay=config.weight_decay,
+                    fused=True,
+                )
+            )
+        self.parameters = list(named.values())
+        self._peaks = [config.embedding_learning_rate, config.learning_rate]
+
+    def step(self, step: int) -> None:
+        """Update all weights with the learning rate of `step` (counted from 0)."""
+        factor = learning_rate_factor(step, self.config)
+        for optimizer, peak in zip(self.all, self._peaks, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def clip_gradients(self) -> Tensor:
+        """Scale all gradients down to the largest norm allowed; return the norm before that."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = global_norm(gradients)
+        if self.config.gradient_clip > 0:
+            factor = (self.config.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, factor)  # noqa: SLF001
+        return norm
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the optimizers' states, by a stable name."""
+        return {
+            f"{position}.{index}.{key}": value
+            for position, optimizer in enumerate(self.all)
+            for index, state in optimizer.state_dict()["state"].items()
+            for key, value in state.items()
+        }
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `state_tensors` gave."""
+        for position, optimizer in enumerate(self.all):
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                owner, index, key = name.split(".", 2)
+                if int(owner) == position:
+                    state.setdefault(int(index), {})[key] = value
+            whole = optimizer.state_dict()
+            optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+
+
+def learning_rate_factor(step: int, config: TrainingConfig) -> float:
+    """Share of the peak learning rate at `step` (counted from 0): warm-up, plateau, decay."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    decay_steps = config.decay_fraction * (config.max_steps - config.warmup_steps)
+    decay_start = config.max_steps - decay_steps
+    if step < decay_start or decay_steps == 0:
+        return 1.0
+    progress = (step - decay_start) / decay_steps
+    falling = 1 - progress if config.decay == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    final = config.final_learning_rate_fraction
+    return final + (1 - final) * falling
+
+
+def global_norm(tensors: list[Tensor]) -> Tensor:
+    """Euclidean norm of all tensors together.
+
+    Summed by rows first: a full sum of a large tensor depends on the number of threads.
+    """
+    rows = [torch.linalg.vector_norm(tensor, dim=-1).reshape(-1) for tensor in tensors]
+    return torch.linalg.vector_norm(torch.linalg.vector_norm(torch.cat(rows).view(1, -1), dim=1), dim=0)
+
+
+def _parts(name: str) -> int:
+    """How many matrices of their own a fused weight holds."""
+    return {"qkv_proj": 3, "gate_up_proj": 2}.get(name.split(".")[-2], 1)
