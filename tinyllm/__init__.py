@@ -17,11 +17,11 @@ _PUBLIC = {
     "Transformer": "tinyllm.models.transformer",
     "evaluate": "tinyllm.training.loop",
     "generate_text": "tinyllm.inference.generate",
-    "load_model": "tinyllm.inference.load",
+    "load_model": "tinyllm.tracking.registry",
     "run_training": "tinyllm.training.run",
 }
 
-__all__ = list(_PUBLIC)  # noqa: PLE0604 - the table is the one list of public names
+__all__ = list(_PUBLIC)
 __version__ = "0.1.0"
 
 

@@ -2,10 +2,18 @@
 
 import logging
 import logging.handlers
+import os
 import sys
+import warnings
 from pathlib import Path
 
 _ROOT = "tinyllm"
+_QUIET_MLFLOW = {
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
 _FILE_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -40,7 +48,13 @@ def setup_logger(log_file: Path | None = None, level: int = logging.INFO) -> log
 
 
 def configure_external_loggers(level: int = logging.WARNING) -> None:
-    """Quieten the libraries that report each step of their own on INFO."""
+    """Quieten the libraries that report each step of their own on INFO.
+
+    MLflow sets up its own logging when it is imported, so it is told through the environment.
+    """
+    for name, value in _QUIET_MLFLOW.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", module=r"mlflow\..*")
     for name in ("mlflow", "alembic", "matplotlib", "PIL", "torch", "urllib3", "dvc", "git"):
         logging.getLogger(name).setLevel(level)
     for name in ("mlflow.utils.environment", "mlflow.store.model_registry", "torch.onnx"):

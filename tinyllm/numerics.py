@@ -48,6 +48,7 @@ def setup_numerics(config: NumericsConfig, threads: int) -> Arithmetic:
     Raises:
         TinyLLMError: the device asked for is not there, or portable arithmetic cannot be had on
             this machine; the message names the reason and the way out.
+
     """
     portable = config.mode == "portable"
     if portable:
@@ -60,7 +61,7 @@ def setup_numerics(config: NumericsConfig, threads: int) -> Arithmetic:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # would fill every new tensor; nothing here reads memory that it has not written
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     if portable:
         _check_pin()
@@ -80,6 +81,7 @@ def choose_device(config: NumericsConfig) -> torch.device:
 
     Raises:
         TinyLLMError: the device that the configuration names is not available.
+
     """
     import torch  # noqa: PLC0415 - see setup_numerics
 

@@ -38,7 +38,7 @@ class Section(BaseModel):
         if kind not in (int, float):
             return value
         if isinstance(value, bool):
-            raise ValueError("expected a number, not true or false")
+            raise ValueError("expected a number, not true or false")  # noqa: TRY004 - pydantic's way
         if isinstance(value, str):
             try:
                 value = float(value) if kind is float or not _is_int(value) else int(value)
@@ -57,6 +57,7 @@ class Section(BaseModel):
         Raises:
             ConfigError: an unknown key, a value of a wrong type or out of range; the message
                 names every fault.
+
         """
         if values is not None and not isinstance(values, Mapping):
             raise ConfigError(f"{cls.section}{_in(where)} must be a mapping of parameters.")

@@ -13,7 +13,7 @@ class TrainingConfig(Section):
     section: ClassVar[str] = "train"
 
     seed: int = Field(1337, ge=0, lt=2**63, description="seed of weights, batches and dropout")
-    max_steps: int = Field(1200, ge=1, description="optimizer steps")
+    max_steps: int = Field(450, ge=1, description="optimizer steps")
     batch_size: int = Field(32, ge=1, description="windows per forward pass")
     gradient_accumulation_steps: int = Field(
         1, ge=1, description="forward passes per optimizer step"
@@ -41,7 +41,7 @@ class TrainingConfig(Section):
     adam_beta2: float = Field(0.95, ge=0, lt=1, description="second-moment decay of AdamW")
     gradient_clip: float = Field(1.0, ge=0, description="largest global gradient norm; 0: no limit")
     eval_interval: int = Field(
-        100, ge=1, description="steps between validations, which also choose the best checkpoint"
+        50, ge=1, description="steps between validations, which also choose the best checkpoint"
     )
 
     @model_validator(mode="after")

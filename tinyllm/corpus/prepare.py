@@ -27,6 +27,7 @@ def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
 
     Raises:
         TinyLLMError: no corpus, an unreadable or undecodable file, or too little text.
+
     """
     source = Path(config.source)
     files = find_files(source, config.pattern)
@@ -49,9 +50,7 @@ def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
     return summary
 
 
-def split_texts(
-    texts: Sequence[str], val_fraction: float, test_fraction: float
-) -> dict[str, str]:
+def split_texts(texts: Sequence[str], val_fraction: float, test_fraction: float) -> dict[str, str]:
     """Cut each text into train, val and test, in this order, and join the parts of a kind.
 
     Each part is contiguous: what the model is tested on never stands inside what it saw.

@@ -26,6 +26,7 @@ class KneserNeyModel:
 
         Raises:
             ValueError: the codes of n-grams do not fit into 63 bits.
+
         """
         if order * math.log2(vocab_size) >= 63:
             raise ValueError(f"order {order} is too high for {vocab_size} tokens")

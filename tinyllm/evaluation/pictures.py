@@ -50,6 +50,7 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
         text: the passage; as much as fits is shown.
         bits: loss of each of its characters, [characters].
         path: the PNG file to write.
+
     """
     figure = Figure(figsize=(9.0, 5.4), layout="constrained")
     axes = figure.subplots()
@@ -73,9 +74,7 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
     _save(figure, path)
 
 
-def _lay_out(
-    text: str, bits: NDArray[np.float64]
-) -> list[tuple[str, np.float64, int, int]]:
+def _lay_out(text: str, bits: NDArray[np.float64]) -> list[tuple[str, np.float64, int, int]]:
     places = []
     column = row = 0
     for character, surprise in zip(text, bits, strict=False):

@@ -1,7 +1,5 @@
 """The evaluation of a checkpoint: figures, tables, pictures and samples in one folder."""
 
-import csv
-import io
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from tinyllm.errors import TinyLLMError
 from tinyllm.evaluation.baselines import KneserNeyModel
 from tinyllm.evaluation.metrics import bits_by_position, rounded, score_characters, summarize
 from tinyllm.evaluation.pictures import draw_positions, draw_surprise
+from tinyllm.evaluation.tables import to_csv
 from tinyllm.files import new_directory, read_json, write_json, write_text
 from tinyllm.inference.generate import generate_text
 from tinyllm.models.checkpoint import Checkpoint
@@ -39,6 +38,7 @@ def evaluate_checkpoint(
 
     Raises:
         TinyLLMError: the split is missing or too short, or was encoded for another alphabet.
+
     """
     facts = _facts_of_split(tokens, config.split, checkpoint)
     held_out = load_tokens(tokens, config.split)
@@ -80,15 +80,6 @@ def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
             text = generate_text(checkpoint, prompt, sampling)
             parts.append(f"--- prompt {prompt!r}, seed {seed}\n{text}\n")
     return "\n".join(parts)
-
-
-def to_csv(rows: list[dict[str, Any]]) -> str:
-    """Rows of equal keys as CSV with a header line."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _facts_of_split(tokens: Path, split: str, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def generate_text(model: Checkpoint, prompt: str, sampling: SamplingConfig | Non
         prompt: text to go on from; it stands at the beginning of the result as it was given,
             also where it is longer than the context window or holds unknown characters.
         sampling: how to choose; the defaults of `SamplingConfig` if left out.
+
     """
     return prompt + "".join(stream_text(model, prompt, sampling))
 

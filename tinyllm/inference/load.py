@@ -24,6 +24,7 @@ def load_model(source: str | Path, device: torch.device | str = "cpu") -> Checkp
 
     Raises:
         TinyLLMError: there is no model at `source`, or it is damaged.
+
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -48,6 +49,8 @@ def _load_huggingface(folder: Path, device: torch.device | str) -> Checkpoint:
         model = Transformer(config, description["vocab_size"])
         model.load_state_dict(from_huggingface(weights, config))
     except (KeyError, RuntimeError) as error:
-        raise TinyLLMError(f"The model in {folder} is not one that this program wrote ({error}).") from None
+        raise TinyLLMError(
+            f"The model in {folder} is not one that this program wrote ({error})."
+        ) from None
     tokenizer = tokenizer_from_huggingface(folder / "tokenizer.json")
     return Checkpoint(model.to(device).eval(), tokenizer, {})

@@ -43,6 +43,7 @@ class KeyValueCache:
             layer: which block they belong to.
             keys: [batch, heads, new, head_dim].
             values: [batch, heads, new, head_dim].
+
         """
         end = self.length + keys.shape[2]
         self.keys[layer, :, :, self.length : end] = keys

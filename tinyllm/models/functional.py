@@ -17,7 +17,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Return x W^T: `x` [..., inputs], `weight` [outputs, inputs] -> [..., outputs]."""
     if _onednn_applies(x):
         if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-            return _OneDNNLinear.apply(x, weight)  # type: ignore[no-any-return]
+            return _OneDNNLinear.apply(x, weight)  # type: ignore[no-any-return,no-untyped-call]
         return matmul_transposed(x, weight)
     return F.linear(x, weight)
 
@@ -53,7 +53,7 @@ def rotate(x: Tensor, rotations: Tensor) -> Tensor:
 def swiglu(gate_and_up: Tensor) -> Tensor:
     """Return silu(gate) * up: [..., 2 n] -> [..., n]; Shazeer 2020, arXiv:2002.05202."""
     if torch.is_grad_enabled() and gate_and_up.requires_grad:
-        return _SwiGLU.apply(gate_and_up)  # type: ignore[no-any-return]
+        return _SwiGLU.apply(gate_and_up)  # type: ignore[no-any-return,no-untyped-call]
     gate, up = gate_and_up.chunk(2, dim=-1)
     return F.silu(gate) * up
 
@@ -67,7 +67,7 @@ class _OneDNNLinear(torch.autograd.Function):
         return matmul_transposed(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
@@ -91,7 +91,7 @@ class _SwiGLU(torch.autograd.Function):
         return activated * up
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         gate_and_up, activated = ctx.saved_tensors
         gate, up = gate_and_up.chunk(2, dim=-1)
         result = torch.empty_like(gate_and_up)

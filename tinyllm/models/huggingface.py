@@ -18,7 +18,10 @@ _NORMS = (
     ("attention_norm", "input_layernorm"),
     ("feed_forward_norm", "post_attention_layernorm"),
 )
-_PROJECTIONS = (("attention.o_proj", "self_attn.o_proj"), ("feed_forward.down_proj", "mlp.down_proj"))
+_PROJECTIONS = (
+    ("attention.o_proj", "self_attn.o_proj"),
+    ("feed_forward.down_proj", "mlp.down_proj"),
+)
 
 
 def to_huggingface(weights: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
@@ -52,6 +55,7 @@ def from_huggingface(weights: Mapping[str, Tensor], config: ModelConfig) -> dict
 
     Raises:
         KeyError: a weight is missing.
+
     """
     order = torch.argsort(_half_order(config.head_dim))
     result = {
@@ -115,6 +119,7 @@ def config_from_huggingface(description: Mapping[str, Any]) -> ModelConfig:
 
     Raises:
         KeyError: an entry is missing.
+
     """
     return ModelConfig(
         d_model=description["hidden_size"],

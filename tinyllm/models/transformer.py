@@ -54,9 +54,7 @@ class MultiHeadAttention(nn.Module):
         self.q_norm = RMSNorm(config.head_dim, config.norm_eps)
         self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
 
-    def forward(
-        self, x: Tensor, rotations: Tensor, cache: KeyValueCache | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotations: Tensor, cache: KeyValueCache | None) -> Tensor:
         """[batch, time, d_model] -> [batch, time, d_model]."""
         batch, time, _ = x.shape
         qkv = self.qkv_proj(x).view(batch, time, 3, self.num_heads, self.head_dim)
@@ -100,9 +98,7 @@ class TransformerBlock(nn.Module):
         self.feed_forward = FeedForward(config)
         self.dropout = config.dropout
 
-    def forward(
-        self, x: Tensor, rotations: Tensor, cache: KeyValueCache | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotations: Tensor, cache: KeyValueCache | None) -> Tensor:
         """[batch, time, d_model] -> [batch, time, d_model]."""
         mixed = self.attention(self.attention_norm(x), rotations, cache)
         x = x + F.dropout(mixed, self.dropout, self.training)
@@ -135,6 +131,7 @@ class Transformer(nn.Module):
 
         Raises:
             ValueError: the tokens do not fit into the context window.
+
         """
         start = cache.length if cache is not None else 0
         end = start + tokens.shape[1]

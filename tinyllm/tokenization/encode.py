@@ -27,6 +27,7 @@ def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[s
 
     Raises:
         TinyLLMError: a split is missing, or no character is frequent enough.
+
     """
     texts = {name: _read_split(prepared / f"{name}.txt") for name in SPLITS}
     tokenizer = CharacterTokenizer().fit(texts["train"], config.min_count)
@@ -35,7 +36,9 @@ def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[s
         tokenizer.save_state(folder / "tokenizer.json")
         for name, text in texts.items():
             tokens = tokenizer.encode(text)
-            write_bytes(folder / f"{name}.bin", tokens.astype(tokens.dtype.newbyteorder("<")).tobytes())
+            write_bytes(
+                folder / f"{name}.bin", tokens.astype(tokens.dtype.newbyteorder("<")).tobytes()
+            )
             splits[name] = _describe(text, tokens, tokenizer)
         meta = {"vocab_size": tokenizer.vocab_size, "dtype": tokenizer.dtype.name, "splits": splits}
         write_json(folder / "meta.json", meta)
@@ -47,6 +50,7 @@ def load_tokens(folder: Path, split: str) -> NDArray[Any]:
 
     Raises:
         TinyLLMError: the folder holds no such split, or the file is not as long as it should be.
+
     """
     meta = read_json(folder / "meta.json")
     path = folder / f"{split}.bin"
@@ -60,7 +64,8 @@ def load_tokens(folder: Path, split: str) -> NDArray[Any]:
         raise TinyLLMError(f"Cannot read {path}: {error}; run the tokenize stage again.") from None
     if len(tokens) != expected:
         raise TinyLLMError(
-            f"{path} holds {len(tokens)} tokens instead of {expected}; run the tokenize stage again."
+            f"{path} holds {len(tokens)} tokens instead of {expected}; "
+            f"run the tokenize stage again."
         )
     return tokens
 

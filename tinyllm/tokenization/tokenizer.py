@@ -43,6 +43,7 @@ class CharacterTokenizer:
 
         Raises:
             TinyLLMError: no character is frequent enough.
+
         """
         alphabet = "".join(char for char, count in Counter(text).items() if count >= min_count)
         if not alphabet:
@@ -57,13 +58,15 @@ class CharacterTokenizer:
         """Return the tokens of `text`: shape [characters], dtype `self.dtype`."""
         code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
         beyond = len(self._id_of_code_point) - 1
-        return self._id_of_code_point[np.minimum(code_points, beyond)]
+        tokens: NDArray[Any] = self._id_of_code_point[np.minimum(code_points, beyond)]
+        return tokens
 
     def decode(self, tokens: Any) -> str:
         """Return the text of a sequence of tokens; unknown ones become U+FFFD.
 
         Raises:
             ValueError: a token is negative or beyond the vocabulary.
+
         """
         ids = np.asarray(tokens, dtype=np.int64).reshape(-1)
         if ids.size and (ids.min() < 0 or ids.max() >= self.vocab_size):
@@ -81,6 +84,7 @@ class CharacterTokenizer:
 
         Raises:
             TinyLLMError: the file is missing, damaged or of another format.
+
         """
         state = read_json(path)
         if not isinstance(state, dict) or state.get("format") != _FORMAT:

@@ -46,6 +46,7 @@ class WorkingCheckpoints:
 
         Raises:
             TinyLLMError: another process is doing the same training.
+
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:

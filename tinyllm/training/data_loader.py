@@ -28,6 +28,7 @@ class OptimizedTextDataset:
 
         Raises:
             TinyLLMError: the split is shorter than the context.
+
         """
         if len(tokens) <= sequence_length:
             raise TinyLLMError(
@@ -96,7 +97,9 @@ class TrainLoader:
 class EvaluationLoader:
     """Each character of a split but the first, predicted once; gathered once, kept in memory."""
 
-    def __init__(self, dataset: OptimizedTextDataset, batch_size: int, device: torch.device) -> None:
+    def __init__(
+        self, dataset: OptimizedTextDataset, batch_size: int, device: torch.device
+    ) -> None:
         self._batches = [
             (inputs.to(device), targets.to(device))
             for inputs, targets in self._cut(dataset, batch_size)
@@ -131,6 +134,7 @@ def build_dataloaders(
 
     Raises:
         TinyLLMError: a split is shorter than one window.
+
     """
     train = OptimizedTextDataset(train_tokens, sequence_length, "train")
     val = OptimizedTextDataset(val_tokens, sequence_length, "val")

@@ -1,7 +1,7 @@
 """The inner loop: optimizer steps, validation, and what they report."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -92,7 +92,7 @@ class Training:
     best_weights: dict[str, Tensor]
 
 
-def train_epoch(training: Training, observer: Observer, after_step: Any) -> None:
+def train_epoch(training: Training, observer: Observer, after_step: Callable[[], None]) -> None:
     """Take optimizer steps until the epoch, or the training, ends.
 
     Args:
@@ -102,6 +102,7 @@ def train_epoch(training: Training, observer: Observer, after_step: Any) -> None
 
     Raises:
         TinyLLMError: the loss is not a finite number.
+
     """
     config, progress = training.config, training.progress
     epoch = training.train_loader.place.epoch
@@ -152,7 +153,7 @@ def _take_step(training: Training) -> StepReport:
         on_device = part_inputs.to(device), part_targets.to(device)
         losses, _ = character_losses(training.model, *on_device, training.arithmetic)
         loss = losses.mean(dim=1).mean() / parts
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         loss_value += loss.item()
     if not math.isfinite(loss_value):
         raise TinyLLMError(

@@ -28,6 +28,7 @@ class Muon(torch.optim.Optimizer):
         lr: learning rate; an update has a root mean square of about lr / sqrt(columns).
         momentum: share of the old momentum kept at each step.
         weight_decay: share of the weight, times lr, taken away at each step.
+
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__([weight for weight, _ in pairs], defaults)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Update every weight that has a gradient."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
@@ -51,16 +52,16 @@ class Muon(torch.optim.Optimizer):
                 self._step_group(weights, group)
 
     def _step_group(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [weight.grad for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         momenta = [self._momentum(weight) for weight in weights]
-        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])  # noqa: SLF001
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])  # noqa: SLF001
         targets = self._split(weights, weights)
         updates = orthogonalize(self._split(weights, nesterov))
         for update in updates:
             update.mul_(math.sqrt(max(1.0, update.shape[0] / update.shape[1])))
-        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])  # noqa: SLF001
-        torch._foreach_add_(targets, updates, alpha=-group["lr"])  # noqa: SLF001
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(targets, updates, alpha=-group["lr"])
 
     def _momentum(self, weight: Tensor) -> Tensor:
         state = self.state[weight]

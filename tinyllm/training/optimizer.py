@@ -16,7 +16,9 @@ class Optimizers:
     def __init__(self, model: Transformer, config: TrainingConfig) -> None:
         self.config = config
         named = dict(model.named_parameters())
-        matrices = {name: p for name, p in named.items() if name.startswith("blocks.") and p.ndim == 2}
+        matrices = {
+            name: p for name, p in named.items() if name.startswith("blocks.") and p.ndim == 2
+        }
         others = [p for name, p in named.items() if name not in matrices]
         betas = (config.adam_beta1, config.adam_beta2)
         self.all: list[torch.optim.Optimizer] = [
@@ -58,7 +60,7 @@ class Optimizers:
         norm = global_norm(gradients)
         if self.config.gradient_clip > 0:
             factor = (self.config.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
-            torch._foreach_mul_(gradients, factor)  # noqa: SLF001
+            torch._foreach_mul_(gradients, factor)
         return norm
 
     def state_tensors(self) -> dict[str, Tensor]:
@@ -101,8 +103,10 @@ def global_norm(tensors: list[Tensor]) -> Tensor:
 
     Summed by rows first: a full sum of a large tensor depends on the number of threads.
     """
-    rows = [torch.linalg.vector_norm(tensor, dim=-1).reshape(-1) for tensor in tensors]
-    return torch.linalg.vector_norm(torch.linalg.vector_norm(torch.cat(rows).view(1, -1), dim=1), dim=0)
+    rows = [torch.linalg.vector_norm(tensor, dim=-1).reshape(1, -1) for tensor in tensors]
+    by_tensor = torch.cat([torch.linalg.vector_norm(row, dim=1) for row in rows])
+    norm: Tensor = torch.linalg.vector_norm(by_tensor.view(1, -1), dim=1)[0]
+    return norm
 
 
 def _parts(name: str) -> int:

@@ -63,6 +63,7 @@ def run_training(
     Raises:
         TinyLLMError: a split is too short, or the loss is not finite.
         Interrupted: the observer asked to stop; the state was saved before.
+
     """
     observer = observer or SilentObserver()
     training = _set_up(train_tokens, val_tokens, vocab_size, model_config, config, arithmetic)
@@ -128,9 +129,7 @@ def _saver(
         nonlocal last_save
         signal_number = observer.should_stop()
         finished = training.progress.step == training.config.max_steps
-        if checkpoints and (
-            signal_number or finished or time.monotonic() - last_save >= interval
-        ):
+        if checkpoints and (signal_number or finished or time.monotonic() - last_save >= interval):
             checkpoints.save(_capture(training))
             last_save = time.monotonic()
         if signal_number and not finished:

@@ -1,0 +1,10 @@
+"""Stage export: a trained model to the forms that other programs open."""
+
+from stages.pipeline import CHECKPOINT, EVALUATION, EXPORT, run_stage
+from tinyllm.commands.export import export
+
+SECTIONS = ("export", "numerics", "runtime", "tracking")
+PATHS = {"--checkpoint": CHECKPOINT, "--evaluation": EVALUATION, "--out": EXPORT}
+
+if __name__ == "__main__":
+    run_stage(export, SECTIONS, PATHS)

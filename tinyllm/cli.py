@@ -1,0 +1,57 @@
+"""The command line: a group that imports a command only when it is called."""
+
+import importlib
+
+import click
+
+from tinyllm import __version__
+
+# name -> what `tinyllm --help` says of it; each command lives in tinyllm/commands/NAME.py
+_COMMANDS = {
+    "prepare": "Read raw text, clean it, split it into train, val and test.",
+    "tokenize": "Learn the alphabet and turn the splits into token files.",
+    "train": "Train a transformer; resumes where an interrupted training stopped.",
+    "evaluate": "Measure a checkpoint on held-out text and draw samples.",
+    "export": "Write a checkpoint in the forms that other programs open, and register it.",
+    "generate": "Write text after a prompt.",
+    "console": "Talk to a model.",
+    "summary": "Say what the last pipeline run reached and what to do next.",
+    "sync": "Bring MLflow what it could not take while a run was going on.",
+    "params": "Print every hyperparameter with its range and meaning, as a table.",
+}
+
+
+class LazyGroup(click.Group):
+    """Lists commands from a table, so that `--help` imports neither torch nor mlflow."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The commands in the order in which a newcomer meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module, or return None for a name that is not in the table."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"tinyllm.commands.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tinyllm")
+def main() -> None:
+    """Train, evaluate, export and register a small character-level language model.
+
+    The five stages prepare, tokenize, train, evaluate and export are run in order by
+    'dvc repro', with the hyperparameters of params.yaml. Each also works by hand:
+    'tinyllm STAGE --help' lists its flags.
+    """
+
+
+if __name__ == "__main__":
+    main()

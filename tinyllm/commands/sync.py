@@ -1,0 +1,38 @@
+"""`tinyllm sync`."""
+
+import click
+
+from tinyllm.commands.options import Command
+from tinyllm.errors import TinyLLMError
+
+
+@click.command(cls=Command)
+def sync() -> None:
+    """Deliver to MLflow what it could not take while runs were going on.
+
+    Every run keeps a journal of its own until the store has all of it, so a store that was down
+    loses nothing. Delivering twice does no harm: nothing is recorded a second time.
+    """
+    from tinyllm.tracking.delivery import Delivery
+    from tinyllm.tracking.journal import Journal
+    from tinyllm.tracking.store import tracking_uri
+    from tinyllm.tracking.tracker import journal_folder
+
+    uri = tracking_uri()
+    delivered = 0
+    for path in sorted(journal_folder().glob("*.jsonl")):
+        journal = Journal(journal_folder(), path.stem)
+        pending = journal.pending(uri)
+        if not pending:
+            continue
+        try:
+            run_id = Delivery(journal).deliver()
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise TinyLLMError(
+                f"MLflow at {uri} does not take the run {path.stem}: {reason}; nothing is lost, "
+                f"run 'tinyllm sync' again when the store is back."
+            ) from None
+        click.echo(f"{path.stem}: {pending} event(s) delivered to run {run_id}")
+        delivered += 1
+    click.echo(f"{uri} has everything ({delivered} run(s) completed).")

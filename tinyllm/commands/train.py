@@ -1,0 +1,166 @@
+"""`tinyllm train`."""
+
+import contextlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinyllm.closure import ROOT, import_closure
+from tinyllm.commands.options import INPUT_FOLDER, OUTPUT_FOLDER, Command, section_options
+from tinyllm.config.base import Section
+from tinyllm.config.model import ModelConfig
+from tinyllm.config.numerics import NumericsConfig
+from tinyllm.config.runtime import RuntimeConfig, TrackingConfig
+from tinyllm.config.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from tinyllm.numerics import Arithmetic
+    from tinyllm.tokenization.tokenizer import CharacterTokenizer
+    from tinyllm.tracking.tracker import Tracker
+    from tinyllm.training.run import TrainingResult
+
+
+@click.command(cls=Command)
+@click.option("--tokens", type=INPUT_FOLDER, required=True, help="Folder of the tokenize stage.")
+@click.option("--out", type=OUTPUT_FOLDER, required=True, help="Folder to write the model to.")
+@click.option("--reports", type=OUTPUT_FOLDER, required=True, help="Folder for the history.")
+@section_options(ModelConfig, TrainingConfig, NumericsConfig, RuntimeConfig, TrackingConfig)
+def train(
+    tokens: Path,
+    out: Path,
+    reports: Path,
+    model: ModelConfig,
+    train: TrainingConfig,
+    numerics: NumericsConfig,
+    runtime: RuntimeConfig,
+    tracking: TrackingConfig,
+) -> None:
+    """Train a transformer and keep its best weights by loss on the validation split.
+
+    Writes model.safetensors, config.json and tokenizer.json; and, as a report, the history of
+    losses and a picture of it. If an earlier run of the very same training was interrupted, it
+    goes on from there and ends with the same bytes.
+    """
+    from tinyllm.logger import setup_logger
+    from tinyllm.numerics import setup_numerics
+
+    arithmetic = setup_numerics(numerics, runtime.threads)
+    from tinyllm.commands.observer import TrainingDisplay
+    from tinyllm.tokenization.tokenizer import CharacterTokenizer
+    from tinyllm.tracking.lineage import fingerprint
+    from tinyllm.tracking.store import working_folder
+    from tinyllm.tracking.tracker import Tracker
+    from tinyllm.training.checkpoint import WorkingCheckpoints
+
+    setup_logger(working_folder() / "logs" / "train.log")
+    tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
+    sections: dict[str, Section] = {"model": model, "train": train, "numerics": numerics}
+    name = fingerprint(
+        {key: section.model_dump() for key, section in sections.items()},
+        [tokens / file for file in ("train.bin", "val.bin", "tokenizer.json")],
+        [ROOT / path for path in import_closure("tinyllm.commands.train")],
+    )
+    checkpoints = WorkingCheckpoints(working_folder() / "training" / name)
+    tracker = Tracker(name, tracking, stage="train")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(checkpoints.locked())
+        stack.enter_context(tracker)
+        _describe_run(tracker, sections, tokens)
+        display = stack.enter_context(TrainingDisplay(train, runtime, tracker))
+        result = _run(tokens, tokenizer, model, train, arithmetic, runtime, checkpoints, display)
+        _publish(result, out, reports, model, tokenizer, name)
+        _record(tracker, result, out, reports)
+        checkpoints.clear()
+    bits = result.best_val_loss / math.log(2)
+    click.echo(f"Best at step {result.best_step}: {bits:.4f} bits per character on val, in {out}")
+
+
+def _run(
+    tokens: Path,
+    tokenizer: "CharacterTokenizer",
+    model: ModelConfig,
+    config: TrainingConfig,
+    arithmetic: "Arithmetic",
+    runtime: RuntimeConfig,
+    checkpoints: Any,
+    display: Any,
+) -> "TrainingResult":
+    from tinyllm.tokenization.encode import load_tokens
+    from tinyllm.training.run import count_epochs, run_training
+
+    train_tokens = load_tokens(tokens, "train")
+    epochs = count_epochs(config, model.sequence_length, len(train_tokens))
+    click.echo(
+        f"Training on {len(train_tokens):,} characters, {epochs:g} times over, "
+        f"{'portable' if arithmetic.portable else 'fast'} arithmetic on {arithmetic.device}"
+    )
+    return run_training(
+        train_tokens,
+        load_tokens(tokens, "val"),
+        tokenizer.vocab_size,
+        model,
+        config,
+        arithmetic,
+        checkpoints=checkpoints,
+        checkpoint_interval=runtime.checkpoint_interval,
+        observer=display,
+    )
+
+
+def _publish(
+    result: "TrainingResult",
+    out: Path,
+    reports: Path,
+    model: ModelConfig,
+    tokenizer: "CharacterTokenizer",
+    fingerprint: str,
+) -> None:
+    from tinyllm.evaluation.metrics import rounded
+    from tinyllm.evaluation.pictures import draw_curves
+    from tinyllm.evaluation.tables import to_csv
+    from tinyllm.files import new_directory, write_json, write_text
+    from tinyllm.models.checkpoint import save_checkpoint
+
+    facts = {
+        "fingerprint": fingerprint,
+        "step": result.best_step,
+        "val_loss": rounded(result.best_val_loss),
+    }
+    history = [
+        {key: rounded(value) if key != "step" else value for key, value in row.items()}
+        for row in result.history
+    ]
+    metrics = {
+        "best_step": result.best_step,
+        "val_loss": rounded(result.best_val_loss),
+        "val_bits_per_character": rounded(result.best_val_loss / math.log(2)),
+        "parameters": result.num_parameters,
+    }
+    with new_directory(reports) as folder:
+        write_text(folder / "history.csv", to_csv(history))
+        write_json(folder / "metrics.json", metrics)
+        draw_curves(history, folder / "curves.png")
+    save_checkpoint(out, result.weights, model, tokenizer, facts)
+
+
+def _describe_run(tracker: "Tracker", sections: dict[str, Section], tokens: Path) -> None:
+    from tinyllm.files import read_json
+    from tinyllm.tracking.naming import all_params, run_name
+
+    params = all_params(sections)
+    tracker.start(run_name(params), params)
+    for split, facts in read_json(tokens / "meta.json")["splits"].items():
+        if split != "test":
+            tracker.dataset(split, tokens / f"{split}.bin", facts["fingerprint"], "training")
+
+
+def _record(tracker: "Tracker", result: "TrainingResult", out: Path, reports: Path) -> None:
+    from tinyllm.files import sha256
+
+    for file in sorted(reports.iterdir()):
+        tracker.artifact(file, "train")
+    metrics = {"best_val_loss": result.best_val_loss}
+    tracker.metrics(result.best_step, metrics)
+    tracker.checkpoint(out, sha256(out / "model.safetensors"), result.best_step, metrics)

@@ -1,0 +1,69 @@
+"""The model as an MLflow model made from code: no pickle, its own copy of the code it needs."""
+
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tinyllm.closure import ROOT, import_closure
+from tinyllm.config.sampling import SamplingConfig
+from tinyllm.files import write_text
+from tinyllm.logger import configure_external_loggers
+from tinyllm.models.checkpoint import Checkpoint
+
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")
+# MLflow writes down when and under which name it made a model; the registry knows that better
+_PASSING_FACTS = ("utc_time_created", "model_uuid", "model_id", "model_size_bytes", "run_id")
+
+
+def write_pyfunc(checkpoint: Checkpoint, huggingface: Path, folder: Path) -> None:
+    """Write an MLflow model around the Hugging Face form of a checkpoint.
+
+    Args:
+        checkpoint: whose alphabet gives the example prompt.
+        huggingface: the folder that `write_huggingface` wrote.
+        folder: the folder to write; it must not exist.
+
+    """
+    configure_external_loggers()
+    import mlflow.pyfunc  # noqa: PLC0415 - two seconds that only this export shall pay
+    import pandas as pd  # noqa: PLC0415 - see above
+    from mlflow.models import infer_signature  # noqa: PLC0415 - see above
+
+    letters = [char for char in checkpoint.tokenizer.alphabet if char.isalpha()]
+    example = pd.DataFrame({"prompt": ["".join(letters[:3]) or checkpoint.tokenizer.alphabet[0]]})
+    params = SamplingConfig().model_dump()
+    with tempfile.TemporaryDirectory() as staging:
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            python_model=str(ROOT / "tinyllm" / "export" / "pyfunc_model.py"),
+            artifacts={"huggingface": str(huggingface)},
+            code_paths=[str(_stage_code(Path(staging)))],
+            signature=infer_signature(example, pd.DataFrame({"text": [""]}), params=params),
+            input_example=(example, params),
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in _REQUIREMENTS],
+        )
+    _forget_passing_facts(folder)
+
+
+def _stage_code(staging: Path) -> Path:
+    """Copy just the modules that the served model imports."""
+    for path in import_closure("tinyllm.export.pyfunc_model"):
+        target = staging / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, target)
+    return staging / "tinyllm"
+
+
+def _forget_passing_facts(folder: Path) -> None:
+    """Leave in the model's description only what follows from the model itself."""
+    path = folder / "MLmodel"
+    description: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key in _PASSING_FACTS:
+        description.pop(key, None)
+    write_text(path, yaml.safe_dump(description, sort_keys=True))
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)

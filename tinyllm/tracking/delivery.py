@@ -1,0 +1,133 @@
+"""From the journal to MLflow, each event exactly once however often delivery is interrupted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from filelock import FileLock
+
+from tinyllm.tracking.journal import Event, Journal
+from tinyllm.tracking.registry import log_checkpoint, register_export
+from tinyllm.tracking.store import connect, experiment_id, tracking_uri
+
+FINGERPRINT_TAG = "tinyllm.fingerprint"
+_BATCH = 1000
+
+
+class Delivery:
+    """Brings one journal to one store. Every method raises whatever MLflow raises."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.uri = tracking_uri()
+        self._client: Any = None
+        self._delivered_steps: dict[str, int] = {}
+
+    def deliver(self) -> str | None:
+        """Send everything that is pending; return the run's id, None while nothing was sent."""
+        self.journal.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.journal.path.with_suffix(".lock")):
+            state = self.journal.state(self.uri)
+            for events, offset in self._batches(state["offset"]):
+                if self._client is None:
+                    self._client = connect(self.uri)
+                if events[0]["kind"] == "metrics":
+                    self._send_metrics(state["run_id"], events)
+                else:
+                    self._send(state, events[0])
+                state["offset"] = offset
+                self.journal.save_state(self.uri, state)
+            if state["offset"]:
+                self.journal.forget_files()
+            return state["run_id"]  # type: ignore[no-any-return]
+
+    def _batches(self, offset: int) -> Iterator[tuple[list[Event], int]]:
+        """Pending events one by one, but metrics that follow each other together."""
+        metrics: list[Event] = []
+        for event, end in self.journal.events(offset):
+            if metrics and (event["kind"] != "metrics" or len(metrics) == _BATCH):
+                yield metrics, offset
+                metrics = []
+            if event["kind"] == "metrics":
+                metrics.append(event)
+            else:
+                yield [event], end
+            offset = end
+        if metrics:
+            yield metrics, offset
+
+    def _open_run(self, experiment: str, event: Event) -> str:
+        """Find the run of this fingerprint, or create it, and bring its tags up to date."""
+        from mlflow.entities import Param, RunTag  # noqa: PLC0415 - see store.connect
+
+        client = self._client
+        found = client.search_runs(
+            [experiment], f"tags.`{FINGERPRINT_TAG}` = '{self.journal.fingerprint}'", max_results=1
+        )
+        tags = {FINGERPRINT_TAG: self.journal.fingerprint, **event.get("tags", {})}
+        if found:
+            run = found[0]
+        else:
+            run = client.create_run(
+                experiment, start_time=event["time"], tags=tags, run_name=event.get("name")
+            )
+        run_id = str(run.info.run_id)
+        known = run.data.params
+        params = [Param(k, str(v)) for k, v in event.get("params", {}).items() if k not in known]
+        client.log_batch(run_id, params=params, tags=[RunTag(k, v) for k, v in tags.items()])
+        return run_id
+
+    def _send(self, state: dict[str, Any], event: Event) -> None:
+        client = self._client
+        if event["kind"] == "run":
+            state["experiment"] = experiment_id(client, event["experiment"])
+            state["run_id"] = self._open_run(state["experiment"], event)
+            return
+        run_id, experiment = state["run_id"], state["experiment"]
+        match event["kind"]:
+            case "status" if event["value"] == "RUNNING":
+                client.update_run(run_id, status="RUNNING")
+            case "status":
+                client.set_terminated(run_id, event["value"], end_time=event["time"])
+            case "artifact":
+                client.log_artifact(run_id, event["path"], event["folder"])
+            case "text":
+                client.log_text(run_id, event["text"], event["file"])
+            case "dataset":
+                self._log_dataset(run_id, event)
+            case "checkpoint":
+                log_checkpoint(client, experiment, run_id, event)
+            case "export":
+                register_export(client, experiment, run_id, event)
+
+    def _send_metrics(self, run_id: str, events: list[Event]) -> None:
+        """Send points that the store has not got, in batches of at most a thousand."""
+        from mlflow.entities import Metric  # noqa: PLC0415 - see store.connect
+
+        points = [
+            Metric(key, value, event["time"], event["step"])
+            for event in events
+            for key, value in event["values"].items()
+            if event["step"] > self._last_delivered(run_id, key)
+        ]
+        for first in range(0, len(points), _BATCH):
+            self._client.log_batch(run_id, metrics=points[first : first + _BATCH])
+        for point in points:
+            self._delivered_steps[point.key] = point.step
+
+    def _last_delivered(self, run_id: str, key: str) -> int:
+        """The last step of a curve in the store: what an interrupted delivery got through."""
+        if key not in self._delivered_steps:
+            history = self._client.get_metric_history(run_id, key)
+            self._delivered_steps[key] = max((point.step for point in history), default=-1)
+        return self._delivered_steps[key]
+
+    def _log_dataset(self, run_id: str, event: Event) -> None:
+        from mlflow.data.dataset_source_registry import resolve_dataset_source  # noqa: PLC0415
+        from mlflow.data.meta_dataset import MetaDataset  # noqa: PLC0415
+        from mlflow.entities import DatasetInput, InputTag  # noqa: PLC0415
+
+        source = resolve_dataset_source(event["source"])
+        dataset = MetaDataset(source, name=event["name"], digest=event["digest"][:36])
+        tags = [InputTag("mlflow.data.context", event["context"])]
+        entity = dataset._to_mlflow_entity()  # noqa: SLF001 - the public way needs an active run
+        self._client.log_inputs(run_id, [DatasetInput(entity, tags)])

@@ -1,0 +1,104 @@
+"""What a run has to tell MLflow, kept on disk until MLflow has it.
+
+A journal is a file of JSON lines that only grows, and beside it a small file that says how much
+of it has been delivered to which store. A dead, slow or full server therefore loses nothing:
+`tinyllm sync` delivers the rest.
+"""
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tinyllm.files import read_json, write_json
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """The journal of the run with a given fingerprint."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self.path = folder / f"{fingerprint}.jsonl"
+        self._files = folder / f"{fingerprint}.files"
+        self._state_path = folder / f"{fingerprint}.state.json"
+        self._last_steps: dict[str, int] | None = None
+
+    def add(self, kind: str, **details: Any) -> None:
+        """Append an event with the present time (milliseconds since 1970, UTC)."""
+        event = {"kind": kind, "time": int(time.time() * 1000), **details}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+
+    def add_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Append a point of several curves, unless the journal has that step already.
+
+        A training that resumes takes some steps a second time; they come out the same.
+        """
+        if self._last_steps is None:
+            self._last_steps = self._find_last_steps()
+        new = {key: value for key, value in values.items() if step > self._last_steps.get(key, -1)}
+        if new:
+            self.add("metrics", step=step, values=new)
+            self._last_steps.update(dict.fromkeys(new, step))
+
+    def keep(self, path: Path) -> str:
+        """Copy a file or folder beside the journal, where it stays until it is delivered.
+
+        What a stage wrote may be gone by then: DVC deletes outs, and experiments' copies.
+        """
+        self._files.mkdir(parents=True, exist_ok=True)
+        place = self._files / uuid.uuid4().hex / path.name
+        if path.is_dir():
+            shutil.copytree(path, place)
+        else:
+            place.parent.mkdir()
+            shutil.copyfile(path, place)
+        return str(place)
+
+    def forget_files(self) -> None:
+        """Delete the copies that `keep` made, once all events are delivered."""
+        shutil.rmtree(self._files, ignore_errors=True)
+
+    def events(self, offset: int = 0) -> Iterator[tuple[Event, int]]:
+        """Yield whole events from a byte offset on, each with the offset behind it."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                offset += len(line)
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield json.loads(line), offset
+                except ValueError:
+                    # a line that a crash tore in the middle of the file
+                    continue
+
+    def state(self, uri: str) -> dict[str, Any]:
+        """What has been delivered to the store at `uri`: byte offset and run id."""
+        if not self._state_path.exists():
+            return {"offset": 0, "run_id": None}
+        return dict(read_json(self._state_path).get(uri, {"offset": 0, "run_id": None}))
+
+    def save_state(self, uri: str, state: Mapping[str, Any]) -> None:
+        """Remember what has been delivered to the store at `uri`."""
+        states = read_json(self._state_path) if self._state_path.exists() else {}
+        write_json(self._state_path, {**states, uri: dict(state)})
+
+    def pending(self, uri: str) -> int:
+        """Number of events that the store at `uri` has not got yet."""
+        return sum(1 for _ in self.events(self.state(uri)["offset"]))
+
+    def _find_last_steps(self) -> dict[str, int]:
+        last: dict[str, int] = {}
+        for event, _ in self.events():
+            if event["kind"] == "metrics":
+                last.update(dict.fromkeys(event["values"], event["step"]))
+        return last

@@ -1,0 +1,78 @@
+"""Where a run comes from: commit, uncommitted changes, code, environment, experiment."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("torch", "numpy", "safetensors", "dvc", "mlflow")
+
+
+def git_tags() -> dict[str, str]:
+    """Commit, branch and whether tracked files differ from it; empty outside a repository."""
+    commit = _git("rev-parse", "HEAD")
+    if not commit:
+        return {}
+    return {
+        "git.commit": commit,
+        "git.branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
+        "git.uncommitted": "yes" if _git("status", "--porcelain", "-uno") else "no",
+        "mlflow.source.git.commit": commit,
+    }
+
+
+def git_patch() -> str:
+    """The uncommitted changes to tracked files, as a patch for the commit."""
+    return _git("diff", "--binary", "HEAD", strip=False)
+
+
+def environment_tags() -> dict[str, str]:
+    """Versions of what computes, and the CPU it computes on."""
+    versions = {f"version.{name}": metadata.version(name) for name in _PACKAGES}
+    return {**versions, "version.python": platform.python_version(), "cpu": cpu_name()}
+
+
+def experiment_tags() -> dict[str, str]:
+    """The DVC experiment that this process runs in, if any."""
+    names = {"dvc.experiment": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
+    return {tag: os.environ[name] for tag, name in names.items() if os.environ.get(name)}
+
+
+def cpu_name() -> str:
+    """The CPU's model as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def fingerprint(params: Mapping[str, Any], data: Iterable[Path], code: Iterable[Path]) -> str:
+    """A name for what a stage makes: SHA-256 over params, input files and code, 32 digits.
+
+    Two runs of equal fingerprint write equal bytes, so they are one run.
+    """
+    digest = hashlib.sha256(json.dumps(dict(params), sort_keys=True).encode())
+    for path in (*sorted(data), *sorted(code)):
+        digest.update(f"\0{path.name}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _git(*arguments: str, strip: bool = True) -> str:
+    try:
+        result = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", *arguments],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError):
+        return ""
+    return result.stdout.strip() if strip else result.stdout
