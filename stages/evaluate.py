@@ -3,7 +3,7 @@
 from stages.pipeline import CHECKPOINT, EVALUATION, TOKENS, run_stage
 from tinyllm.commands.evaluate import evaluate
 
-SECTIONS = ("evaluate", "numerics", "runtime", "tracking")
+SECTIONS = ("evaluate", "numerics", "tracking")
 PATHS = {"--checkpoint": CHECKPOINT, "--tokens": TOKENS, "--out": EVALUATION}
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from stages.pipeline import CHECKPOINT, EVALUATION, EXPORT, run_stage
 from tinyllm.commands.export import export
 
-SECTIONS = ("export", "numerics", "runtime", "tracking")
+SECTIONS = ("export", "numerics", "tracking")
 PATHS = {"--checkpoint": CHECKPOINT, "--evaluation": EVALUATION, "--out": EXPORT}
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ _FILE_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 def get_logger(name: str) -> logging.Logger:
     """Return the logger of a module, a child of the one that `setup_logger` prepares."""
-    return logging.getLogger(name if name.startswith(_ROOT) else f"{_ROOT}.{name}")
+    own = name == _ROOT or name.startswith(f"{_ROOT}.")
+    return logging.getLogger(name if own else f"{_ROOT}.{name}")
 
 
 def setup_logger(log_file: Path | None = None, level: int = logging.INFO) -> logging.Logger:

@@ -40,7 +40,7 @@ class Arithmetic:
     portable: bool
 
 
-def setup_numerics(config: NumericsConfig, threads: int) -> Arithmetic:
+def setup_numerics(config: NumericsConfig) -> Arithmetic:
     """Pin the arithmetic of this process and choose device and precision.
 
     Must run before the first torch operation of the process: kernels are chosen once.
@@ -58,7 +58,7 @@ def setup_numerics(config: NumericsConfig, threads: int) -> Arithmetic:
             os.environ.pop(name, None)
     import torch  # noqa: PLC0415 - the environment has to be set first
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
     # would fill every new tensor; nothing here reads memory that it has not written
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

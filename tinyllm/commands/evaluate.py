@@ -7,21 +7,20 @@ import click
 from tinyllm.commands.options import INPUT_FOLDER, OUTPUT_FOLDER, Command, section_options
 from tinyllm.config.evaluate import EvaluateConfig
 from tinyllm.config.numerics import NumericsConfig
-from tinyllm.config.runtime import RuntimeConfig, TrackingConfig
+from tinyllm.config.runtime import TrackingConfig
 
 
 @click.command(cls=Command)
 @click.option("--checkpoint", type=INPUT_FOLDER, required=True, help="Folder of the train stage.")
 @click.option("--tokens", type=INPUT_FOLDER, required=True, help="Folder of the tokenize stage.")
 @click.option("--out", type=OUTPUT_FOLDER, required=True, help="Folder to write the report to.")
-@section_options(EvaluateConfig, NumericsConfig, RuntimeConfig, TrackingConfig)
+@section_options(EvaluateConfig, NumericsConfig, TrackingConfig)
 def evaluate(
     checkpoint: Path,
     tokens: Path,
     out: Path,
     evaluate: EvaluateConfig,
     numerics: NumericsConfig,
-    runtime: RuntimeConfig,
     tracking: TrackingConfig,
 ) -> None:
     """Measure a checkpoint on a held-out split and draw samples from it.
@@ -32,7 +31,7 @@ def evaluate(
     """
     from tinyllm.numerics import setup_numerics
 
-    arithmetic = setup_numerics(numerics, runtime.threads)
+    arithmetic = setup_numerics(numerics)
     from tinyllm.evaluation.report import evaluate_checkpoint
     from tinyllm.models.checkpoint import load_checkpoint
     from tinyllm.tracking.naming import all_params, run_name

@@ -7,7 +7,7 @@ import click
 from tinyllm.commands.options import INPUT_FOLDER, OUTPUT_FOLDER, Command, section_options
 from tinyllm.config.export import ExportConfig
 from tinyllm.config.numerics import NumericsConfig
-from tinyllm.config.runtime import RuntimeConfig, TrackingConfig
+from tinyllm.config.runtime import TrackingConfig
 
 
 @click.command(cls=Command)
@@ -19,14 +19,13 @@ from tinyllm.config.runtime import RuntimeConfig, TrackingConfig
     help="Folder of the evaluate stage; its figure decides who is champion.",
 )
 @click.option("--out", type=OUTPUT_FOLDER, required=True, help="Folder to write the exports to.")
-@section_options(ExportConfig, NumericsConfig, RuntimeConfig, TrackingConfig)
+@section_options(ExportConfig, NumericsConfig, TrackingConfig)
 def export(
     checkpoint: Path,
     evaluation: Path,
     out: Path,
     export: ExportConfig,
     numerics: NumericsConfig,
-    runtime: RuntimeConfig,
     tracking: TrackingConfig,
 ) -> None:
     """Write a checkpoint in the forms that other programs open, and register it in MLflow.
@@ -37,7 +36,7 @@ def export(
     """
     from tinyllm.numerics import setup_numerics
 
-    setup_numerics(numerics, runtime.threads)
+    setup_numerics(numerics)
     from tinyllm.export.run import export_checkpoint
     from tinyllm.files import read_json, sha256
     from tinyllm.models.checkpoint import load_checkpoint

@@ -46,7 +46,7 @@ def train(
     from tinyllm.logger import setup_logger
     from tinyllm.numerics import setup_numerics
 
-    arithmetic = setup_numerics(numerics, runtime.threads)
+    arithmetic = setup_numerics(numerics)
     from tinyllm.commands.observer import TrainingDisplay
     from tinyllm.tokenization.tokenizer import CharacterTokenizer
     from tinyllm.tracking.lineage import fingerprint

@@ -6,6 +6,7 @@ parameters are its dump, and the table in the README is printed from it.
 """
 
 import difflib
+import reprlib
 import types
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, Union, get_args, get_origin
@@ -76,7 +77,11 @@ class Section(BaseModel):
             hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(cls.model_fields)}"
             return f"{name} is not a known parameter ({hint})"
         message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        return f"{name}: {message}, got {details['input']!r}" if key else f"{name}: {message}"
+        return (
+            f"{name}: {message}, got {reprlib.repr(details['input'])}"
+            if key
+            else f"{name}: {message}"
+        )
 
 
 def field_type(section: type[Section], name: str) -> Any:

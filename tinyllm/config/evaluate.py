@@ -18,7 +18,9 @@ class EvaluateConfig(Section):
         5, ge=1, le=8, description="order of the n-gram model to compare with"
     )
     prompts: list[str] = Field(
-        ["DUKE ORSMUND:\n", "What news, good ", "O, "], description="texts that samples go on from"
+        ["DUKE ORSMUND:\n", "What news, good ", "O, "],
+        min_length=1,
+        description="texts that samples go on from",
     )
     sample_seeds: int = Field(1, ge=0, description="samples per prompt, seeded 0, 1, 2, ...")
     sample_length: int = Field(400, ge=1, description="characters per sample")

@@ -22,6 +22,10 @@ class NumericsConfig(Section):
         "auto", description="auto: bfloat16 on CUDA in fast mode, float32 elsewhere"
     )
 
+    threads: int = Field(
+        2, ge=1, le=1024, description="threads that compute, whatever the number of cores"
+    )
+
     @model_validator(mode="after")
     def _portable_is_float32_on_cpu(self) -> Self:
         if self.mode == "portable" and self.device in ("cuda", "mps"):

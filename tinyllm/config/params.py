@@ -64,7 +64,8 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # PyYAML lets some errors of the values through as they are
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = " ".join(str(error).split())
         raise ConfigError(f"{path} is not valid YAML: {place}.") from None
     if not isinstance(raw, dict):

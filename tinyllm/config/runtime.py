@@ -8,12 +8,11 @@ from tinyllm.config.base import Section
 
 
 class RuntimeConfig(Section):
-    """Threads, progress and working checkpoints."""
+    """Progress and working checkpoints."""
 
     section: ClassVar[str] = "runtime"
     affects_outputs: ClassVar[bool] = False
 
-    threads: int = Field(2, ge=1, le=1024, description="threads that compute")
     log_interval: int = Field(10, ge=1, description="steps between logged training losses")
     checkpoint_interval: float = Field(
         20.0, ge=0, description="seconds between working checkpoints; 0: after every step"

@@ -13,8 +13,8 @@ class TrainingConfig(Section):
     section: ClassVar[str] = "train"
 
     seed: int = Field(1337, ge=0, lt=2**63, description="seed of weights, batches and dropout")
-    max_steps: int = Field(450, ge=1, description="optimizer steps")
-    batch_size: int = Field(32, ge=1, description="windows per forward pass")
+    max_steps: int = Field(850, ge=1, description="optimizer steps")
+    batch_size: int = Field(16, ge=1, description="windows per forward pass")
     gradient_accumulation_steps: int = Field(
         1, ge=1, description="forward passes per optimizer step"
     )
@@ -22,7 +22,7 @@ class TrainingConfig(Section):
         "muon", description="for matrices inside the blocks; AdamW always trains the rest"
     )
     learning_rate: float = Field(
-        0.02, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
+        0.03, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
     )
     embedding_learning_rate: float = Field(
         0.01, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"

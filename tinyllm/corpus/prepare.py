@@ -30,6 +30,7 @@ def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
 
     """
     source = Path(config.source)
+    _refuse_overlap(source.resolve(), out.resolve())
     files = find_files(source, config.pattern)
     texts = [clean_text(read_text(path, config.encoding), config) for path in files]
     if not any(text.strip() for text in texts):
@@ -75,3 +76,12 @@ def describe(text: str) -> dict[str, Any]:
         "fingerprint": hashlib.sha256(data).hexdigest(),
         "alphabet": dict(sorted(Counter(text).items())),
     }
+
+
+def _refuse_overlap(source: Path, out: Path) -> None:
+    """The out is replaced as a whole: it must neither hold the corpus nor lie inside it."""
+    if source.is_relative_to(out) or out.is_relative_to(source):
+        raise TinyLLMError(
+            f"The corpus at {source} and the folder to write, {out}, lie inside each other; name "
+            f"two separate places."
+        )

@@ -22,7 +22,13 @@ def find_files(source: Path, pattern: str) -> list[Path]:
             f"There is no corpus at {source}; put a text file or a folder there, or set "
             f"prepare.source to where it is."
         )
-    files = [path for path in source.rglob(pattern) if path.is_file()]
+    try:
+        files = [path for path in source.rglob(pattern) if path.is_file()]
+    except (NotImplementedError, ValueError) as error:
+        raise TinyLLMError(
+            f"prepare.pattern is {pattern!r}, which matches no file name: {error}; use for "
+            f"example *.txt."
+        ) from None
     if not files:
         raise TinyLLMError(
             f"No file in {source} matches {pattern}; add text files, or set prepare.pattern."
@@ -48,15 +54,21 @@ def read_text(path: Path, encoding: str) -> str:
     name = _detect(path, data) if encoding == DETECT else encoding
     try:
         text = data.decode(codecs.lookup(name).name)
-    except LookupError:
-        raise TinyLLMError(
-            f"prepare.encoding is {encoding!r}, which is no encoding that Python knows; "
-            f"use for example utf-8, cp1252 or detect."
-        ) from None
+        # some codecs give halves of characters, which no UTF-8 file can hold
+        text.encode("utf-8")
     except UnicodeDecodeError as error:
         raise TinyLLMError(
             f"{path} is not {name}: byte 0x{data[error.start]:02x} at offset {error.start} does "
             f"not decode; set prepare.encoding to the file's encoding, or to detect."
+        ) from None
+    except UnicodeError as error:
+        raise TinyLLMError(
+            f"{path} is not {name} ({error}); set prepare.encoding to the file's encoding."
+        ) from None
+    except (LookupError, ValueError):
+        raise TinyLLMError(
+            f"prepare.encoding is {encoding!r}, which is no encoding that Python knows; "
+            f"use for example utf-8, cp1252 or detect."
         ) from None
     return text.removeprefix("\ufeff")
 

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tinyllm.config.model import ModelConfig
 
@@ -36,19 +37,30 @@ class KeyValueCache:
         """Forget everything."""
         self.length = 0
 
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the keys and values of new places and return those of all places.
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Store the keys and values of new places and let the queries look at all places.
 
         Args:
             layer: which block they belong to.
-            keys: [batch, heads, new, head_dim].
-            values: [batch, heads, new, head_dim].
+            queries: [batch, new, heads, head_dim], and the result too.
+            keys: [batch, new, heads, head_dim].
+            values: [batch, new, heads, head_dim].
 
         """
-        end = self.length + keys.shape[2]
-        self.keys[layer, :, :, self.length : end] = keys
-        self.values[layer, :, :, self.length : end] = values
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        new = queries.shape[1]
+        end = self.length + new
+        self.keys[layer, :, :, self.length : end] = keys.transpose(1, 2)
+        self.values[layer, :, :, self.length : end] = values.transpose(1, 2)
+        mask = None
+        if new > 1 and self.length:
+            mask = torch.ones(new, end, dtype=torch.bool, device=keys.device).tril(self.length)
+        return F.scaled_dot_product_attention(
+            queries.transpose(1, 2),
+            self.keys[layer, :, :, :end],
+            self.values[layer, :, :, :end],
+            attn_mask=mask,
+            is_causal=mask is None and new > 1,
+        ).transpose(1, 2)
 
     def advance(self, count: int) -> None:
         """Count `count` new places as filled, after every layer has stored its own."""

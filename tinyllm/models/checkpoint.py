@@ -72,8 +72,11 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpo
     description = read_json(folder / CONFIG)
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise TinyLLMError(f"{folder / CONFIG} does not describe a checkpoint of this program.")
-    config = ModelConfig.parse(description["model"], str(folder / CONFIG))
-    model = Transformer(config, description["vocab_size"])
+    tokenizer = CharacterTokenizer.load_state(folder / TOKENIZER)
+    if description.get("vocab_size") != tokenizer.vocab_size or "training" not in description:
+        raise TinyLLMError(f"{folder / CONFIG} does not fit the {TOKENIZER} beside it.")
+    config = ModelConfig.parse(description.get("model"), str(folder / CONFIG))
+    model = Transformer(config, tokenizer.vocab_size)
     weights = read_tensors(folder / WEIGHTS)
     try:
         model.load_state_dict(weights)
@@ -81,7 +84,6 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpo
         raise TinyLLMError(
             f"The tensors in {folder / WEIGHTS} do not fit its {CONFIG}; run the train stage again."
         ) from None
-    tokenizer = CharacterTokenizer.load_state(folder / TOKENIZER)
     return Checkpoint(model.to(device).eval(), tokenizer, description["training"])
 
 

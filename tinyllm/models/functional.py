@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_BLOCK = 16
+
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Return x W^T: `x` [..., inputs], `weight` [outputs, inputs] -> [..., outputs]."""
@@ -27,8 +29,8 @@ def matmul_transposed(a: Tensor, b: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # type: ignore[no-any-return]  # noqa: SLF001
 
 
-def rotary_table(length: int, head_dim: int, theta: float) -> Tensor:
-    """Rotations of rotary position embedding: complex [length, head_dim / 2], of modulus one.
+def rotary_tables(length: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of rotary position embedding, each [length, head_dim / 2].
 
     Su et al. 2021, https://arxiv.org/abs/2104.09864. Computed in double precision by the C
     library, so that rounding to float32 hides what its versions do in the last digit.
@@ -37,17 +39,15 @@ def rotary_table(length: int, head_dim: int, theta: float) -> Tensor:
     angles = [[position * rate for rate in rates] for position in range(length)]
     cosines = torch.tensor([[math.cos(angle) for angle in row] for row in angles])
     sines = torch.tensor([[math.sin(angle) for angle in row] for row in angles])
-    return torch.complex(cosines, sines)
+    return cosines, sines
 
 
-def rotate(x: Tensor, rotations: Tensor) -> Tensor:
-    """Rotate neighbouring pairs of the last dimension of `x` [batch, time, heads, head_dim].
+def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotate the halves of the last dimension of `x` [batch, time, heads, head_dim].
 
-    One complex product is eight times as quick as the usual two halves and their four products.
-    `rotations` is complex [time, head_dim / 2].
+    `cosines` and `sines` are [time, 1, head_dim / 2].
     """
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * rotations.unsqueeze(1)).flatten(-2).to(x.dtype)
+    return _Rotation.apply(x, cosines, sines)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def swiglu(gate_and_up: Tensor) -> Tensor:
@@ -56,6 +56,37 @@ def swiglu(gate_and_up: Tensor) -> Tensor:
         return _SwiGLU.apply(gate_and_up)  # type: ignore[no-any-return,no-untyped-call]
     gate, up = gate_and_up.chunk(2, dim=-1)
     return F.silu(gate) * up
+
+
+def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """Causal scaled dot-product attention: four times [batch, time, heads, head_dim].
+
+    `mask` [time, time] holds zero where a character may look and minus infinity elsewhere.
+    """
+    if _onednn_applies(queries):
+        return _OneDNNAttention.apply(queries, keys, values, mask)  # type: ignore[no-any-return,no-untyped-call]
+    q, k, v = (x.transpose(1, 2) for x in (queries, keys, values))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+
+def batched_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Multiply float32 CPU matrices in pairs through oneDNN: [n, i, k], [n, k, j] -> [n, i, j].
+
+    torch sends its own batched product to MKL; a convolution with a group for each pair and
+    kernels of width one is the same product, and goes to oneDNN.
+    """
+    pairs, rows, inner = a.shape
+    columns = b.shape[2]
+    # in blocks that are not full, oneDNN's order of summing depends on the number of threads
+    more_rows, more_inner = -rows % _BLOCK, -inner % _BLOCK
+    if more_rows or more_inner:
+        a = F.pad(a, (0, more_inner, 0, more_rows))
+        b = F.pad(b, (0, 0, 0, more_inner))
+    signal = b.reshape(1, pairs * (inner + more_inner), columns)
+    kernels = a.reshape(pairs * (rows + more_rows), inner + more_inner, 1)
+    # a kernel of width one has nothing to dilate, but dilation keeps torch from MKL on one thread
+    product = F.conv1d(signal, kernels, groups=pairs, dilation=2)
+    return product.view(pairs, rows + more_rows, columns)[:, :rows]
 
 
 class _OneDNNLinear(torch.autograd.Function):
@@ -80,6 +111,57 @@ class _OneDNNLinear(torch.autograd.Function):
         return grad_x, grad_weight
 
 
+class _OneDNNAttention(torch.autograd.Function):
+    """Attention whose products go through oneDNN; `pair` counts batch times heads."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        batch, time, heads, head_dim = ctx.shape = queries.shape
+        pairs = batch * heads
+        scaled = queries / math.sqrt(head_dim)
+        q = scaled.transpose(1, 2).reshape(pairs, time, head_dim)
+        k_t = keys.permute(0, 2, 3, 1).reshape(pairs, head_dim, time)
+        v = values.transpose(1, 2).reshape(pairs, time, head_dim)
+        attention = torch.softmax(batched_matmul(q, k_t).add_(mask), dim=-1)
+        ctx.save_for_backward(q, k_t, v, attention)
+        return batched_matmul(attention, v).reshape(batch, heads, time, head_dim).transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        q, k_t, v, attention = ctx.saved_tensors
+        batch, time, heads, head_dim = ctx.shape
+        g = grad.transpose(1, 2).reshape(v.shape)
+        # the products with the large matrix on the right need no transposed copy of it
+        grad_v_t = batched_matmul(g.mT.contiguous(), attention)
+        grad_attention = batched_matmul(g, v.mT.contiguous())
+        grad_scores = torch._softmax_backward_data(  # noqa: SLF001
+            grad_attention, attention, -1, torch.float32
+        )
+        grad_q = batched_matmul(grad_scores, k_t.mT.contiguous()).div_(math.sqrt(head_dim))
+        grad_k_t = batched_matmul(q.mT.contiguous(), grad_scores)
+        transposed = (batch, heads, head_dim, time)
+        return (
+            grad_q.reshape(batch, heads, time, head_dim).transpose(1, 2),
+            grad_k_t.reshape(transposed).permute(0, 3, 1, 2),
+            grad_v_t.reshape(transposed).permute(0, 3, 1, 2),
+            None,
+        )
+
+
+class _Rotation(torch.autograd.Function):
+    """A rotation, whose gradient is the rotation by the opposite angle."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        ctx.save_for_backward(cosines, sines)
+        return _rotate_halves(x, cosines, sines)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        cosines, sines = ctx.saved_tensors
+        return _rotate_halves(grad, cosines, -sines), None, None
+
+
 class _SwiGLU(torch.autograd.Function):
     """SwiGLU whose backward pass writes both halves of the gradient in place."""
 
@@ -99,6 +181,16 @@ class _SwiGLU(torch.autograd.Function):
         torch.mul(grad, activated, out=grad_up)
         torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
         return result
+
+
+def _rotate_halves(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    result = torch.empty_like(x)
+    result_first, result_second = result.chunk(2, dim=-1)
+    # products and sums apart: fused, they would round as the CPU's vector width has it
+    torch.mul(first, cosines, out=result_first).sub_(second * sines)
+    torch.mul(second, cosines, out=result_second).add_(first * sines)
+    return result
 
 
 def _onednn_applies(x: Tensor) -> bool:

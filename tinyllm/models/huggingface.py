@@ -1,9 +1,7 @@
 """The weights in Hugging Face's Qwen3 layout, and back, without changing a bit of any number.
 
-Two things differ. Qwen3 keeps queries, keys, values, gate and up projections apart, and its
-rotary embedding pairs dimension i with i + head_dim / 2 where ours pairs neighbours (one complex
-product). Reordering the rows of the query and key weights, and their norms, turns one into the
-other: attention is a sum over dimensions, whatever their order.
+The model is the same; only names differ, and that Qwen3 keeps queries, keys and values, and gate
+and up projections, apart.
 """
 
 from collections.abc import Mapping
@@ -14,39 +12,31 @@ from torch import Tensor
 
 from tinyllm.config.model import ModelConfig
 
-_NORMS = (
+_NAMES = (
     ("attention_norm", "input_layernorm"),
-    ("feed_forward_norm", "post_attention_layernorm"),
-)
-_PROJECTIONS = (
     ("attention.o_proj", "self_attn.o_proj"),
+    ("attention.q_norm", "self_attn.q_norm"),
+    ("attention.k_norm", "self_attn.k_norm"),
+    ("feed_forward_norm", "post_attention_layernorm"),
     ("feed_forward.down_proj", "mlp.down_proj"),
+)
+_FUSED = (
+    ("attention.qkv_proj", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+    ("feed_forward.gate_up_proj", ("mlp.gate_proj", "mlp.up_proj")),
 )
 
 
 def to_huggingface(weights: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Rename, split and reorder the weights of a `Transformer` for `Qwen3ForCausalLM`."""
-    order = _half_order(config.head_dim)
-    result = {
-        "model.embed_tokens.weight": weights["embedding.weight"],
-        "model.norm.weight": weights["norm.weight"],
-    }
-    if not config.tie_embeddings:
-        result["lm_head.weight"] = weights["lm_head.weight"]
+    """Rename and split the weights of a `Transformer` for `Qwen3ForCausalLM`."""
+    result = {theirs: weights[ours] for ours, theirs in _outer_names(config)}
     for layer in range(config.num_layers):
         ours, theirs = f"blocks.{layer}", f"model.layers.{layer}"
-        for source, target in (*_NORMS, *_PROJECTIONS):
+        for source, target in _NAMES:
             result[f"{theirs}.{target}.weight"] = weights[f"{ours}.{source}.weight"]
-        q, k, v = weights[f"{ours}.attention.qkv_proj.weight"].chunk(3)
-        result[f"{theirs}.self_attn.q_proj.weight"] = _reorder(q, order, config)
-        result[f"{theirs}.self_attn.k_proj.weight"] = _reorder(k, order, config)
-        result[f"{theirs}.self_attn.v_proj.weight"] = v
-        for norm in ("q_norm", "k_norm"):
-            scale = weights[f"{ours}.attention.{norm}.weight"]
-            result[f"{theirs}.self_attn.{norm}.weight"] = scale[order]
-        gate, up = weights[f"{ours}.feed_forward.gate_up_proj.weight"].chunk(2)
-        result[f"{theirs}.mlp.gate_proj.weight"] = gate
-        result[f"{theirs}.mlp.up_proj.weight"] = up
+        for source, targets in _FUSED:
+            parts = weights[f"{ours}.{source}.weight"].chunk(len(targets))
+            for target, part in zip(targets, parts, strict=True):
+                result[f"{theirs}.{target}.weight"] = part
     return {name: tensor.contiguous() for name, tensor in result.items()}
 
 
@@ -57,26 +47,14 @@ def from_huggingface(weights: Mapping[str, Tensor], config: ModelConfig) -> dict
         KeyError: a weight is missing.
 
     """
-    order = torch.argsort(_half_order(config.head_dim))
-    result = {
-        "embedding.weight": weights["model.embed_tokens.weight"],
-        "norm.weight": weights["model.norm.weight"],
-    }
-    if not config.tie_embeddings:
-        result["lm_head.weight"] = weights["lm_head.weight"]
+    result = {ours: weights[theirs] for ours, theirs in _outer_names(config)}
     for layer in range(config.num_layers):
         ours, theirs = f"blocks.{layer}", f"model.layers.{layer}"
-        for target, source in (*_NORMS, *_PROJECTIONS):
+        for target, source in _NAMES:
             result[f"{ours}.{target}.weight"] = weights[f"{theirs}.{source}.weight"]
-        q = _reorder(weights[f"{theirs}.self_attn.q_proj.weight"], order, config)
-        k = _reorder(weights[f"{theirs}.self_attn.k_proj.weight"], order, config)
-        v = weights[f"{theirs}.self_attn.v_proj.weight"]
-        result[f"{ours}.attention.qkv_proj.weight"] = torch.cat((q, k, v))
-        for norm in ("q_norm", "k_norm"):
-            scale = weights[f"{theirs}.self_attn.{norm}.weight"]
-            result[f"{ours}.attention.{norm}.weight"] = scale[order]
-        gate_up = (weights[f"{theirs}.mlp.{name}_proj.weight"] for name in ("gate", "up"))
-        result[f"{ours}.feed_forward.gate_up_proj.weight"] = torch.cat(tuple(gate_up))
+        for target, sources in _FUSED:
+            parts = [weights[f"{theirs}.{source}.weight"] for source in sources]
+            result[f"{ours}.{target}.weight"] = torch.cat(parts)
     return result
 
 
@@ -134,12 +112,9 @@ def config_from_huggingface(description: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-def _half_order(head_dim: int) -> Tensor:
-    """Which of our dimensions stands at each place of Qwen3's: the even ones, then the odd."""
-    places = torch.arange(head_dim)
-    return torch.cat((places[0::2], places[1::2]))
-
-
-def _reorder(weight: Tensor, order: Tensor, config: ModelConfig) -> Tensor:
-    heads = weight.view(config.num_heads, config.head_dim, -1)
-    return heads[:, order].reshape(weight.shape)
+def _outer_names(config: ModelConfig) -> list[tuple[str, str]]:
+    names = [
+        ("embedding.weight", "model.embed_tokens.weight"),
+        ("norm.weight", "model.norm.weight"),
+    ]
+    return names if config.tie_embeddings else [*names, ("lm_head.weight", "lm_head.weight")]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tinyllm.config.model import ModelConfig
 from tinyllm.models.cache import KeyValueCache
-from tinyllm.models.functional import linear, rotary_table, rotate, swiglu
+from tinyllm.models.functional import causal_attention, linear, rotary_tables, rotate, swiglu
 
 
 class Linear(nn.Module):
@@ -54,24 +54,20 @@ class MultiHeadAttention(nn.Module):
         self.q_norm = RMSNorm(config.head_dim, config.norm_eps)
         self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
 
-    def forward(self, x: Tensor, rotations: Tensor, cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor, cache: KeyValueCache | None
+    ) -> Tensor:
         """[batch, time, d_model] -> [batch, time, d_model]."""
         batch, time, _ = x.shape
         qkv = self.qkv_proj(x).view(batch, time, 3, self.num_heads, self.head_dim)
         queries, keys, values = qkv.unbind(2)
-        queries = rotate(self.q_norm(queries), rotations).transpose(1, 2)
-        keys = rotate(self.k_norm(keys), rotations).transpose(1, 2)
-        values = values.transpose(1, 2)
-        mask = None
-        if cache is not None:
-            past = cache.length
-            keys, values = cache.extend(self.layer, keys, values)
-            if past and time > 1:
-                mask = torch.ones(time, past + time, dtype=torch.bool, device=x.device).tril(past)
-        mixed = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask, is_causal=mask is None and time > 1
-        )
-        return self.o_proj(mixed.transpose(1, 2).reshape(batch, time, -1))  # type: ignore[no-any-return]
+        queries = rotate(self.q_norm(queries), *rotary)
+        keys = rotate(self.k_norm(keys), *rotary)
+        if cache is None:
+            mixed = causal_attention(queries, keys, values, mask)
+        else:
+            mixed = cache.attend(self.layer, queries, keys, values)
+        return self.o_proj(mixed.reshape(batch, time, -1))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -98,9 +94,11 @@ class TransformerBlock(nn.Module):
         self.feed_forward = FeedForward(config)
         self.dropout = config.dropout
 
-    def forward(self, x: Tensor, rotations: Tensor, cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor, cache: KeyValueCache | None
+    ) -> Tensor:
         """[batch, time, d_model] -> [batch, time, d_model]."""
-        mixed = self.attention(self.attention_norm(x), rotations, cache)
+        mixed = self.attention(self.attention_norm(x), rotary, mask, cache)
         x = x + F.dropout(mixed, self.dropout, self.training)
         fed = self.feed_forward(self.feed_forward_norm(x))
         return x + F.dropout(fed, self.dropout, self.training)
@@ -109,7 +107,9 @@ class TransformerBlock(nn.Module):
 class Transformer(nn.Module):
     """Characters in, logits of the next character out."""
 
-    rotations: Tensor
+    cosines: Tensor
+    sines: Tensor
+    mask: Tensor
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
@@ -121,8 +121,11 @@ class Transformer(nn.Module):
         )
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         self.lm_head = None if config.tie_embeddings else Linear(config.d_model, vocab_size)
-        table = rotary_table(config.sequence_length, config.head_dim, config.rope_theta)
-        self.register_buffer("rotations", table, persistent=False)
+        tables = rotary_tables(config.sequence_length, config.head_dim, config.rope_theta)
+        self.register_buffer("cosines", tables[0].unsqueeze(1), persistent=False)
+        self.register_buffer("sines", tables[1].unsqueeze(1), persistent=False)
+        mask = torch.full((config.sequence_length, config.sequence_length), -math.inf).triu(1)
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Return logits [batch, time, vocabulary] for `tokens` [batch, time].
@@ -137,10 +140,11 @@ class Transformer(nn.Module):
         end = start + tokens.shape[1]
         if end > self.config.sequence_length:
             raise ValueError(f"{end} characters exceed the window of {self.config.sequence_length}")
-        rotations = self.rotations[start:end]
+        rotary = (self.cosines[start:end], self.sines[start:end])
+        mask = self.mask[: tokens.shape[1], : tokens.shape[1]]
         x = self.embedding(tokens)
         for block in self.blocks:
-            x = block(x, rotations, cache)
+            x = block(x, rotary, mask, cache)
         if cache is not None:
             cache.advance(tokens.shape[1])
         output = self.embedding.weight if self.lm_head is None else self.lm_head.weight

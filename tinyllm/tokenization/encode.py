@@ -54,8 +54,11 @@ def load_tokens(folder: Path, split: str) -> NDArray[Any]:
     """
     meta = read_json(folder / "meta.json")
     path = folder / f"{split}.bin"
-    dtype = np.dtype(meta["dtype"]).newbyteorder("<")
-    expected = meta["splits"][split]["tokens"]
+    try:
+        dtype = np.dtype(meta["dtype"]).newbyteorder("<")
+        expected = meta["splits"][split]["tokens"]
+    except (KeyError, TypeError):
+        raise TinyLLMError(f"{folder / 'meta.json'} describes no split {split}.") from None
     if expected == 0:
         return np.zeros(0, dtype=dtype)
     try:

@@ -54,7 +54,9 @@ def tokenizer_from_huggingface(path: Path) -> CharacterTokenizer:
     description = read_json(path)
     try:
         vocabulary = dict(description["model"]["vocab"])
-        vocabulary.pop(UNKNOWN_TOKEN)
-        return CharacterTokenizer("".join(vocabulary))
-    except (KeyError, TypeError):
-        raise TinyLLMError(f"{path} is not a tokenizer that this program wrote.") from None
+        tokenizer = CharacterTokenizer("".join(vocabulary.keys() - {UNKNOWN_TOKEN}))
+    except (KeyError, TypeError, ValueError):
+        vocabulary, tokenizer = {}, CharacterTokenizer()
+    if huggingface_tokenizer(tokenizer)["model"]["vocab"] != vocabulary:
+        raise TinyLLMError(f"{path} is not a tokenizer that this program wrote.")
+    return tokenizer

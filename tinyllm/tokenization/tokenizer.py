@@ -71,7 +71,7 @@ class CharacterTokenizer:
         ids = np.asarray(tokens, dtype=np.int64).reshape(-1)
         if ids.size and (ids.min() < 0 or ids.max() >= self.vocab_size):
             raise ValueError(f"tokens must lie between 0 and {self.vocab_size - 1}")
-        return "".join(self._character_of_id[ids].tolist())
+        return self._code_point_of_id[ids].tobytes().decode("utf-32-le", "surrogatepass")
 
     def save_state(self, path: Path) -> None:
         """Write the tokenizer as JSON."""
@@ -87,14 +87,17 @@ class CharacterTokenizer:
 
         """
         state = read_json(path)
-        if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        alphabet = state.get("alphabet") if isinstance(state, dict) else None
+        whole = isinstance(alphabet, list) and all(isinstance(c, str) for c in alphabet)
+        if not whole or state.get("format") != _FORMAT:
             raise TinyLLMError(f"{path} is not a tokenizer of this program.")
-        return cls("".join(state["alphabet"]))
+        return cls("".join(alphabet or []))
 
     def _set_alphabet(self, alphabet: str) -> None:
         self.alphabet = "".join(sorted(set(alphabet)))
         self._id_of_code_point = self._build_table()
-        self._character_of_id = np.array([_REPLACEMENT, *self.alphabet], dtype="<U1")
+        code_points = [ord(char) for char in (_REPLACEMENT, *self.alphabet)]
+        self._code_point_of_id = np.array(code_points, dtype="<u4")
 
     def _build_table(self) -> NDArray[Any]:
         # one entry beyond the largest code point stands for everything that is not in the table

@@ -2,8 +2,8 @@
 
 They live outside the outs of the stage, in a folder named by the training's fingerprint, so
 that neither DVC nor a changed parameter can mix them up. Each is a safetensors file and, written
-after it, a JSON file that holds its SHA-256: a checkpoint without a fitting JSON was torn and is
-set aside.
+after it, a JSON file that holds its SHA-256. Weights without a JSON file were never finished and do
+not count; weights that do not fit theirs are set aside.
 """
 
 import contextlib
@@ -48,15 +48,21 @@ class WorkingCheckpoints:
             TinyLLMError: another process is doing the same training.
 
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.folder / "lock", timeout=0):
-                yield
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "lock")
+            lock.acquire(timeout=0)
         except Timeout:
             raise TinyLLMError(
                 f"Another process is already doing this training (it holds {self.folder}/lock); "
                 f"wait for it, or stop it."
             ) from None
+        except OSError as error:
+            raise TinyLLMError(f"Cannot write {self.folder}: {error.strerror}.") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint and delete all but the newest two."""
@@ -80,8 +86,9 @@ class WorkingCheckpoints:
 
     def clear(self) -> None:
         """Delete every checkpoint, once the training is done and published."""
-        for path in self.folder.glob("step-*"):
-            path.unlink(missing_ok=True)
+        for pattern in ("step-*", "damaged-*"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def _load(self, stem: str) -> TrainingState:
         facts = read_json(self.folder / f"{stem}.json")

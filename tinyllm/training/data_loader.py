@@ -1,9 +1,10 @@
 """Batches of windows, gathered straight from the memory-mapped tokens.
 
-One epoch visits every training character once: it is a permutation of the non-overlapping
-windows that begin at an offset drawn anew for each epoch. Offset and permutation follow from the
-seed and the epoch's number alone, so the place in the data is two integers, `epoch` and
-`window`, and whatever else a training does (validating, stopping, resuming) changes no batch.
+One epoch visits every training character once, but for less than a window at either end: it is
+a permutation of the non-overlapping windows that begin at an offset drawn anew for each epoch.
+Offset and permutation follow from the seed and the epoch's number alone, so the place in the
+data is two integers, `epoch` and `window`, and whatever else a training does (validating,
+stopping, resuming) changes no batch.
 """
 
 from collections.abc import Iterator

@@ -155,18 +155,15 @@ def _take_step(training: Training) -> StepReport:
         loss = losses.mean(dim=1).mean() / parts
         loss.backward()
         loss_value += loss.item()
-    if not math.isfinite(loss_value):
-        raise TinyLLMError(
-            f"The loss became {loss_value} at step {progress.step + 1}; lower "
-            f"train.learning_rate or train.embedding_learning_rate, or lengthen train.warmup_steps."
-        )
-    norm = optimizers.clip_gradients()
+    _check_finite("loss", loss_value, progress.step + 1)
+    norm = optimizers.clip_gradients().item()
+    _check_finite("gradient norm", norm, progress.step + 1)
     optimizers.step(progress.step)
     return StepReport(
         step=progress.step + 1,
         loss=loss_value,
         learning_rate=config.learning_rate * learning_rate_factor(progress.step, config),
-        gradient_norm=norm.item(),
+        gradient_norm=norm,
         characters=targets.numel(),
     )
 
@@ -174,6 +171,7 @@ def _take_step(training: Training) -> StepReport:
 def _validate(training: Training, step: StepReport, observer: Observer) -> None:
     progress = training.progress
     val_loss = evaluate(training.model, training.val_loader, training.arithmetic)
+    _check_finite("validation loss", val_loss, progress.step)
     report = ValidationReport(
         step=progress.step,
         train_loss=progress.loss_sum / progress.loss_count,
@@ -190,6 +188,14 @@ def _validate(training: Training, step: StepReport, observer: Observer) -> None:
             name: tensor.detach().clone() for name, tensor in training.model.state_dict().items()
         }
     observer.on_validation(report, training.best_weights if best else None)
+
+
+def _check_finite(name: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        raise TinyLLMError(
+            f"The {name} became {value} at step {step}; lower train.learning_rate or "
+            f"train.embedding_learning_rate, or lengthen train.warmup_steps."
+        )
 
 
 def _autocast(arithmetic: Arithmetic) -> torch.autocast:

@@ -1,8 +1,8 @@
 """Muon: momentum whose matrices are orthogonalised by a Newton-Schulz iteration.
 
 Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. Unlike torch's, this one works in
-float32 through oneDNN on the CPU (the same bits on every CPU under `tinyllm.numerics`), in
-batched bfloat16 elsewhere, and treats the parts of a fused weight as matrices of their own.
+float32 through oneDNN on the CPU (the same bits on every CPU under `tinyllm.numerics`), on all
+matrices of a shape at once, and treats the parts of a fused weight as matrices of their own.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tinyllm.models.functional import matmul_transposed
+from tinyllm.models.functional import batched_matmul
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
@@ -81,42 +81,32 @@ def orthogonalize(matrices: list[Tensor]) -> list[Tensor]:
     """Bring the singular values of each matrix near one, keeping its singular vectors.
 
     Five steps of the quintic Newton-Schulz iteration, whose result has singular values between
-    about 0.7 and 1.2; that is close enough for an optimizer.
+    about 0.7 and 1.2; that is close enough for an optimizer. Matrices of a shape, transposed or
+    not, are worked on together: float32 through oneDNN on the CPU, bfloat16 elsewhere.
     """
-    if matrices[0].device.type == "cpu":
-        return [_orthogonalize_onednn(matrix) for matrix in matrices]
-    return _orthogonalize_batched(matrices)
+    results: dict[int, Tensor] = {}
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, matrix in enumerate(matrices):
+        groups.setdefault(tuple(sorted(matrix.shape)), []).append(index)
+    for (short, _), indices in groups.items():
+        tall = [matrices[i] if matrices[i].shape[1] == short else matrices[i].t() for i in indices]
+        for index, result in zip(indices, _newton_schulz(torch.stack(tall)), strict=True):
+            results[index] = result if matrices[index].shape[1] == short else result.t()
+    return [results[index] for index in range(len(matrices))]
 
 
-def _orthogonalize_onednn(matrix: Tensor) -> Tensor:
-    tall = matrix.shape[0] >= matrix.shape[1]
-    y = matrix if tall else matrix.t().contiguous()
-    # by rows: a full sum of a large matrix depends on the number of threads
-    norm = torch.linalg.vector_norm(torch.linalg.vector_norm(y, dim=1), dim=0)
-    y = y / (norm + _EPSILON)
+def _newton_schulz(y: Tensor) -> Tensor:
+    """Orthogonalise a stack of matrices that are at least as high as wide: [n, high, wide]."""
+    on_cpu = y.device.type == "cpu"
+    product = batched_matmul if on_cpu else torch.bmm
+    # by rows first: a full sum of a large matrix depends on the number of threads
+    norms = torch.linalg.vector_norm(torch.linalg.vector_norm(y, dim=2), dim=1)
+    x = (y / (norms + _EPSILON)[:, None, None]).to(torch.float32 if on_cpu else torch.bfloat16)
     a, b, c = _COEFFICIENTS
     for _ in range(_ITERATIONS):
-        transposed = y.t().contiguous()
-        gram = matmul_transposed(transposed, transposed)
-        polynomial = matmul_transposed(gram, gram).mul_(c).add_(gram, alpha=b)
-        polynomial.diagonal().add_(a)
-        y = matmul_transposed(y, polynomial)
-    return y if tall else y.t()
-
-
-def _orthogonalize_batched(matrices: list[Tensor]) -> list[Tensor]:
-    results: dict[int, Tensor] = {}
-    by_shape: dict[torch.Size, list[int]] = {}
-    for index, matrix in enumerate(matrices):
-        by_shape.setdefault(matrix.shape, []).append(index)
-    a, b, c = _COEFFICIENTS
-    for shape, indices in by_shape.items():
-        x = torch.stack([matrices[index] for index in indices]).bfloat16()
-        x = x if shape[0] <= shape[1] else x.mT
-        x = x / (x.norm(dim=(1, 2), keepdim=True) + _EPSILON)
-        for _ in range(_ITERATIONS):
-            gram = x @ x.mT
-            x = a * x + (b * gram + c * gram @ gram) @ x
-        x = (x if shape[0] <= shape[1] else x.mT).to(matrices[0].dtype)
-        results.update(zip(indices, x.unbind(0), strict=True))
-    return [results[index] for index in range(len(matrices))]
+        gram = product(x.mT.contiguous(), x)
+        polynomial = product(gram, gram).mul_(c).add_(gram, alpha=b)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        x = product(x, polynomial)
+    orthogonal: Tensor = x.to(y.dtype)
+    return orthogonal

@@ -1,0 +1,66 @@
+# The commands that people and CI use. Everything runs in .venv, with the versions of
+# constraints.txt; `make help` lists the targets.
+
+PYTHON ?= python3
+SHELL := bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+SHAKESPEARE := data/raw/tinyshakespeare.txt
+SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev repro test lint format ui chat shakespeare clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyllm needs Python 3.11 or newer; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# While the text is not there, DVC must not miss it: `dvc status` shall speak of what was run.
+setup: .venv/.installed ## Make the virtual environment
+	@[ -e $(SHAKESPEARE) ] || echo /tinyshakespeare.txt.dvc > data/raw/.dvcignore
+
+setup-dev: .venv/.installed-dev setup
+
+repro: setup ## Run the pipeline: prepare, tokenize, train, evaluate, export
+	dvc repro
+	@tinyllm summary
+
+test: setup-dev lint ## Run all checks: ruff, mypy, pytest with coverage
+	python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+lint: setup-dev
+	ruff check .
+	ruff format --check .
+	mypy
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+format: setup-dev ## Format the code
+	ruff check --fix .
+	ruff format .
+
+ui: setup ## Compare runs in the browser (MLflow, http://localhost:5000)
+	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+
+chat: setup ## Talk to the model that was trained last
+	tinyllm console
+
+shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that lies there, and verify it
+	rm -f data/raw/.dvcignore
+	[ -e $(SHAKESPEARE) ] || dvc update $(SHAKESPEARE).dvc
+	echo '$(SHAKESPEARE_MD5)  $(SHAKESPEARE)' | md5sum --check
+	dvc commit --force --quiet $(SHAKESPEARE).dvc
+	@echo 'Train on it: dvc exp run -S prepare.source=$(SHAKESPEARE)'
+
+clean: ## Delete what the pipeline made; the environment and the runs in MLflow stay
+	rm -rf data/prepared data/tokens models/checkpoint models/export
+	rm -rf reports/train/*.png reports/evaluate/*.png reports/evaluate/samples.txt
+	rm -rf .tinyllm/training .tinyllm/logs .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage*

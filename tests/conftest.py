@@ -1,0 +1,116 @@
+"""What all tests share: pinned arithmetic, a small corpus, a small trained model, a store."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tinyllm.config.model import ModelConfig
+from tinyllm.config.numerics import NumericsConfig
+from tinyllm.config.prepare import PrepareConfig
+from tinyllm.config.tokenize import TokenizeConfig
+from tinyllm.config.training import TrainingConfig
+from tinyllm.numerics import Arithmetic, setup_numerics
+
+# before anything imports torch: kernels are chosen once in a process
+ARITHMETIC = setup_numerics(NumericsConfig())
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL_MODEL = ModelConfig(
+    d_model=32, num_heads=1, num_layers=2, d_ff=64, sequence_length=32, dropout=0.1
+)
+SMALL_TRAINING = TrainingConfig(
+    max_steps=60, batch_size=8, warmup_steps=5, eval_interval=20, learning_rate=0.02
+)
+
+
+@pytest.fixture(scope="session")
+def arithmetic() -> Arithmetic:
+    """Portable arithmetic on the CPU, as `setup_numerics` gave it to this process."""
+    return ARITHMETIC
+
+
+@pytest.fixture(scope="session")
+def text() -> str:
+    """Twenty thousand characters of the sample corpus."""
+    return (ROOT / "data/raw/sample/the-salt-duke.txt").read_text(encoding="utf-8")[:20_000]
+
+
+@pytest.fixture(scope="session")
+def prepared(text, tmp_path_factory) -> Path:
+    """The prepare stage's folder for `text`."""
+    from tinyllm.corpus.prepare import prepare_corpus
+
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "raw.txt").write_text(text, encoding="utf-8")
+    prepare_corpus(PrepareConfig(source=str(folder / "raw.txt")), folder / "prepared")
+    return folder / "prepared"
+
+
+@pytest.fixture(scope="session")
+def tokens(prepared, tmp_path_factory) -> Path:
+    """The tokenize stage's folder for `text`."""
+    from tinyllm.tokenization.encode import tokenize_corpus
+
+    folder = tmp_path_factory.mktemp("tokens") / "tokens"
+    tokenize_corpus(TokenizeConfig(), prepared, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(tokens, arithmetic, tmp_path_factory) -> Path:
+    """A published checkpoint of a small model trained for a second."""
+    from tinyllm.models.checkpoint import save_checkpoint
+    from tinyllm.tokenization.encode import load_tokens
+    from tinyllm.tokenization.tokenizer import CharacterTokenizer
+    from tinyllm.training.run import run_training
+
+    tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
+    result = run_training(
+        load_tokens(tokens, "train"),
+        load_tokens(tokens, "val"),
+        tokenizer.vocab_size,
+        SMALL_MODEL,
+        SMALL_TRAINING,
+        arithmetic,
+    )
+    folder = tmp_path_factory.mktemp("models") / "checkpoint"
+    facts = {"fingerprint": "f" * 32, "step": result.best_step, "val_loss": result.best_val_loss}
+    save_checkpoint(folder, result.weights, SMALL_MODEL, tokenizer, facts)
+    return folder
+
+
+@pytest.fixture
+def checkpoint(checkpoint_folder):
+    """The small model, opened."""
+    from tinyllm.models.checkpoint import load_checkpoint
+
+    return load_checkpoint(checkpoint_folder)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """A fresh MLflow database; creating one takes seconds, so tests copy this."""
+    from tinyllm.tracking.store import connect
+
+    folder = tmp_path_factory.mktemp("store")
+    before = os.environ.get("DVC_ROOT")
+    os.environ["DVC_ROOT"] = str(folder)
+    try:
+        connect(f"sqlite:///{folder / 'mlflow.db'}")
+    finally:
+        os.environ.pop("DVC_ROOT")
+        if before is not None:
+            os.environ["DVC_ROOT"] = before
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch, empty_store) -> Path:
+    """An empty project folder that is current, with an MLflow store of its own."""
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path

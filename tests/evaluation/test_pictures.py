@@ -1,0 +1,70 @@
+"""Pictures: PNG files, the same bytes for the same facts, other bytes for others."""
+
+import numpy as np
+import pytest
+
+from tinyllm.evaluation.pictures import draw_curves, draw_positions, draw_surprise
+
+HISTORY = [
+    {"step": step, "train_loss": 3.0 / step, "val_loss": 3.1 / step + 0.1 * step}
+    for step in (1, 2, 3, 4)
+]
+POSITIONS = [{"context": place, "bits": 4 / place} for place in range(1, 9)]
+TEXT = "DUKE ORSMUND:\nWhat news,\tmy lord? $5 \\ {x}_^% \N{EURO SIGN}\x00 \N{PILE OF POO}"
+BITS = np.linspace(0, 12, len(TEXT))
+
+DRAWINGS = {
+    "curves": lambda path: draw_curves(HISTORY, path),
+    "curve of one point": lambda path: draw_curves(HISTORY[:1], path),
+    "positions": lambda path: draw_positions(POSITIONS, 2.5, path),
+    "surprise": lambda path: draw_surprise(TEXT, BITS, path),
+    "surprise of nothing": lambda path: draw_surprise("", BITS, path),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_picture_is_a_png_and_the_same_bytes_each_time(name, tmp_path):
+    contents = []
+    for path in (tmp_path / "first.png", tmp_path / "new" / "second.png"):
+        DRAWINGS[name](path)
+        contents.append(path.read_bytes())
+    assert contents[0].startswith(b"\x89PNG\r\n\x1a\n")
+    assert contents[0].endswith(b"IEND\xaeB`\x82")
+    assert contents[0] == contents[1]
+    assert b"Software" not in contents[0]
+
+
+def drawn(draw, *facts):
+    def contents(folder):
+        draw(*facts, folder / "picture.png")
+        return (folder / "picture.png").read_bytes()
+
+    return contents
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (drawn(draw_curves, HISTORY), drawn(draw_curves, HISTORY[:3])),
+        (drawn(draw_positions, POSITIONS, 2.5), drawn(draw_positions, POSITIONS, 2.0)),
+        (drawn(draw_surprise, "abc", BITS), drawn(draw_surprise, "abd", BITS)),
+        (drawn(draw_surprise, "abc", BITS), drawn(draw_surprise, "abc", BITS + 1)),
+        (drawn(draw_surprise, "a\nb", BITS), drawn(draw_surprise, "a b", BITS)),
+    ],
+)
+def test_other_facts_make_another_picture(one, other, tmp_path):
+    assert one(tmp_path) != other(tmp_path)
+
+
+def test_a_passage_is_cut_where_the_picture_is_full(tmp_path):
+    lines = "\n" * 24
+    bits = np.zeros(100)
+    first = drawn(draw_surprise, lines, bits)(tmp_path)
+    assert drawn(draw_surprise, lines + "never shown", bits)(tmp_path) == first
+    assert drawn(draw_surprise, lines[1:] + "shown", bits)(tmp_path) != first
+
+
+def test_a_long_line_goes_on_in_the_next_row(tmp_path):
+    bits = np.zeros(200)
+    wrapped = drawn(draw_surprise, "a" * 77, bits)(tmp_path)
+    assert wrapped != drawn(draw_surprise, "a" * 76, bits)(tmp_path)

@@ -1,0 +1,153 @@
+"""The evaluation of a checkpoint: its files, their bytes, its refusals."""
+
+import csv
+import json
+import math
+
+import pytest
+import torch
+
+from tinyllm.config.evaluate import EvaluateConfig
+from tinyllm.config.prepare import PrepareConfig
+from tinyllm.config.sampling import SamplingConfig
+from tinyllm.config.tokenize import TokenizeConfig
+from tinyllm.corpus.prepare import prepare_corpus
+from tinyllm.errors import TinyLLMError
+from tinyllm.evaluation.baselines import KneserNeyModel
+from tinyllm.evaluation.report import draw_samples, evaluate_checkpoint
+from tinyllm.evaluation.tables import to_csv
+from tinyllm.inference.generate import generate_text
+from tinyllm.models.checkpoint import load_checkpoint
+from tinyllm.tokenization.encode import load_tokens, tokenize_corpus
+
+CONFIG = EvaluateConfig(sample_length=15, prompts=["DUKE:\n", "O, "], sample_seeds=2)
+FILES = {"metrics.json", "positions.csv", "positions.png", "surprise.png", "samples.txt"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """More threads do not help a small model."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def report(checkpoint_folder, tokens, arithmetic, tmp_path_factory):
+    """The folder of an evaluation, and what it returned."""
+    out = tmp_path_factory.mktemp("evaluation") / "report"
+    model = load_checkpoint(checkpoint_folder)
+    return out, evaluate_checkpoint(CONFIG, model, tokens, out, arithmetic)
+
+
+def encode(text, folder, **prepare):
+    (folder / "raw.txt").write_text(text, encoding="utf-8")
+    config = PrepareConfig(source=str(folder / "raw.txt"), **prepare)
+    prepare_corpus(config, folder / "prepared")
+    tokenize_corpus(TokenizeConfig(), folder / "prepared", folder / "tokens")
+    return folder / "tokens"
+
+
+def test_the_report_holds_five_files_and_nothing_else(report):
+    out, metrics = report
+    assert {path.name for path in out.iterdir()} == FILES
+    assert {path.name for path in out.parent.iterdir()} == {"report"}
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    for picture in ("positions.png", "surprise.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_evaluation_writes_the_same_bytes(report, checkpoint, tokens, arithmetic):
+    out, metrics = report
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    (out / "stale.txt").write_text("from another program")
+    assert evaluate_checkpoint(CONFIG, checkpoint, tokens, out, arithmetic) == metrics
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+
+
+def test_the_model_has_learned_something(report, checkpoint):
+    metrics = report[1]
+    uniform = math.log2(checkpoint.tokenizer.vocab_size)
+    assert 1 < metrics["bits_per_character"] < uniform - 1
+    assert metrics["loss"] == pytest.approx(metrics["bits_per_character"] * math.log(2), abs=1e-5)
+    assert metrics["perplexity"] == pytest.approx(math.exp(metrics["loss"]), abs=1e-4)
+    assert 0.15 < metrics["top1_accuracy"] < metrics["top5_accuracy"] < 1
+
+
+def test_the_metrics_describe_the_split(report, checkpoint, tokens):
+    metrics, held_out = report[1], load_tokens(tokens, "test")
+    facts = json.loads((tokens / "meta.json").read_text())["splits"]["test"]
+    assert metrics["split"] == "test"
+    assert metrics["characters"] == len(held_out) == facts["tokens"]
+    assert metrics["fingerprint"] == facts["fingerprint"]
+    assert metrics["unknown_characters"] == sum(facts["unknown_characters"].values())
+    baseline = KneserNeyModel(load_tokens(tokens, "train"), checkpoint.tokenizer.vocab_size, 5)
+    bits = baseline.bits_per_character(held_out)
+    assert metrics["baseline_bits_per_character"] == pytest.approx(bits, abs=1e-6)
+
+
+def test_the_table_of_positions_covers_the_window(report):
+    with (report[0] / "positions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["context"]) for row in rows] == list(range(1, 33))
+    # 1999 predicted characters: 62 whole windows and the beginning of one more
+    times = [63 if int(row["context"]) <= 1999 % 32 else 62 for row in rows]
+    bits = sum(count * float(row["bits"]) for count, row in zip(times, rows, strict=True))
+    assert bits / 1999 == pytest.approx(report[1]["bits_per_character"], abs=1e-5)
+
+
+def test_a_sample_stands_under_its_prompt_and_seed(report, checkpoint):
+    text = (report[0] / "samples.txt").read_text()
+    assert text == draw_samples(CONFIG, checkpoint)
+    assert text.count("--- prompt ") == 4
+    sampling = SamplingConfig(max_new_tokens=15, temperature=0.8, seed=1)
+    sample = generate_text(checkpoint, "O, ", sampling)
+    assert text.endswith(f"--- prompt 'O, ', seed 1\n{sample}\n")
+
+
+def test_no_samples_are_drawn_where_none_are_asked_for(checkpoint):
+    assert draw_samples(CONFIG.model_copy(update={"sample_seeds": 0}), checkpoint) == ""
+
+
+def test_the_validation_split_gives_the_loss_of_the_training(
+    checkpoint, tokens, arithmetic, tmp_path
+):
+    config = EvaluateConfig(split="val", sample_seeds=0, baseline_order=1)
+    metrics = evaluate_checkpoint(config, checkpoint, tokens, tmp_path / "report", arithmetic)
+    assert metrics["split"] == "val"
+    assert metrics["loss"] == pytest.approx(checkpoint.training["val_loss"], abs=1e-5)
+
+
+def test_tokens_of_another_corpus_are_refused(checkpoint, arithmetic, tmp_path):
+    tokens = encode("abc def\n" * 200, tmp_path)
+    with pytest.raises(TinyLLMError, match="different corpora"):
+        evaluate_checkpoint(CONFIG, checkpoint, tokens, tmp_path / "report", arithmetic)
+    assert not (tmp_path / "report").exists()
+
+
+def test_an_empty_test_split_is_refused_with_a_way_out(checkpoint, arithmetic, text, tmp_path):
+    tokens = encode(text, tmp_path, test_fraction=0)
+    with pytest.raises(TinyLLMError, match=r"prepare\.test_fraction") as error:
+        evaluate_checkpoint(CONFIG, checkpoint, tokens, tmp_path / "report", arithmetic)
+    assert "evaluate.split to val" in str(error.value)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_split_shorter_than_a_window_is_refused(checkpoint, arithmetic, text, tmp_path):
+    tokens = encode(text, tmp_path, test_fraction=0.0005)
+    with pytest.raises(TinyLLMError, match="fewer than one window"):
+        evaluate_checkpoint(CONFIG, checkpoint, tokens, tmp_path / "report", arithmetic)
+
+
+def test_a_refusal_leaves_the_report_that_was_there(checkpoint, arithmetic, tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "metrics.json").write_text("{}")
+    with pytest.raises(TinyLLMError, match="Cannot read"):
+        evaluate_checkpoint(CONFIG, checkpoint, tmp_path, tmp_path / "report", arithmetic)
+    assert (tmp_path / "report" / "metrics.json").read_text() == "{}"
+
+
+def test_a_table_has_a_header_and_quotes_what_needs_it():
+    rows = [{"step": 1, "text": "a,b"}, {"step": 2, "text": "c"}]
+    assert to_csv(rows) == 'step,text\n1,"a,b"\n2,c\n'

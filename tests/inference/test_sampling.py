@@ -1,0 +1,130 @@
+"""Choosing a character: argmax, truncation, frequencies, repeatability."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyllm.config.sampling import SamplingConfig
+from tinyllm.inference.sampling import next_token, truncate
+from tinyllm.tokenization.tokenizer import UNKNOWN_ID
+
+WHOLE = 1024
+LOGITS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=20)
+
+
+@st.composite
+def shares(draw):
+    """Whole numbers that add up to 1024: as probabilities exact in every float format."""
+    cuts = sorted(draw(st.lists(st.integers(0, WHOLE), min_size=1, max_size=12)))
+    return [end - start for start, end in zip([0, *cuts], [*cuts, WHOLE], strict=True)]
+
+
+def kept_by_reference(weights, top_k, share):
+    """Tokens that stay, by adding them up one at a time, the likeliest first."""
+    kept, reached = set(), 0
+    for token in sorted(range(len(weights)), key=lambda token: -weights[token]):
+        if kept and ((top_k and len(kept) == top_k) or reached >= share):
+            break
+        kept.add(token)
+        reached += weights[token]
+    return kept
+
+
+def draw_many(logits, config, count):
+    generator = torch.Generator().manual_seed(config.seed)
+    return [next_token(logits, config, generator) for _ in range(count)]
+
+
+@settings(deadline=None)
+@given(logits=LOGITS)
+def test_temperature_zero_takes_the_likeliest_known_token(logits):
+    token = next_token(torch.tensor(logits), SamplingConfig(temperature=0), torch.Generator())
+    known = logits[UNKNOWN_ID + 1 :]
+    assert token == known.index(max(known)) + 1
+
+
+@settings(deadline=None)
+@given(logits=LOGITS, seed=st.integers(0, 2**32), temperature=st.floats(0.01, 100))
+def test_a_drawn_token_is_one_of_the_vocabulary_and_never_the_unknown_one(
+    logits, seed, temperature
+):
+    logits[UNKNOWN_ID] = 50.0
+    generator = torch.Generator().manual_seed(seed)
+    token = next_token(torch.tensor(logits), SamplingConfig(temperature=temperature), generator)
+    assert UNKNOWN_ID < token < len(logits)
+
+
+@settings(deadline=None)
+@given(weights=shares(), top_k=st.integers(0, 15), share=st.integers(1, WHOLE))
+def test_truncation_agrees_with_adding_up_one_at_a_time(weights, top_k, share):
+    config = SamplingConfig(top_k=top_k, top_p=share / WHOLE)
+    result = truncate(torch.tensor(weights) / WHOLE, config)
+    kept = kept_by_reference(weights, top_k, share)
+    expected = [weight if token in kept else 0 for token, weight in enumerate(weights)]
+    assert (result * WHOLE).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "expected"),
+    [
+        (0, 1.0, [0.125, 0.5, 0.25, 0.125]),
+        (1, 1.0, [0, 0.5, 0, 0]),
+        (3, 1.0, [0.125, 0.5, 0.25, 0]),
+        (99, 1.0, [0.125, 0.5, 0.25, 0.125]),
+        (0, 0.5, [0, 0.5, 0, 0]),
+        (0, 0.51, [0, 0.5, 0.25, 0]),
+        (0, 1e-9, [0, 0.5, 0, 0]),
+        (1, 0.9, [0, 0.5, 0, 0]),
+        (3, 0.6, [0, 0.5, 0.25, 0]),
+    ],
+)
+def test_truncation_of_a_small_distribution(top_k, top_p, expected):
+    probabilities = torch.tensor([0.125, 0.5, 0.25, 0.125])
+    config = SamplingConfig(top_k=top_k, top_p=top_p)
+    assert truncate(probabilities, config).tolist() == expected
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_frequencies_follow_the_probabilities(temperature):
+    logits = torch.tensor([9.0, 0.0, 1.0, 2.0, -1.0])
+    count = 4000
+    drawn = draw_many(logits, SamplingConfig(temperature=temperature, seed=1), count)
+    wanted = torch.softmax(logits[1:] / temperature, dim=-1).tolist()
+    for token, share in enumerate(wanted, start=1):
+        four_deviations = 4 * (share * (1 - share) / count) ** 0.5
+        assert drawn.count(token) / count == pytest.approx(share, abs=four_deviations)
+
+
+def test_only_what_truncation_left_is_drawn():
+    logits = torch.tensor([9.0, 0.0, 0.2, 0.4, 0.6])
+    assert set(draw_many(logits, SamplingConfig(top_k=2), 300)) == {3, 4}
+    assert set(draw_many(logits, SamplingConfig(top_p=0.5, temperature=1), 300)) == {3, 4}
+
+
+def test_the_last_token_can_be_drawn_and_one_of_no_probability_cannot():
+    logits = torch.tensor([0.0, -torch.inf, 1.0, -torch.inf, 1.0, -torch.inf])
+    assert set(draw_many(logits, SamplingConfig(), 300)) == {2, 4}
+
+
+def test_same_seed_same_tokens_and_another_seed_others():
+    logits = torch.zeros(20)
+    first = draw_many(logits, SamplingConfig(seed=7), 50)
+    assert draw_many(logits, SamplingConfig(seed=7), 50) == first
+    assert draw_many(logits, SamplingConfig(seed=8), 50) != first
+
+
+def test_drawing_leaves_the_logits_and_the_global_generator_alone():
+    logits = torch.tensor([3.0, 1.0, 2.0])
+    state = torch.get_rng_state()
+    draw_many(logits, SamplingConfig(temperature=0.5, top_k=1), 5)
+    assert logits.tolist() == [3.0, 1.0, 2.0]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_every_token_costs_one_number_of_the_generator():
+    generator, other = (torch.Generator().manual_seed(3) for _ in range(2))
+    for config in (SamplingConfig(), SamplingConfig(top_k=1), SamplingConfig(top_p=0.1)):
+        next_token(torch.zeros(9), config, generator)
+        torch.rand((), generator=other, dtype=torch.float64)
+    assert torch.equal(generator.get_state(), other.get_state())

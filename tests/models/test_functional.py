@@ -1,0 +1,195 @@
+"""The arithmetic of the model equals torch's own, and does not depend on the number of threads."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tinyllm.models.functional import (
+    batched_matmul,
+    causal_attention,
+    linear,
+    matmul_transposed,
+    rotary_tables,
+    rotate,
+    swiglu,
+)
+
+THETA = 10_000.0
+
+
+@pytest.fixture
+def set_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def attend(queries, keys, values):
+    time = queries.shape[1]
+    mask = torch.full((time, time), -math.inf, dtype=queries.dtype).triu(1)
+    return causal_attention(queries, keys, values, mask)
+
+
+def attend_unbound(qkv):
+    return attend(*qkv.unbind(2))
+
+
+def reference_attention(queries, keys, values):
+    q, k, v = (x.transpose(1, 2) for x in (queries, keys, values))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+
+def reference_attention_unbound(qkv):
+    return reference_attention(*qkv.unbind(2))
+
+
+def reference_swiglu(gate_and_up):
+    gate, up = gate_and_up.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
+def turn(x):
+    cosines, sines = rotary_tables(x.shape[1], x.shape[3], THETA)
+    return rotate(x, cosines.unsqueeze(1), sines.unsqueeze(1))
+
+
+def reference_turn(x):
+    time, head_dim = x.shape[1], x.shape[3]
+    rates = THETA ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angles = torch.outer(torch.arange(time, dtype=torch.float64), rates)[:, None]
+    cosine, sine = angles.cos().float(), angles.sin().float()
+    first, second = x[..., : head_dim // 2], x[..., head_dim // 2 :]
+    return torch.cat((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
+
+
+PAIRS = {
+    "linear": (linear, F.linear),
+    "batched_matmul": (batched_matmul, torch.bmm),
+    "attention": (attend, reference_attention),
+    "attention_unbound": (attend_unbound, reference_attention_unbound),
+    "swiglu": (swiglu, reference_swiglu),
+    "rotate": (turn, reference_turn),
+}
+SMALL_SHAPES = [
+    ("linear", ((3, 7, 24), (10, 24))),
+    ("linear", ((5, 3), (1, 3))),
+    ("batched_matmul", ((6, 9, 5), (6, 5, 11))),
+    ("batched_matmul", ((1, 1, 4), (1, 4, 1))),
+    ("attention", ((2, 13, 3, 8),) * 3),
+    ("attention", ((1, 1, 1, 2),) * 3),
+    ("attention_unbound", ((2, 13, 3, 2, 8),)),
+    ("swiglu", ((3, 7, 34),)),
+    ("rotate", ((2, 9, 3, 8),)),
+]
+# elementwise work is only shared out above 32768 elements
+LARGE_SHAPES = [
+    ("linear", ((8, 128, 64), (192, 64)), (1, 2, 4)),
+    ("linear", ((3, 37, 50), (33, 50)), (1, 2, 4)),
+    ("batched_matmul", ((24, 64, 16), (24, 16, 72)), (1, 2, 4)),
+    ("batched_matmul", ((24, 65, 20), (24, 20, 67)), (1, 2, 4)),
+    ("batched_matmul", ((4, 128, 340), (4, 340, 128)), (1, 2, 4)),
+    ("batched_matmul", ((2, 50, 150), (2, 150, 50)), (1, 2, 3, 4, 8)),
+    ("attention_unbound", ((6, 64, 3, 4, 16),), (1, 2, 4)),
+    ("attention_unbound", ((6, 50, 3, 4, 18),), (1, 2, 4)),
+    ("attention_unbound", ((1, 127, 3, 2, 64),), (1, 2, 3, 4, 8)),
+    ("swiglu", ((8, 128, 202),), (1, 2, 4)),
+    ("rotate", ((8, 65, 4, 32),), (1, 2, 4)),
+]
+
+
+def value_and_gradients(function, shapes, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(7)
+    inputs = [
+        torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes
+    ]
+    value = function(*inputs)
+    value.backward(torch.randn(value.shape, generator=generator).to(dtype))
+    return [value.detach(), *(x.grad for x in inputs)]
+
+
+@pytest.mark.parametrize(("name", "shapes"), SMALL_SHAPES)
+def test_values_and_gradients_equal_torch(name, shapes):
+    ours, reference = (value_and_gradients(function, shapes) for function in PAIRS[name])
+    assert len(ours) == len(shapes) + 1
+    for mine, other in zip(ours, reference, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "shapes", "counts"), LARGE_SHAPES)
+def test_threads_change_no_bit(name, shapes, counts, set_threads):
+    results = []
+    for count in counts:
+        set_threads(count)
+        results.append(value_and_gradients(PAIRS[name][0], shapes))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("name", ["linear", "attention", "swiglu"])
+def test_other_precisions_take_the_general_way(name):
+    shapes = next(shapes for known, shapes in SMALL_SHAPES if known == name)
+    ours, reference = (value_and_gradients(f, shapes, torch.float64) for f in PAIRS[name])
+    for mine, other in zip(ours, reference, strict=True):
+        assert mine.dtype == torch.float64
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "shapes"), SMALL_SHAPES)
+def test_values_are_the_same_without_gradients(name, shapes):
+    function = PAIRS[name][0]
+    with_gradients = value_and_gradients(function, shapes)[0]
+    generator = torch.Generator().manual_seed(7)
+    inputs = [torch.randn(shape, generator=generator) for shape in shapes]
+    with torch.no_grad():
+        assert torch.equal(function(*inputs), with_gradients)
+
+
+def test_linear_learns_a_weight_from_inputs_without_gradient():
+    x, weight = torch.randn(4, 6), torch.randn(5, 6, requires_grad=True)
+    linear(x, weight).sum().backward()
+    assert x.grad is None
+    torch.testing.assert_close(weight.grad, x.sum(0).expand(5, 6), rtol=1e-5, atol=1e-5)
+
+
+def test_linear_passes_gradients_through_a_fixed_weight():
+    x, weight = torch.randn(4, 6, requires_grad=True), torch.randn(5, 6)
+    linear(x, weight).sum().backward()
+    assert weight.grad is None
+    torch.testing.assert_close(x.grad, weight.sum(0).expand(4, 6), rtol=1e-5, atol=1e-5)
+
+
+def test_matmul_transposed_takes_transposed_views():
+    a, b = torch.randn(6, 4).t(), torch.randn(6, 3).t()
+    torch.testing.assert_close(matmul_transposed(a, b), a @ b.t(), rtol=1e-5, atol=1e-5)
+
+
+def test_attention_to_the_first_character_is_its_value():
+    queries, keys, values = torch.randn(3, 2, 5, 3, 4)
+    assert torch.equal(attend(queries, keys, values)[:, 0], values[:, 0])
+
+
+def test_rotary_tables_hold_unit_rotations_that_start_at_none():
+    cosines, sines = rotary_tables(50, 8, THETA)
+    assert cosines.shape == sines.shape == (50, 4)
+    assert cosines[0].tolist() == [1] * 4
+    assert sines[0].tolist() == [0] * 4
+    torch.testing.assert_close(cosines**2 + sines**2, torch.ones(50, 4), rtol=1e-6, atol=1e-6)
+    assert sines[1, 0].item() == pytest.approx(math.sin(1.0))
+    assert sines[1, 1].item() == pytest.approx(math.sin(0.1))
+
+
+def test_rotated_products_depend_on_the_distance_alone():
+    query, key = torch.randn(2, 1, 1, 1, 8)
+    queries = turn(query.expand(1, 20, 1, 8))[0, :, 0]
+    keys = turn(key.expand(1, 20, 1, 8))[0, :, 0]
+    products = queries @ keys.T
+    for distance in range(1, 5):
+        diagonal = products.diagonal(distance)
+        torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=0, atol=1e-5)
+    assert not torch.allclose(products[0, 0], products[0, 5], atol=1e-3)
+
+
+def test_rotation_keeps_the_data_type():
+    assert turn(torch.randn(1, 3, 2, 4).bfloat16()).dtype == torch.bfloat16

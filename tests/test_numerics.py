@@ -1,0 +1,244 @@
+"""Pinned arithmetic: set in time, checked, and refused in one sentence where it cannot be had."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tinyllm import numerics
+from tinyllm.config.numerics import NumericsConfig
+from tinyllm.errors import TinyLLMError
+from tinyllm.numerics import PORTABLE_ENVIRONMENT, choose_device, setup_numerics
+
+PORTABLE, FAST = NumericsConfig(mode="portable"), NumericsConfig(mode="fast")
+SET_UP = """
+import os
+from tinyllm.config.numerics import NumericsConfig
+from tinyllm.errors import TinyLLMError
+from tinyllm.numerics import setup_numerics
+try:
+    setup_numerics(NumericsConfig(mode="portable", threads=3))
+    print("pinned")
+except TinyLLMError as error:
+    print("refused:", error)
+import torch
+print(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
+print({name: os.environ.get(name) for name in ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_CBWR")})
+"""
+
+
+@pytest.fixture(autouse=True)
+def _restore(monkeypatch):
+    """Undo what setting up again changes in this process."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretend that torch finds these devices."""
+
+    def pretend(*devices):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in devices)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in devices)
+
+    return pretend
+
+
+def new_process(before="", **environment):
+    """Output lines of a process that sets up portable arithmetic after `before`."""
+    inherited = {k: v for k, v in os.environ.items() if k not in PORTABLE_ENVIRONMENT}
+    result = subprocess.run(
+        [sys.executable, "-c", before + SET_UP],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return result.stdout.splitlines()
+
+
+def fault_of(function, config):
+    with pytest.raises(TinyLLMError) as caught:
+        function(config)
+    message = str(caught.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert ". " not in message
+    return message
+
+
+def test_environment_is_pinned(arithmetic):
+    assert arithmetic.portable
+    assert {name: os.environ[name] for name in PORTABLE_ENVIRONMENT} == {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_CBWR": "COMPATIBLE",
+    }
+    assert torch.backends.cpu.get_cpu_capability() == "AVX2"
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_portable_arithmetic_is_float32_on_the_cpu(arithmetic):
+    assert arithmetic.device == torch.device("cpu")
+    assert arithmetic.precision == torch.float32
+
+
+def test_new_process_is_pinned_whatever_its_environment_says():
+    pinned, capability, environment = new_process(
+        ATEN_CPU_CAPABILITY="default", MKL_CBWR="AUTO", OMP_DYNAMIC="TRUE", OMP_THREAD_LIMIT="1"
+    )
+    assert (pinned, capability) == ("pinned", "AVX2 3")
+    assert eval(environment) == {
+        "OMP_DYNAMIC": None,
+        "OMP_THREAD_LIMIT": None,
+        "MKL_CBWR": "COMPATIBLE",
+    }
+
+
+def test_process_that_has_computed_with_other_kernels_is_refused():
+    outcome, capability, _ = new_process(before="import torch; torch.ones(8).sin()\n")
+    chosen = capability.split()[0]
+    if chosen == "AVX2":
+        assert outcome == "pinned"
+    else:
+        assert outcome.startswith("refused: Portable arithmetic could not be set up: ")
+        assert f"torch had already chosen {chosen} kernels; start a fresh process" in outcome
+
+
+def test_other_kernels_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert "torch had already chosen AVX512 kernels" in fault_of(setup_numerics, PORTABLE)
+    assert not setup_numerics(FAST).portable
+
+
+def test_torch_without_onednn_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert "torch build with oneDNN" in fault_of(setup_numerics, PORTABLE)
+
+
+@pytest.mark.parametrize("branch", [1, 2, 9])
+def test_other_branch_of_mkl_is_refused(monkeypatch, branch):
+    monkeypatch.setattr(numerics, "_mkl_reproducibility_branch", lambda: branch)
+    assert f"MKL runs branch {branch} instead" in fault_of(setup_numerics, PORTABLE)
+
+
+@pytest.mark.parametrize("branch", [None, 3])
+def test_compatible_or_silent_mkl_is_accepted(monkeypatch, branch):
+    monkeypatch.setattr(numerics, "_mkl_reproducibility_branch", lambda: branch)
+    assert setup_numerics(PORTABLE).portable
+
+
+@pytest.mark.parametrize(
+    ("flags", "missing"),
+    [
+        ({"sse2", "avx"}, "avx2 and fma"),
+        ({"sse2", "avx", "fma"}, "avx2"),
+        ({"avx", "avx2"}, "fma"),
+    ],
+)
+def test_cpu_without_avx2_or_fma_is_refused(monkeypatch, flags, missing):
+    monkeypatch.setattr(numerics, "_cpu_flags", lambda: flags)
+    assert f"this one lacks {missing}; set numerics.mode" in fault_of(setup_numerics, PORTABLE)
+    assert not setup_numerics(FAST).portable
+
+
+@pytest.mark.parametrize("flags", [set(), {"avx2", "fma"}])
+def test_cpu_with_avx2_or_unknown_flags_is_accepted(monkeypatch, flags):
+    monkeypatch.setattr(numerics, "_cpu_flags", lambda: flags)
+    assert setup_numerics(PORTABLE).portable
+
+
+def test_flags_of_this_cpu_are_read():
+    assert {"avx2", "fma"} <= numerics._cpu_flags()
+
+
+@pytest.mark.parametrize(
+    ("system", "processor"), [("darwin", "x86_64"), ("win32", "AMD64"), ("linux", "aarch64")]
+)
+def test_other_machine_is_refused(monkeypatch, system, processor):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    message = fault_of(setup_numerics, PORTABLE)
+    assert f"this is {system} on {processor}; set numerics.mode to 'fast'" in message
+
+
+def test_refused_machine_is_left_as_it_was(monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(os, "environ", {"OMP_DYNAMIC": "TRUE"})
+    fault_of(setup_numerics, PORTABLE)
+    assert os.environ == {"OMP_DYNAMIC": "TRUE"}
+
+
+@pytest.mark.parametrize("mode", ["portable", "fast"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_are_set(mode, threads):
+    setup_numerics(NumericsConfig(mode=mode, threads=threads))
+    assert torch.get_num_threads() == threads
+
+
+def test_fast_mode_leaves_the_environment_alone(monkeypatch, machine):
+    machine()
+    monkeypatch.setattr(os, "environ", {"OMP_DYNAMIC": "TRUE"})
+    setup_numerics(FAST)
+    assert os.environ == {"OMP_DYNAMIC": "TRUE"}
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_missing_device_is_reported(machine, device):
+    machine()
+    config = NumericsConfig(mode="fast", device=device)
+    for function in (choose_device, setup_numerics):
+        message = fault_of(function, config).replace(torch.__version__, "VERSION")
+        assert message.startswith(f"numerics.device is '{device}', but torch VERSION finds no")
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked", "devices", "expected"),
+    [
+        ("portable", "auto", (), "cpu"),
+        ("portable", "auto", ("cuda", "mps"), "cpu"),
+        ("portable", "cpu", ("cuda",), "cpu"),
+        ("fast", "auto", (), "cpu"),
+        ("fast", "auto", ("cuda",), "cuda"),
+        ("fast", "auto", ("mps",), "mps"),
+        ("fast", "auto", ("mps", "cuda"), "cuda"),
+        ("fast", "cpu", ("cuda",), "cpu"),
+        ("fast", "cuda", ("cuda",), "cuda"),
+        ("fast", "mps", ("mps", "cuda"), "mps"),
+    ],
+)
+def test_choose_device(machine, mode, asked, devices, expected):
+    machine(*devices)
+    assert choose_device(NumericsConfig(mode=mode, device=asked)) == torch.device(expected)
+
+
+@pytest.mark.parametrize(
+    ("devices", "precision", "expected"),
+    [
+        ((), "auto", torch.float32),
+        ((), "float32", torch.float32),
+        ((), "bfloat16", torch.bfloat16),
+        (("mps",), "auto", torch.float32),
+        (("cuda",), "auto", torch.bfloat16),
+        (("cuda",), "float32", torch.float32),
+    ],
+)
+def test_precision(machine, devices, precision, expected):
+    machine(*devices)
+    config = NumericsConfig(mode="fast", precision=precision)
+    assert setup_numerics(config).precision == expected
+
+
+@pytest.mark.parametrize(("devices", "pinned"), [(("cuda",), True), ((), False)])
+def test_cublas_is_pinned_where_it_computes(machine, devices, pinned):
+    machine(*devices)
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+    setup_numerics(FAST)
+    assert (os.environ.get("CUBLAS_WORKSPACE_CONFIG") == ":4096:8") is pinned

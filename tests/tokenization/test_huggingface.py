@@ -1,0 +1,100 @@
+"""The tokenizer in Hugging Face's form: the same tokens there and back."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from tinyllm.errors import TinyLLMError
+from tinyllm.tokenization.huggingface import (
+    huggingface_tokenizer,
+    huggingface_tokenizer_config,
+    tokenizer_from_huggingface,
+)
+from tinyllm.tokenization.tokenizer import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
+
+ALPHABET = "\n\r\t !<>abknuzé😀\u0301"
+
+
+@pytest.fixture(scope="module")
+def rust():
+    """The tokenizer of `ALPHABET` as Hugging Face's own library reads it."""
+    description = huggingface_tokenizer(CharacterTokenizer(ALPHABET))
+    return Tokenizer.from_str(json.dumps(description))
+
+
+@given(st.text())
+@settings(deadline=None, max_examples=50)
+def test_a_tokenizer_comes_back_from_its_file(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "hf-tokenizer.json"
+    tokenizer = CharacterTokenizer(text)
+    path.write_text(json.dumps(huggingface_tokenizer(tokenizer)), encoding="utf-8")
+    assert tokenizer_from_huggingface(path).alphabet == tokenizer.alphabet
+
+
+def test_the_vocabulary_numbers_characters_as_ours_does(text):
+    tokenizer = CharacterTokenizer(text)
+    vocabulary = huggingface_tokenizer(tokenizer)["model"]["vocab"]
+    assert len(vocabulary) == tokenizer.vocab_size
+    assert vocabulary.pop(UNKNOWN_TOKEN) == UNKNOWN_ID
+    for char, token in vocabulary.items():
+        assert tokenizer.encode(char).tolist() == [token]
+
+
+@given(st.text(st.sampled_from(ALPHABET)) | st.text())
+@settings(deadline=None)
+def test_their_library_gives_the_same_tokens(rust, text):
+    assert rust.encode(text).ids == CharacterTokenizer(ALPHABET).encode(text).tolist()
+
+
+@pytest.mark.parametrize("text", ["<unk>", "a <unk> b", "a  b", "ab\r\n\r\nba", " a ", "😀e\u0301"])
+def test_their_library_takes_nothing_for_a_special_token(rust, text):
+    expected = CharacterTokenizer(ALPHABET).encode(text).tolist()
+    assert rust.encode(text).ids == expected
+
+
+@given(st.text(st.sampled_from(ALPHABET)))
+@settings(deadline=None)
+def test_their_library_joins_characters_without_spaces(rust, text):
+    tokens = CharacterTokenizer(ALPHABET).encode(text).tolist()
+    assert rust.decode(tokens, False) == text
+
+
+def test_the_configuration_names_no_unknown_token():
+    config = huggingface_tokenizer_config(48)
+    assert config["model_max_length"] == 48
+    assert config["clean_up_tokenization_spaces"] is False
+    assert UNKNOWN_TOKEN not in json.dumps(config)
+
+
+def refusal(path):
+    """The one sentence with which a file is refused."""
+    with pytest.raises(TinyLLMError) as caught:
+        tokenizer_from_huggingface(path)
+    message = str(caught.value)
+    assert caught.value.exit_code == 1
+    assert message.endswith(".")
+    return message
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    path = tmp_path / "none.json"
+    assert refusal(path) == f"Cannot read {path}: No such file or directory."
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text('{"model": {"vocab": {"<unk>": 0, "a"')
+    assert refusal(path).startswith(f"{path} is damaged: ")
+
+
+@pytest.mark.parametrize(
+    "description",
+    [[], {}, None, {"model": None}, {"model": {}}, {"model": {"vocab": {"a": 1}}}],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path, description):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(description))
+    assert refusal(path) == f"{path} is not a tokenizer that this program wrote."

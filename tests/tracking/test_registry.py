@@ -1,0 +1,217 @@
+"""The registry: versions by weights, the champion of a test split, models that open again."""
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from tinyllm.config.export import ExportConfig
+from tinyllm.config.sampling import SamplingConfig
+from tinyllm.errors import TinyLLMError
+from tinyllm.export.run import export_checkpoint
+from tinyllm.inference.generate import generate_text
+from tinyllm.models.checkpoint import load_checkpoint
+from tinyllm.tracking.registry import (
+    download_model,
+    load_model,
+    log_checkpoint,
+    register_export,
+)
+from tinyllm.tracking.store import connect, experiment_id
+
+PLAY, POEM = "a" * 64, "b" * 64
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("registry") / "export"
+    export_checkpoint(ExportConfig(), load_checkpoint(checkpoint_folder), folder)
+    return folder / "pyfunc"
+
+
+@pytest.fixture
+def store(workspace):
+    """A client of the test's own store, a run in it, and a folder to register."""
+    client = connect()
+    experiment = experiment_id(client, "tinyllm")
+    (workspace / "artifact").mkdir()
+    (workspace / "artifact" / "weights").write_text("numbers")
+    return SimpleNamespace(
+        client=client,
+        experiment=experiment,
+        run_id=client.create_run(experiment).info.run_id,
+        folder=workspace / "artifact",
+    )
+
+
+def export(store, weights, bits, split=PLAY, folder=None):
+    event = {
+        "name": "export",
+        "registered_model": "tinyllm",
+        "folder": str(folder or store.folder),
+        "sha256": weights,
+        "step": 40,
+        "test_fingerprint": split,
+        "bits_per_character": bits,
+    }
+    register_export(store.client, store.experiment, store.run_id, event)
+
+
+def record_checkpoint(store, weights, folder=None):
+    event = {
+        "name": "checkpoint",
+        "folder": str(folder or store.folder),
+        "sha256": weights,
+        "step": 40,
+        "metrics": {"best_val_loss": 1.25},
+    }
+    log_checkpoint(store.client, store.experiment, store.run_id, event)
+
+
+def versions(store):
+    return store.client.search_model_versions("name = 'tinyllm'")
+
+
+def weights_of(version):
+    return version.tags["weights.sha256"]
+
+
+def champion(store):
+    return weights_of(store.client.get_model_version_by_alias("tinyllm", "champion"))
+
+
+def logged_models(store):
+    return store.client.search_logged_models([store.experiment])
+
+
+def test_distinct_weights_make_a_version_each(store):
+    for weights in ("w1", "w2", "w1", "w1"):
+        export(store, weights, 2.0)
+    assert {int(version.version): weights_of(version) for version in versions(store)} == {
+        1: "w1",
+        2: "w2",
+    }
+    assert len(logged_models(store)) == 2
+
+
+def test_a_version_tells_where_it_comes_from_and_what_it_is_worth(store):
+    export(store, "w1", 2.125)
+    (version,) = versions(store)
+    assert version.run_id == store.run_id
+    assert version.tags == {
+        "weights.sha256": "w1",
+        "test.fingerprint": PLAY,
+        "test.bits_per_character": "2.125",
+    }
+
+
+def test_the_first_version_is_champion_until_a_better_one_comes(store):
+    champions = []
+    for weights, bits in (("first", 2.5), ("worse", 2.6), ("better", 2.4), ("equal", 2.4)):
+        export(store, weights, bits)
+        champions.append(champion(store))
+    assert champions == ["first", "first", "better", "better"]
+
+
+def test_figures_are_compared_as_numbers(store):
+    export(store, "ten", 10.0)
+    export(store, "nine", 9.5)
+    assert champion(store) == "nine"
+
+
+def test_another_test_split_has_a_champion_of_its_own(store):
+    export(store, "of the play", 2.0)
+    export(store, "of the poem", 3.0, split=POEM)
+    assert champion(store) == "of the poem"
+    export(store, "worse on the poem", 3.5, split=POEM)
+    assert champion(store) == "of the poem"
+    export(store, "worse on the play", 2.2)
+    assert champion(store) == "of the play"
+
+
+def test_the_same_weights_measured_anew_take_the_new_figure(store):
+    export(store, "w1", 2.0)
+    export(store, "w2", 2.1)
+    assert champion(store) == "w1"
+    export(store, "w1", 2.2)
+    assert champion(store) == "w2"
+    figures = {weights_of(v): v.tags["test.bits_per_character"] for v in versions(store)}
+    assert figures == {"w1": "2.2", "w2": "2.1"}
+
+
+@pytest.mark.parametrize("uri", ["models:/tinyllm@champion", "models:/tinyllm/1"])
+def test_a_registered_model_opens_and_generates(store, exported, checkpoint, tmp_path, uri):
+    # the folder that the stage wrote may be gone by then
+    shutil.copytree(exported, tmp_path / "gone")
+    export(store, "w1", 2.0, folder=tmp_path / "gone")
+    shutil.rmtree(tmp_path / "gone")
+    sampling = SamplingConfig(max_new_tokens=15)
+    wanted = generate_text(checkpoint, "What", sampling)
+    assert generate_text(load_model(uri), "What", sampling) == wanted
+
+
+def test_a_folder_opens_without_the_registry(workspace, checkpoint_folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert load_model(checkpoint_folder).training["fingerprint"] == "f" * 32
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "models:/tinyllm@nobody",
+        "models:/tinyllm/7",
+        "models:/unheard-of@champion",
+        "models:/m-00000000000000000000000000000000",
+        "models:/",
+        "runs:/0123456789abcdef0123456789abcdef/model",
+    ],
+)
+def test_a_model_that_is_not_there_costs_one_line_that_names_it(store, uri):
+    export(store, "w1", 2.0)
+    with pytest.raises(TinyLLMError) as error:
+        load_model(uri)
+    message = str(error.value)
+    assert message.startswith(f"Cannot open {uri}: ")
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+def test_a_registry_that_does_not_answer_costs_one_line(workspace, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TinyLLMError, match=r"^Cannot open models:/tinyllm@champion: ") as error:
+        download_model("models:/tinyllm@champion")
+    assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_is_a_logged_model_of_its_run_with_step_and_metric(store, checkpoint_folder):
+    record_checkpoint(store, "w1", checkpoint_folder)
+    (model,) = logged_models(store)
+    assert model.name == "checkpoint"
+    assert model.source_run_id == store.run_id
+    assert model.status == "READY"
+    assert model.params == {"step": "40"}
+    assert model.tags["weights.sha256"] == "w1"
+    (metric,) = model.metrics
+    assert (metric.key, metric.value, metric.step) == ("best_val_loss", 1.25, 40)
+    (output,) = store.client.get_run(store.run_id).outputs.model_outputs
+    assert (output.model_id, output.step) == (model.model_id, 40)
+
+
+def test_a_logged_checkpoint_opens_again(store, checkpoint_folder):
+    record_checkpoint(store, "w1", checkpoint_folder)
+    (model,) = logged_models(store)
+    assert load_model(model.model_uri).training["fingerprint"] == "f" * 32
+
+
+def test_a_checkpoint_is_logged_once_for_the_same_weights(store):
+    for weights in ("w1", "w1", "w2"):
+        record_checkpoint(store, weights)
+    assert len(logged_models(store)) == 2
+
+
+def test_a_folder_that_is_gone_costs_one_sentence_and_no_version(store):
+    with pytest.raises(TinyLLMError, match="is gone"):
+        export(store, "w1", 2.0, folder=store.folder / "nowhere")
+    assert versions(store) == []
+    assert logged_models(store) == []

@@ -1,0 +1,218 @@
+"""Working checkpoints: two are kept, a damaged one gives way to the one before it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tinyllm.errors import TinyLLMError
+from tinyllm.training.checkpoint import TrainingState, WorkingCheckpoints
+
+
+def state_at(step):
+    tensors = {
+        "model.weight": torch.full((3, 4), step / 3),
+        "random.cpu": torch.arange(20, dtype=torch.uint8) + step % 200,
+        "optimizer.step": torch.tensor(float(step)),
+    }
+    facts = {"progress": {"step": step, "best": float("inf"), "loss": 0.1 + 0.2}, "place": [1, 2]}
+    return TrainingState(step, tensors, facts)
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return WorkingCheckpoints(tmp_path / "training" / "abc")
+
+
+@pytest.fixture
+def two(checkpoints):
+    for step in (4, 9):
+        checkpoints.save(state_at(step))
+    return checkpoints
+
+
+def names(checkpoints):
+    return sorted(path.name for path in checkpoints.folder.iterdir())
+
+
+def files_of(step, prefix=""):
+    return [f"{prefix}step-{step:08d}.json", f"{prefix}step-{step:08d}.safetensors"]
+
+
+def assert_same(state, expected):
+    assert state.step == expected.step
+    assert state.facts == expected.facts
+    assert set(state.tensors) == set(expected.tensors)
+    for name, tensor in expected.tensors.items():
+        assert state.tensors[name].dtype == tensor.dtype
+        assert torch.equal(state.tensors[name], tensor)
+
+
+def test_round_trip_changes_no_bit(checkpoints):
+    checkpoints.save(state_at(7))
+    assert_same(checkpoints.load_latest(), state_at(7))
+
+
+def test_nothing_saved_gives_none(checkpoints):
+    assert checkpoints.load_latest() is None
+
+
+def test_newest_two_are_kept(checkpoints):
+    for step in (1, 2, 9, 10, 100):
+        checkpoints.save(state_at(step))
+    assert names(checkpoints) == files_of(10) + files_of(100)
+    assert_same(checkpoints.load_latest(), state_at(100))
+
+
+def test_same_step_can_be_saved_again(two):
+    two.save(state_at(9))
+    assert names(two) == files_of(4) + files_of(9)
+    assert_same(two.load_latest(), state_at(9))
+
+
+def shorten(json_file, weights):
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+
+def empty(json_file, weights):
+    weights.write_bytes(b"")
+
+
+def flip_a_bit(json_file, weights):
+    data = bytearray(weights.read_bytes())
+    data[-5] ^= 1
+    weights.write_bytes(data)
+
+
+def lose_the_weights(json_file, weights):
+    weights.unlink()
+
+
+def tear_the_json(json_file, weights):
+    json_file.write_bytes(json_file.read_bytes()[:-20])
+
+
+def garble_the_json(json_file, weights):
+    json_file.write_bytes(b"\xff\xfe\x00")
+
+
+def fitting_checksum_of_no_tensors(json_file, weights):
+    import hashlib
+
+    weights.write_bytes(b"these are no tensors")
+    facts = {"step": 9, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), "facts": {}}
+    json_file.write_text(json.dumps(facts), encoding="utf-8")
+
+
+DAMAGES = [
+    shorten,
+    empty,
+    flip_a_bit,
+    lose_the_weights,
+    tear_the_json,
+    garble_the_json,
+    fitting_checksum_of_no_tensors,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_newest_gives_way_to_the_one_before(two, damage):
+    json_file, weights = (two.folder / name for name in files_of(9))
+    damage(json_file, weights)
+    assert_same(two.load_latest(), state_at(4))
+    left = set(names(two))
+    assert not left & set(files_of(9))
+    assert files_of(9, "damaged-")[0] in left
+    assert_same(two.load_latest(), state_at(4))
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "3", "null", '"step"', '{"step": 9}'])
+def test_foreign_json_is_set_aside(two, content):
+    (two.folder / files_of(9)[0]).write_text(content, encoding="utf-8")
+    assert_same(two.load_latest(), state_at(4))
+    assert set(files_of(9, "damaged-")) <= set(names(two))
+
+
+def test_weights_without_json_are_not_read(two):
+    (two.folder / files_of(9)[0]).unlink()
+    assert_same(two.load_latest(), state_at(4))
+
+
+def test_nothing_whole_gives_none(two):
+    for step in (4, 9):
+        flip_a_bit(None, two.folder / files_of(step)[1])
+    assert two.load_latest() is None
+    assert names(two) == files_of(4, "damaged-") + files_of(9, "damaged-")
+
+
+def test_training_goes_on_saving_after_a_damage(two):
+    flip_a_bit(None, two.folder / files_of(9)[1])
+    two.load_latest()
+    for step in (6, 9):
+        two.save(state_at(step))
+    assert names(two) == sorted(files_of(6) + files_of(9) + files_of(9, "damaged-"))
+    assert_same(two.load_latest(), state_at(9))
+
+
+def test_clear_deletes_every_checkpoint(two):
+    (two.folder / files_of(11)[1]).write_bytes(b"torn")
+    two.clear()
+    assert names(two) == []
+    assert two.load_latest() is None
+
+
+def test_clear_of_nothing_is_allowed(checkpoints):
+    checkpoints.clear()
+    assert not checkpoints.folder.exists()
+
+
+def test_lock_refuses_a_second_holder(checkpoints):
+    other = WorkingCheckpoints(checkpoints.folder)
+    with checkpoints.locked(), pytest.raises(TinyLLMError) as caught, other.locked():
+        pass
+    message = str(caught.value)
+    assert message.startswith("Another process is already doing this training")
+    assert str(checkpoints.folder / "lock") in message
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+def test_lock_refuses_another_process(checkpoints):
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from filelock import FileLock\n"
+        "with FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    )
+    checkpoints.folder.mkdir(parents=True)
+    command = [sys.executable, "-c", script, str(checkpoints.folder / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(TinyLLMError, match="Another process"), checkpoints.locked():
+            pass
+        holder.stdin.close()
+    with checkpoints.locked():
+        assert checkpoints.folder.is_dir()
+
+
+def test_lock_is_free_again_after_an_error(checkpoints):
+    with pytest.raises(ZeroDivisionError), checkpoints.locked():
+        raise ZeroDivisionError
+    with WorkingCheckpoints(checkpoints.folder).locked():
+        assert (checkpoints.folder / "lock").exists()
+
+
+def test_trainings_of_other_folders_do_not_wait(tmp_path):
+    first, second = (WorkingCheckpoints(tmp_path / name) for name in "ab")
+    with first.locked(), second.locked():
+        assert first.folder.is_dir()
+        assert second.folder.is_dir()
+
+
+def test_locked_folder_saves_and_clears(checkpoints):
+    with checkpoints.locked():
+        checkpoints.save(state_at(1))
+        assert_same(checkpoints.load_latest(), state_at(1))
+        checkpoints.clear()
+    assert names(checkpoints) in ([], ["lock"])

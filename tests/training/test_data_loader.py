@@ -1,0 +1,174 @@
+"""Batches: every window once an epoch, the same for the same seed, resumable at any place."""
+
+import numpy as np
+import pytest
+import torch
+
+from tinyllm.errors import TinyLLMError
+from tinyllm.training.data_loader import (
+    EvaluationLoader,
+    OptimizedTextDataset,
+    Place,
+    TrainLoader,
+    build_dataloaders,
+)
+
+LENGTH = 8
+CPU = torch.device("cpu")
+
+
+def dataset(count=200, length=LENGTH):
+    """Tokens that tell their own position."""
+    return OptimizedTextDataset(np.arange(count, dtype=np.uint16), length, "train")
+
+
+def starts_of(batch):
+    return batch[0][:, 0].tolist()
+
+
+@pytest.mark.parametrize("count", [9, 10, 16, 17, 23, 200, 203])
+@pytest.mark.parametrize("epoch", range(5))
+def test_epoch_visits_every_window_once(count, epoch):
+    starts = np.sort(dataset(count).shuffled_starts(seed=3, epoch=epoch))
+    assert len(starts) > 0
+    assert np.all(np.diff(starts) == LENGTH)
+    assert 0 <= starts[0] < LENGTH
+    unused = count - 1 - (starts[-1] + LENGTH)
+    assert 0 <= unused < LENGTH
+
+
+def test_epochs_differ_in_offset_and_order():
+    epochs = [dataset().shuffled_starts(seed=3, epoch=epoch) for epoch in range(12)]
+    assert len({starts.min() for starts in epochs}) > 4
+    assert all(np.any(np.diff(starts) < 0) for starts in epochs)
+
+
+def test_every_offset_occurs():
+    offsets = {dataset().shuffled_starts(seed=3, epoch=epoch).min() for epoch in range(200)}
+    assert offsets == set(range(LENGTH))
+
+
+def test_targets_are_the_inputs_one_character_later():
+    inputs, targets = dataset().gather(np.array([5, 0, 191]))
+    assert inputs.dtype == targets.dtype == torch.int64
+    assert inputs.shape == targets.shape == (3, LENGTH)
+    assert inputs[:, 0].tolist() == [5, 0, 191]
+    assert torch.equal(targets, inputs + 1)
+    assert torch.equal(inputs[0], torch.arange(5, 5 + LENGTH))
+
+
+def test_large_tokens_survive():
+    tokens = np.full(20, 40_000, dtype=np.uint16)
+    inputs, _ = OptimizedTextDataset(tokens, LENGTH, "train").gather(np.array([0]))
+    assert inputs.unique().tolist() == [40_000]
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 24, 70])
+def test_batches_have_equal_size_and_run_through_the_epochs(batch_size):
+    data = dataset()
+    loader = TrainLoader(data, batch_size, seed=3)
+    batches = [starts_of(loader.next_batch()) for _ in range(2 + 150 // batch_size)]
+    assert {len(batch) for batch in batches} == {batch_size}
+    seen = [start for batch in batches for start in batch]
+    epochs = np.concatenate([data.shuffled_starts(3, epoch) for epoch in range(12)])
+    assert seen == epochs[: len(seen)].tolist()
+
+
+def test_batch_straddles_two_epochs():
+    data = dataset()
+    first = len(data.shuffled_starts(3, 0))
+    loader = TrainLoader(data, 10, seed=3)
+    for _ in range(first // 10):
+        loader.next_batch()
+    assert loader.place == Place(0, first // 10 * 10)
+    batch = loader.next_batch()
+    assert batch[0].shape == (10, LENGTH)
+    assert loader.place == Place(1, 10 - first % 10)
+
+
+def test_place_moves_to_the_next_epoch_when_the_last_window_is_done():
+    data = dataset()
+    loader = TrainLoader(data, len(data.shuffled_starts(3, 0)), seed=3)
+    loader.next_batch()
+    assert loader.place == Place(1, 0)
+
+
+def test_same_seed_gives_the_same_batches():
+    first, again, other = (TrainLoader(dataset(), 7, seed) for seed in (3, 3, 4))
+    batches = [[loader.next_batch() for _ in range(9)] for loader in (first, again, other)]
+    for (inputs, targets), (inputs_again, targets_again) in zip(*batches[:2], strict=True):
+        assert torch.equal(inputs, inputs_again)
+        assert torch.equal(targets, targets_again)
+    assert [starts_of(b) for b in batches[0]] != [starts_of(b) for b in batches[2]]
+
+
+@pytest.mark.parametrize("done", [0, 1, 3, 4, 11])
+def test_place_resumes_exactly(done):
+    undisturbed = TrainLoader(dataset(), 7, seed=3)
+    for _ in range(done):
+        undisturbed.next_batch()
+    resumed = TrainLoader(dataset(), 7, seed=3)
+    resumed.next_batch()
+    resumed.place = Place(undisturbed.place.epoch, undisturbed.place.window)
+    for _ in range(8):
+        assert starts_of(resumed.next_batch()) == starts_of(undisturbed.next_batch())
+
+
+@pytest.mark.parametrize("count", [9, 10, 16, 17, 18, 65, 200])
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_evaluation_predicts_every_character_but_the_first_once(count, batch_size):
+    batches = list(EvaluationLoader(dataset(count), batch_size, CPU))
+    targets = torch.cat([targets.flatten() for _, targets in batches])
+    assert torch.equal(targets, torch.arange(1, count))
+    for inputs, predicted in batches:
+        assert torch.equal(predicted, inputs + 1)
+        assert inputs.shape[0] <= batch_size
+        assert inputs.shape[1] <= LENGTH
+
+
+def test_evaluation_tail_is_a_shorter_window():
+    shapes = [tuple(inputs.shape) for inputs, _ in EvaluationLoader(dataset(29), 2, CPU)]
+    assert shapes == [(2, LENGTH), (1, LENGTH), (1, 4)]
+
+
+def test_evaluation_can_be_repeated():
+    loader = EvaluationLoader(dataset(29), 2, CPU)
+    assert len(list(loader)) == len(list(loader)) == 3
+
+
+@pytest.mark.parametrize("count", [0, 1, LENGTH])
+def test_too_short_split_is_reported(count):
+    with pytest.raises(TinyLLMError) as caught:
+        OptimizedTextDataset(np.zeros(count, dtype=np.uint8), LENGTH, "val")
+    message = str(caught.value)
+    assert message.startswith(f"The val split has {count} characters")
+    assert "model.sequence_length = 8" in message
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("train", "val", "name"), [(5, 50, "train"), (50, 5, "val")])
+def test_build_names_the_split_that_is_too_short(train, val, name):
+    tokens = np.zeros(50, dtype=np.uint8)
+    with pytest.raises(TinyLLMError, match=f"The {name} split has 5 characters"):
+        build_dataloaders(
+            tokens[:train], tokens[:val], sequence_length=8, batch_size=2, seed=0, device=CPU
+        )
+
+
+def test_build_gives_both_loaders():
+    tokens = np.arange(60, dtype=np.uint8)
+    train, val = build_dataloaders(
+        tokens, tokens[:20], sequence_length=8, batch_size=2, seed=5, device=CPU
+    )
+    expected = TrainLoader(OptimizedTextDataset(tokens, 8, "train"), 2, 5)
+    assert starts_of(train.next_batch()) == starts_of(expected.next_batch())
+    assert sum(targets.numel() for _, targets in val) == 19
+
+
+def test_memory_mapped_tokens_are_read(tmp_path):
+    path = tmp_path / "train.bin"
+    np.arange(100, dtype=np.uint8).tofile(path)
+    mapped = np.memmap(path, dtype=np.uint8, mode="r")
+    batch = TrainLoader(OptimizedTextDataset(mapped, LENGTH, "train"), 4, 3).next_batch()
+    assert starts_of(batch) == starts_of(TrainLoader(dataset(100), 4, 3).next_batch())

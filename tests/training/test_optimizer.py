@@ -1,0 +1,230 @@
+"""Optimizers: who trains what, how fast, and how gradients are clipped."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from tinyllm.config.model import ModelConfig
+from tinyllm.config.training import TrainingConfig
+from tinyllm.models.transformer import Transformer
+from tinyllm.training.muon import Muon
+from tinyllm.training.optimizer import Optimizers, global_norm, learning_rate_factor
+
+VOCAB = 11
+SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=2, d_ff=24, sequence_length=8, dropout=0)
+both = pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Such small matrices are not worth sharing out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def model_of(tie_embeddings=False):
+    model = Transformer(SHAPE.model_copy(update={"tie_embeddings": tie_embeddings}), VOCAB)
+    model.init_weights(torch.Generator().manual_seed(0))
+    return model
+
+
+def config_of(**settings):
+    return TrainingConfig(**({"max_steps": 20, "warmup_steps": 2, "weight_decay": 0.1} | settings))
+
+
+def give_gradients(model, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+def trained(optimizers, model, steps):
+    for step in steps:
+        give_gradients(model, seed=step)
+        optimizers.step(step)
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+FINAL = {"final_learning_rate_fraction": 0.2}
+NONE = {"final_learning_rate_fraction": 0.0}
+SCHEDULE = {"max_steps": 100, "warmup_steps": 10, "decay": "linear"} | NONE
+LINEAR = SCHEDULE | {"decay_fraction": 0.5}
+COSINE = LINEAR | {"decay": "cosine"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "expected"),
+    [
+        (LINEAR, 0, 0.1),
+        (LINEAR, 4, 0.5),
+        (LINEAR, 9, 1.0),
+        (LINEAR, 10, 1.0),
+        (LINEAR, 55, 1.0),
+        (LINEAR, 64, 1 - 9 / 45),
+        (LINEAR, 99, 1 / 45),
+        (LINEAR, 100, 0.0),
+        (COSINE, 9, 1.0),
+        (COSINE, 55, 1.0),
+        (COSINE, 70, (1 + math.cos(math.pi / 3)) / 2),
+        (COSINE, 85, (1 + math.cos(2 * math.pi / 3)) / 2),
+        (COSINE, 100, 0.0),
+        (LINEAR | FINAL, 0, 0.1),
+        (LINEAR | FINAL, 55, 1.0),
+        (LINEAR | FINAL, 64, 0.2 + 0.8 * 0.8),
+        (LINEAR | FINAL, 100, 0.2),
+        (COSINE | FINAL, 70, 0.2 + 0.8 * 0.75),
+        (COSINE | FINAL, 100, 0.2),
+        (SCHEDULE | {"decay_fraction": 0.0}, 99, 1.0),
+        (SCHEDULE | {"decay_fraction": 1.0}, 10, 1.0),
+        (SCHEDULE | {"decay_fraction": 1.0}, 55, 0.5),
+        (SCHEDULE | {"warmup_steps": 0, "decay_fraction": 1.0}, 0, 1.0),
+        (SCHEDULE | {"warmup_steps": 0, "decay_fraction": 1.0}, 50, 0.5),
+        ({"max_steps": 5, "warmup_steps": 5}, 4, 1.0),
+        ({"max_steps": 1, "warmup_steps": 0}, 0, 1.0),
+    ],
+)
+def test_learning_rate_factor(settings, step, expected):
+    factor = learning_rate_factor(step, TrainingConfig(**settings))
+    assert factor == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("settings", [LINEAR, COSINE, LINEAR | FINAL, COSINE | FINAL])
+def test_learning_rate_never_rises_after_warmup(settings):
+    factors = [learning_rate_factor(step, TrainingConfig(**settings)) for step in range(100)]
+    assert all(later > earlier for earlier, later in pairwise(factors[:10]))
+    assert all(later <= earlier for earlier, later in pairwise(factors[9:]))
+    assert all(0 < factor <= 1 for factor in factors)
+
+
+@pytest.mark.parametrize("shapes", [[(5,)], [(3, 4)], [(7,), (3, 4), (1, 9), (130, 33)]])
+def test_global_norm_equals_torchs(shapes):
+    tensors = [torch.randn(shape) for shape in shapes]
+    expected = torch.cat([tensor.flatten() for tensor in tensors]).double().norm()
+    assert global_norm(tensors).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert global_norm(tensors).shape == ()
+
+
+def test_threads_do_not_change_the_global_norm():
+    tensors = [torch.randn(600, 500), torch.randn(50_000)]
+    before = torch.get_num_threads()
+    norms = []
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        norms.append(global_norm(tensors))
+    torch.set_num_threads(before)
+    assert norms[0] == norms[1] == norms[2]
+
+
+@pytest.mark.parametrize("limit", [0.5, 3.0])
+def test_large_gradients_are_clipped(limit):
+    model = model_of()
+    optimizers = Optimizers(model, config_of(gradient_clip=limit))
+    give_gradients(model)
+    before = [p.grad.clone() for p in model.parameters()]
+    norm = optimizers.clip_gradients()
+    assert norm.item() == pytest.approx(global_norm(before).item())
+    assert norm > limit
+    after = [p.grad for p in model.parameters()]
+    assert global_norm(after).item() == pytest.approx(limit, rel=1e-5)
+    for old, new in zip(before, after, strict=True):
+        torch.testing.assert_close(new, old * (limit / norm))
+
+
+@pytest.mark.parametrize("limit", [0.0, 1e6])
+def test_gradients_below_the_limit_stay(limit):
+    model = model_of()
+    optimizers = Optimizers(model, config_of(gradient_clip=limit))
+    give_gradients(model)
+    before = [p.grad.clone() for p in model.parameters()]
+    assert optimizers.clip_gradients().item() == pytest.approx(global_norm(before).item())
+    for old, parameter in zip(before, model.parameters(), strict=True):
+        assert torch.equal(parameter.grad, old)
+
+
+@both
+@pytest.mark.parametrize("tie_embeddings", [False, True])
+def test_every_parameter_has_exactly_one_optimizer(optimizer, tie_embeddings):
+    model = model_of(tie_embeddings)
+    optimizers = Optimizers(model, config_of(optimizer=optimizer))
+    owned = [id(p) for o in optimizers.all for group in o.param_groups for p in group["params"]]
+    assert len(owned) == len(set(owned))
+    assert set(owned) == {id(p) for p in model.parameters()}
+
+
+@both
+def test_matrices_inside_the_blocks_have_an_optimizer_of_their_own(optimizer):
+    model = model_of()
+    others, matrices = Optimizers(model, config_of(optimizer=optimizer)).all
+    inside = {id(p) for name, p in model.named_parameters() if "_proj" in name}
+    assert {id(p) for group in matrices.param_groups for p in group["params"]} == inside
+    assert isinstance(others, torch.optim.AdamW)
+    assert isinstance(matrices, Muon if optimizer == "muon" else torch.optim.AdamW)
+    assert others.param_groups[0]["weight_decay"] == 0
+
+
+@both
+def test_step_uses_both_peaks_and_the_schedule(optimizer):
+    model = model_of()
+    config = config_of(optimizer=optimizer, learning_rate=0.03, embedding_learning_rate=0.005)
+    optimizers = Optimizers(model, config)
+    give_gradients(model)
+    optimizers.step(0)
+    assert [o.param_groups[0]["lr"] for o in optimizers.all] == [0.0025, 0.015]
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@both
+def test_step_changes_every_weight(optimizer):
+    model = model_of()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    after = trained(Optimizers(model, config_of(optimizer=optimizer)), model, [0])
+    assert all(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_adamw_trains_as_torchs():
+    rates = {"learning_rate": 0.01, "embedding_learning_rate": 0.01}
+    config = config_of(optimizer="adamw", adam_beta1=0.9, adam_beta2=0.95, **rates)
+    ours, reference = model_of(), model_of()
+    after = trained(Optimizers(ours, config), ours, range(6))
+    inside = [p for name, p in reference.named_parameters() if "_proj" in name]
+    outside = [p for name, p in reference.named_parameters() if "_proj" not in name]
+    groups = [{"params": inside, "weight_decay": 0.1}, {"params": outside, "weight_decay": 0.0}]
+    plain = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95), foreach=False)
+    for step in range(6):
+        give_gradients(reference, seed=step)
+        for group in plain.param_groups:
+            group["lr"] = 0.01 * learning_rate_factor(step, config)
+        plain.step()
+    for name, parameter in reference.named_parameters():
+        torch.testing.assert_close(after[name], parameter.detach(), rtol=1e-5, atol=1e-5)
+
+
+@both
+def test_state_goes_on_in_another_process(optimizer):
+    config = config_of(optimizer=optimizer)
+    undisturbed = model_of()
+    expected = trained(Optimizers(undisturbed, config), undisturbed, range(6))
+    first = model_of()
+    stopped = Optimizers(first, config)
+    trained(stopped, first, range(3))
+    second = model_of()
+    second.load_state_dict(first.state_dict())
+    resumed = Optimizers(second, config)
+    resumed.load_state_tensors({k: v.clone() for k, v in stopped.state_tensors().items()})
+    after = trained(resumed, second, range(3, 6))
+    assert all(torch.equal(after[name], expected[name]) for name in expected)
+
+
+@both
+def test_state_names_each_weight_once(optimizer):
+    model = model_of()
+    optimizers = Optimizers(model, config_of(optimizer=optimizer))
+    assert optimizers.state_tensors() == {}
+    trained(optimizers, model, [0])
+    matrices, others = 8, 11
+    expected = others * 3 + matrices * (1 if optimizer == "muon" else 3)
+    assert len(optimizers.state_tensors()) == expected

@@ -1,0 +1,244 @@
+"""Whole trainings: repeatable to the bit, however they are watched, stopped and resumed."""
+
+import functools
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from tinyllm.config.model import ModelConfig
+from tinyllm.config.training import TrainingConfig
+from tinyllm.errors import Interrupted, TinyLLMError
+from tinyllm.training.checkpoint import WorkingCheckpoints
+from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
+from tinyllm.training.loop import SilentObserver, evaluate
+from tinyllm.training.run import count_epochs, run_training
+
+VOCAB, STEPS, NEVER = 9, 12, 1e9
+SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=1, d_ff=24, sequence_length=8, dropout=0.1)
+PATTERN = np.resize(np.array([1, 5, 2, 7, 3, 8, 4, 6], dtype=np.uint8), 400)
+NOISE = np.random.default_rng(0).integers(1, VOCAB, 400).astype(np.uint8)
+both = pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Such small matrices are not worth sharing out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def train(arithmetic):
+    def run(train_tokens=PATTERN, val_tokens=PATTERN[:73], how=None, **settings):
+        config = TrainingConfig(
+            **(
+                {"max_steps": STEPS, "batch_size": 4, "warmup_steps": 2, "eval_interval": 5}
+                | {"learning_rate": 0.02, "embedding_learning_rate": 0.01}
+                | {"gradient_accumulation_steps": 2}
+                | settings
+            )
+        )
+        return run_training(
+            train_tokens, val_tokens, VOCAB, SHAPE, config, arithmetic, **(how or {})
+        )
+
+    return run
+
+
+@pytest.fixture
+def undisturbed(train):
+    return functools.cache(lambda optimizer: train(optimizer=optimizer))
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return WorkingCheckpoints(tmp_path / "training")
+
+
+class Stopper(SilentObserver):
+    """Asks to stop, as a SIGTERM does, after each of the steps given."""
+
+    def __init__(self, *steps):
+        self.steps, self.seen = steps, []
+
+    def on_step(self, report):
+        self.seen.append(report.step)
+
+    def should_stop(self):
+        return 15 if self.seen and self.seen[-1] in self.steps else 0
+
+
+def stopped(train, checkpoints, step, **settings):
+    """Train until `step`, return the steps taken."""
+    observer = Stopper(step)
+    how = {"checkpoints": checkpoints, "checkpoint_interval": NEVER, "observer": observer}
+    with pytest.raises(Interrupted) as caught:
+        train(how=how, **settings)
+    assert caught.value.exit_code == 143
+    assert f"at step {step};" in str(caught.value)
+    return observer.seen
+
+
+def assert_same(result, expected):
+    assert save(result.weights) == save(expected.weights)
+    assert result.history == expected.history
+    assert result.best_step == expected.best_step
+    assert result.best_val_loss == expected.best_val_loss
+    assert result.num_parameters == expected.num_parameters
+
+
+def final_weights(checkpoints):
+    state = checkpoints.load_latest()
+    assert state.step == STEPS
+    return save({k: v for k, v in state.tensors.items() if k.startswith("model.")})
+
+
+@both
+def test_training_learns(train, optimizer):
+    rates = {"learning_rate": 0.05 if optimizer == "muon" else 0.01}
+    result = train(optimizer=optimizer, max_steps=50, **rates)
+    assert result.best_val_loss < 0.3 * math.log(VOCAB)
+    assert result.best_step == 50
+
+
+@both
+def test_two_runs_give_identical_bytes(train, undisturbed, optimizer):
+    first = undisturbed(optimizer)
+    torch.rand(7)
+    assert_same(train(optimizer=optimizer), first)
+
+
+def test_seed_decides_the_result(train, undisturbed):
+    assert save(train(seed=1).weights) != save(undisturbed("muon").weights)
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_threads_change_no_bit(train, threads):
+    first = train(max_steps=4)
+    torch.set_num_threads(threads)
+    assert_same(train(max_steps=4), first)
+
+
+def test_best_weights_give_the_best_loss(train, arithmetic):
+    from tinyllm.models.transformer import Transformer
+
+    result = train(NOISE, PATTERN[:73], max_steps=40, eval_interval=4, learning_rate=0.1)
+    losses = {row["step"]: row["val_loss"] for row in result.history}
+    assert result.best_step == min(losses, key=losses.get) < 40
+    assert result.best_val_loss == losses[result.best_step]
+    model = Transformer(SHAPE, VOCAB)
+    model.load_state_dict(result.weights)
+    data = OptimizedTextDataset(PATTERN[:73], 8, "val")
+    loader = EvaluationLoader(data, 64, arithmetic.device)
+    assert evaluate(model, loader, arithmetic) == result.best_val_loss
+    assert result.num_parameters == model.num_parameters()
+
+
+@pytest.mark.parametrize("interval", [1, 3, 12, 100])
+def test_validating_changes_no_final_weight(train, tmp_path, interval):
+    often, seldom = (WorkingCheckpoints(tmp_path / name) for name in "ab")
+    result = train(eval_interval=interval, how={"checkpoints": often})
+    train(eval_interval=5, how={"checkpoints": seldom})
+    assert len(result.history) == math.ceil(STEPS / interval)
+    assert final_weights(often) == final_weights(seldom)
+
+
+def test_saving_changes_no_final_weight(train, undisturbed, tmp_path):
+    always, never = (WorkingCheckpoints(tmp_path / name) for name in "ab")
+    result = train(how={"checkpoints": always, "checkpoint_interval": 0.0})
+    assert_same(result, undisturbed("muon"))
+    assert_same(train(how={"checkpoints": never, "checkpoint_interval": NEVER}), result)
+    assert final_weights(always) == final_weights(never)
+    saved = [sorted(path.stem for path in c.folder.glob("*.json")) for c in (always, never)]
+    assert saved == [["step-00000011", "step-00000012"], ["step-00000012"]]
+
+
+@both
+@pytest.mark.parametrize("step", [1, 4, 5, 7, 11])
+def test_resumed_training_ends_as_an_undisturbed_one(
+    train, undisturbed, checkpoints, optimizer, step
+):
+    assert stopped(train, checkpoints, step, optimizer=optimizer) == list(range(1, step + 1))
+    torch.rand(7)
+    observer = Stopper()
+    result = train(optimizer=optimizer, how={"checkpoints": checkpoints, "observer": observer})
+    assert observer.seen == list(range(step + 1, STEPS + 1))
+    assert_same(result, undisturbed(optimizer))
+
+
+@both
+def test_training_stopped_after_every_step_ends_the_same(
+    train, undisturbed, checkpoints, optimizer
+):
+    for step in range(1, STEPS):
+        assert stopped(train, checkpoints, step, optimizer=optimizer) == [step]
+    result = train(optimizer=optimizer, how={"checkpoints": checkpoints})
+    assert_same(result, undisturbed(optimizer))
+
+
+def test_killed_training_goes_on_from_the_last_checkpoint(train, undisturbed, checkpoints):
+    class Killer(Stopper):
+        def on_step(self, report):
+            super().on_step(report)
+            if report.step == 8:
+                raise KeyboardInterrupt
+
+    how = {"checkpoints": checkpoints, "checkpoint_interval": 0.0}
+    with pytest.raises(KeyboardInterrupt):
+        train(how=how | {"observer": Killer()})
+    observer = Stopper()
+    assert_same(train(how=how | {"observer": observer}), undisturbed("muon"))
+    assert observer.seen[0] == 8
+
+
+def test_damaged_checkpoint_costs_steps_and_changes_nothing(train, undisturbed, checkpoints):
+    for step in (4, 7):
+        stopped(train, checkpoints, step)
+    newest = checkpoints.folder / "step-00000007.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-9])
+    observer = Stopper()
+    result = train(how={"checkpoints": checkpoints, "observer": observer})
+    assert observer.seen[0] == 5
+    assert_same(result, undisturbed("muon"))
+
+
+def test_checkpoint_can_be_used_in_another_folder(train, undisturbed, checkpoints, tmp_path):
+    stopped(train, checkpoints, 6)
+    shutil.move(checkpoints.folder, tmp_path / "moved")
+    result = train(how={"checkpoints": WorkingCheckpoints(tmp_path / "moved")})
+    assert_same(result, undisturbed("muon"))
+
+
+def test_finished_training_is_not_done_again(train, undisturbed, checkpoints):
+    train(how={"checkpoints": checkpoints})
+    observer = Stopper()
+    result = train(how={"checkpoints": checkpoints, "observer": observer})
+    assert observer.seen == []
+    assert_same(result, undisturbed("muon"))
+
+
+def test_signal_at_the_last_step_stops_nothing(train, undisturbed, checkpoints):
+    result = train(how={"checkpoints": checkpoints, "observer": Stopper(STEPS)})
+    assert_same(result, undisturbed("muon"))
+
+
+def test_stop_without_checkpoints_says_that_nothing_was_kept(train):
+    with pytest.raises(Interrupted, match="Stopped by a signal at step 3; nothing was kept"):
+        train(how={"observer": Stopper(3)})
+
+
+@pytest.mark.parametrize(("train_length", "val_length", "name"), [(8, 50, "train"), (50, 8, "val")])
+def test_too_short_split_is_reported(train, train_length, val_length, name):
+    with pytest.raises(TinyLLMError, match=f"The {name} split has 8 characters"):
+        train(PATTERN[:train_length], PATTERN[:val_length])
+
+
+def test_number_of_epochs():
+    config = TrainingConfig(max_steps=50, batch_size=4, gradient_accumulation_steps=2)
+    assert count_epochs(config, 16, 2000) == 3.2
