@@ -86,7 +86,7 @@ def batched_matmul(a: Tensor, b: Tensor) -> Tensor:
     kernels = a.reshape(pairs * (rows + more_rows), inner + more_inner, 1)
     # a kernel of width one has nothing to dilate, but dilation keeps torch from MKL on one thread
     product = F.conv1d(signal, kernels, groups=pairs, dilation=2)
-    return product.view(pairs, rows + more_rows, columns)[:, :rows]
+    return product.view(pairs, rows + more_rows, columns)[:, :rows].contiguous()
 
 
 class _OneDNNLinear(torch.autograd.Function):
@@ -123,27 +123,29 @@ class _OneDNNAttention(torch.autograd.Function):
         k_t = keys.permute(0, 2, 3, 1).reshape(pairs, head_dim, time)
         v = values.transpose(1, 2).reshape(pairs, time, head_dim)
         attention = torch.softmax(batched_matmul(q, k_t).add_(mask), dim=-1)
-        ctx.save_for_backward(q, k_t, v, attention)
-        return batched_matmul(attention, v).reshape(batch, heads, time, head_dim).transpose(1, 2)
+        result = batched_matmul(attention, v)
+        ctx.save_for_backward(q, k_t, v, attention, result)
+        return result.view(batch, heads, time, head_dim).transpose(1, 2)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q, k_t, v, attention = ctx.saved_tensors
+        q, k_t, v, attention, result = ctx.saved_tensors
         batch, time, heads, head_dim = ctx.shape
         g = grad.transpose(1, 2).reshape(v.shape)
         # the products with the large matrix on the right need no transposed copy of it
         grad_v_t = batched_matmul(g.mT.contiguous(), attention)
         grad_attention = batched_matmul(g, v.mT.contiguous())
-        grad_scores = torch._softmax_backward_data(  # noqa: SLF001
-            grad_attention, attention, -1, torch.float32
-        )
+        # gradient of softmax: torch's own sums in an order that depends on the number of threads,
+        # and the inner sum is that of the much smaller result with its gradient
+        inner = (g * result).sum(dim=-1, keepdim=True)
+        grad_scores = grad_attention.sub_(inner).mul_(attention)
         grad_q = batched_matmul(grad_scores, k_t.mT.contiguous()).div_(math.sqrt(head_dim))
         grad_k_t = batched_matmul(q.mT.contiguous(), grad_scores)
         transposed = (batch, heads, head_dim, time)
         return (
-            grad_q.reshape(batch, heads, time, head_dim).transpose(1, 2),
-            grad_k_t.reshape(transposed).permute(0, 3, 1, 2),
-            grad_v_t.reshape(transposed).permute(0, 3, 1, 2),
+            grad_q.view(batch, heads, time, head_dim).transpose(1, 2),
+            grad_k_t.view(transposed).permute(0, 3, 1, 2),
+            grad_v_t.view(transposed).permute(0, 3, 1, 2),
             None,
         )
 
