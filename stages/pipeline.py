@@ -26,7 +26,6 @@ def run_stage(command: click.Command, sections: tuple[str, ...], paths: Mapping[
         command: the click command.
         sections: the sections of params.yaml that it takes.
         paths: its path options, by flag.
-
     """
     try:
         params = load_params(PARAMS)

@@ -23,7 +23,6 @@ def import_closure(*modules: str) -> list[Path]:
 
     Raises:
         ModuleNotFoundError: one of the given modules does not exist.
-
     """
     for name in modules:
         if _find(name) is None:

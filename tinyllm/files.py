@@ -18,7 +18,6 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     Raises:
         TinyLLMError: the folder cannot be written to, or the disk is full.
-
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -49,7 +48,6 @@ def read_json(path: Path) -> Any:
 
     Raises:
         TinyLLMError: the file is missing or is not JSON.
-
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -65,7 +63,6 @@ def new_directory(path: Path) -> Iterator[Path]:
 
     Raises:
         TinyLLMError: the folder cannot be written to, or the disk is full.
-
     """
     temporary: Path | None = None
     try:

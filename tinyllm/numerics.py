@@ -8,6 +8,7 @@ same kernels on every x86-64 CPU with AVX2. Mode `fast` leaves the choice to the
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import platform
 import sys
@@ -26,6 +27,8 @@ PORTABLE_ENVIRONMENT = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "COMPATIBLE",
 }
+# what `golden_probe` gives with the wheels of constraints.txt on every CPU that was tried
+_GOLDEN = "2591b77830621318"
 _DANGEROUS_ENVIRONMENT = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_DYNAMIC")
 _MKL_CBWR_COMPATIBLE = 3
 _MKL_CBWR_ALL = 1
@@ -48,7 +51,6 @@ def setup_numerics(config: NumericsConfig) -> Arithmetic:
     Raises:
         TinyLLMError: the device asked for is not there, or portable arithmetic cannot be had on
             this machine; the message names the reason and the way out.
-
     """
     portable = config.mode == "portable"
     if portable:
@@ -81,7 +83,6 @@ def choose_device(config: NumericsConfig) -> torch.device:
 
     Raises:
         TinyLLMError: the device that the configuration names is not available.
-
     """
     import torch  # noqa: PLC0415 - see setup_numerics
 
@@ -145,6 +146,33 @@ def _check_pin() -> None:
             f"Portable arithmetic could not be set up: MKL runs branch {branch} instead of "
             f"COMPATIBLE; start a fresh process, or set numerics.mode to 'fast'."
         )
+    if (found := golden_probe()) != _GOLDEN:
+        raise TinyLLMError(
+            f"Portable arithmetic does not hold here: a test computation gave {found} instead of "
+            f"{_GOLDEN}, so this torch build ({torch.__version__}) or this CPU rounds differently; "
+            f"install the versions of constraints.txt, or set numerics.mode to 'fast'."
+        )
+
+
+def golden_probe() -> str:
+    """Hash of a small computation made of what training is made of, on this CPU and wheel."""
+    import torch  # noqa: PLC0415 - see setup_numerics
+    from torch.nn import functional as F  # noqa: PLC0415 - see setup_numerics
+
+    from tinyllm.models.functional import batched_matmul, linear, swiglu  # noqa: PLC0415
+
+    generator = torch.Generator().manual_seed(20)
+    weight = torch.nn.Parameter(torch.randn(64, 48, generator=generator))
+    x = torch.randn(4, 33, 48, generator=generator)
+    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    for _ in range(2):
+        hidden = F.rms_norm(swiglu(linear(x, weight)), (32,))
+        mixed = torch.softmax(batched_matmul(hidden.detach(), hidden.detach().mT), dim=-1)
+        loss = F.cross_entropy(hidden.flatten(0, 1), torch.arange(132) % 32)
+        (loss + (hidden * mixed[..., :32]).mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest()[:16]
 
 
 def _mkl_reproducibility_branch() -> int | None:

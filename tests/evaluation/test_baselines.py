@@ -138,6 +138,32 @@ def test_a_training_text_of_one_n_gram_is_enough(order):
     assert after(model, [0]).argmax() == 0
 
 
+@pytest.mark.parametrize("order", [4, 5, 70])
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_training_text_may_be_shorter_than_the_order(order, length):
+    text = np.arange(length, dtype=np.uint8)
+    model = KneserNeyModel(text, VOCABULARY, order)
+    longest = KneserNeyModel(text, VOCABULARY, length)
+    for context in ([0], [0, 1], [4, 4, 4, 4, 0]):
+        assert after(model, context).sum() == pytest.approx(1.0, abs=1e-12)
+        assert after(model, context) == pytest.approx(after(longest, context))
+    held_out = np.array([0, 1, 2, 3, 4, 0], dtype=np.uint8)
+    assert 0 < model.bits_per_character(held_out) < 10
+
+
+def test_a_short_text_still_tells_what_follows_what():
+    model = KneserNeyModel(np.array([0, 1, 2], dtype=np.uint8), VOCABULARY, 5)
+    assert after(model, [0]).argmax() == 1
+    assert after(model, [0, 1]).argmax() == 2
+
+
+@pytest.mark.parametrize("order", [0, -1])
+@pytest.mark.parametrize("length", [1, 100])
+def test_an_order_below_one_is_refused(order, length):
+    with pytest.raises(ValueError, match="too low"):
+        KneserNeyModel(np.zeros(length, dtype=np.int64), VOCABULARY, order)
+
+
 @pytest.mark.parametrize(("vocab_size", "order"), [(2, 63), (62, 11), (60_000, 4)])
 def test_an_order_whose_codes_do_not_fit_is_refused(vocab_size, order):
     with pytest.raises(ValueError, match="too high"):

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from tinyllm.evaluation.tables import to_csv
 from tinyllm.inference.generate import generate_text
 from tinyllm.models.checkpoint import load_checkpoint
 from tinyllm.tokenization.encode import load_tokens, tokenize_corpus
+from tinyllm.tokenization.tokenizer import CharacterTokenizer
 
 CONFIG = EvaluateConfig(sample_length=15, prompts=["DUKE:\n", "O, "], sample_seeds=2)
 FILES = {"metrics.json", "positions.csv", "positions.png", "surprise.png", "samples.txt"}
@@ -124,6 +126,32 @@ def test_tokens_of_another_corpus_are_refused(checkpoint, arithmetic, tmp_path):
     with pytest.raises(TinyLLMError, match="different corpora"):
         evaluate_checkpoint(CONFIG, checkpoint, tokens, tmp_path / "report", arithmetic)
     assert not (tmp_path / "report").exists()
+
+
+def test_tokens_of_another_alphabet_of_the_same_size_are_refused(
+    checkpoint, arithmetic, text, tmp_path
+):
+    tokens = encode(text.replace("e", "\N{LATIN SMALL LETTER O WITH STROKE}"), tmp_path)
+    other = CharacterTokenizer.load_state(tokens / "tokenizer.json")
+    assert other.vocab_size == checkpoint.tokenizer.vocab_size
+    with pytest.raises(TinyLLMError, match="another alphabet") as error:
+        evaluate_checkpoint(CONFIG, checkpoint, tokens, tmp_path / "report", arithmetic)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_training_text_shorter_than_the_order_of_the_baseline_is_enough(
+    checkpoint, tokens, arithmetic, tmp_path
+):
+    shutil.copytree(tokens, tmp_path / "tokens")
+    meta = json.loads((tokens / "meta.json").read_text())
+    meta["splits"]["train"]["tokens"] = 3
+    (tmp_path / "tokens" / "meta.json").write_text(json.dumps(meta))
+    load_tokens(tokens, "train")[:3].tofile(tmp_path / "tokens" / "train.bin")
+    config = EvaluateConfig(sample_seeds=0, baseline_order=5)
+    report = tmp_path / "report"
+    metrics = evaluate_checkpoint(config, checkpoint, tmp_path / "tokens", report, arithmetic)
+    assert metrics["baseline_bits_per_character"] > metrics["bits_per_character"]
 
 
 def test_an_empty_test_split_is_refused_with_a_way_out(checkpoint, arithmetic, text, tmp_path):

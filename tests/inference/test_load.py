@@ -82,6 +82,9 @@ def test_an_empty_folder_holds_no_model(tmp_path):
         ("config.json", b'{"model_type": "qwen3"}'),
         ("config.json", b'{"model_type": "bert"}'),
         ("config.json", b"\xff\xfe\x00"),
+        ("config.json", b"[]"),
+        ("config.json", b"null"),
+        ("config.json", b"5"),
     ],
 )
 def test_a_damaged_file_costs_one_sentence_that_names_the_place(
@@ -119,5 +122,62 @@ def test_weights_of_another_shape_are_refused(checkpoint_folder, tmp_path):
     description["model"]["d_ff"] = 96
     (tmp_path / "model/config.json").write_text(json.dumps(description))
     with pytest.raises(TinyLLMError, match="do not fit") as error:
+        load_model(tmp_path / "model")
+    assert_one_sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rope_theta", -1),
+        ("rope_theta", None),
+        ("vocab_size", "x"),
+        ("vocab_size", -1),
+        ("vocab_size", 5),
+        ("num_hidden_layers", 1),
+        ("num_hidden_layers", 3),
+        ("num_hidden_layers", "x"),
+        ("num_attention_heads", 0),
+        ("intermediate_size", 96),
+        ("tie_word_embeddings", "perhaps"),
+    ],
+)
+def test_a_huggingface_description_that_does_not_fit_is_refused(
+    export_folder, tmp_path, key, value
+):
+    shutil.copytree(export_folder / "huggingface", tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    description = json.loads(path.read_text())
+    assert description[key] != value
+    path.write_text(json.dumps({**description, key: value}))
+    with pytest.raises(TinyLLMError, match="not one that this program wrote") as error:
+        load_model(tmp_path / "model")
+    assert_one_sentence(error)
+    assert str(tmp_path / "model") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("rope_theta", -1), ("num_layers", 1), ("num_heads", "x"), ("d_ff", None)]
+)
+def test_a_checkpoint_description_that_does_not_fit_is_refused(
+    checkpoint_folder, tmp_path, key, value
+):
+    shutil.copytree(checkpoint_folder, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    description = json.loads(path.read_text())
+    description["model"][key] = value
+    path.write_text(json.dumps(description))
+    with pytest.raises(TinyLLMError) as error:
+        load_model(tmp_path / "model")
+    assert_one_sentence(error)
+    assert str(tmp_path / "model") in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["x", -1, 5, None])
+def test_a_checkpoint_of_another_vocabulary_size_is_refused(checkpoint_folder, tmp_path, value):
+    shutil.copytree(checkpoint_folder, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "vocab_size": value}))
+    with pytest.raises(TinyLLMError, match="does not fit") as error:
         load_model(tmp_path / "model")
     assert_one_sentence(error)

@@ -44,6 +44,15 @@ def test_temperature_zero_takes_the_likeliest_known_token(logits):
     assert token == known.index(max(known)) + 1
 
 
+@pytest.mark.parametrize("temperature", [1e-6, 1e-30, 1e-37, 1e-38, 1e-40, 1e-44])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_a_temperature_close_to_zero_takes_the_likeliest_token(temperature, scale):
+    logits = torch.tensor([9.0, -3.0, 2.5, -torch.inf, 2.0, -8.0]) * scale
+    config = SamplingConfig(temperature=temperature, seed=1)
+    assert set(draw_many(logits, config, 50)) == {2}
+    assert set(draw_many(logits - 1e4 * scale, config, 50)) == {2}
+
+
 @settings(deadline=None)
 @given(logits=LOGITS, seed=st.integers(0, 2**32), temperature=st.floats(0.01, 100))
 def test_a_drawn_token_is_one_of_the_vocabulary_and_never_the_unknown_one(

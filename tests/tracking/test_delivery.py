@@ -17,22 +17,30 @@ def journal(workspace):
     return Journal(workspace / ".tinyllm" / "journal", FINGERPRINT)
 
 
+def add_run(journal, name="first", params=(), tags=()):
+    details = {"stage": "train", "experiment": "plays"}
+    journal.add("run", **details, name=name, params=dict(params), tags=dict(tags))
+
+
 def fill(journal, folder):
     """All kinds of events, as a training and its later stages write them."""
     (folder / "curves.png").write_bytes(b"picture")
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model" / "model.safetensors").write_bytes(b"weights")
-    model = {"folder": journal.keep(folder / "model"), "sha256": "c" * 64, "step": 2}
-    journal.add("run", experiment="plays", name="first", params={"a": "1"}, tags={"t": "x"})
+    model = {"sha256": "c" * 64, "step": 2}
+    add_run(journal, params={"a": "1"}, tags={"t": "x"})
     journal.add("status", value="RUNNING")
     for step in (1, 2, 3):
         journal.add_metrics(step, {"loss": 1 / step, "norm": 2.0})
     journal.add("dataset", name="train", source="/d/train.bin", digest="d" * 64, context="training")
     journal.add("artifact", path=journal.keep(folder / "curves.png"), folder="train")
     journal.add("text", text="as it was", file="lineage/note.txt")
-    journal.add("checkpoint", name="checkpoint", metrics={"val_loss": 0.5}, **model)
+    journal.add("figures", step=2, values={"test_loss": 0.75})
+    copy = journal.keep(folder / "model")
+    journal.add("checkpoint", name="checkpoint", path=copy, metrics={"val_loss": 0.5}, **model)
     facts = {"test_fingerprint": "e" * 64, "bits_per_character": 2.5}
-    journal.add("export", name="export", registered_model="tiny", **model, **facts)
+    copy = journal.keep(folder / "model")
+    journal.add("export", name="export", registered_model="tiny", path=copy, **model, **facts)
     journal.add("status", value="FINISHED")
 
 
@@ -58,6 +66,8 @@ def assert_delivered_once(client):
     for key, values in {"loss": [1.0, 1 / 2, 1 / 3], "norm": [2.0, 2.0, 2.0]}.items():
         history = client.get_metric_history(run_id, key)
         assert [(point.step, point.value) for point in history] == list(enumerate(values, start=1))
+    (figure,) = client.get_metric_history(run_id, "test_loss")
+    assert (figure.step, figure.value) == (2, 0.75)
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("train", "d" * 36)
     assert {item.path for item in client.list_artifacts(run_id)} == {"lineage", "train"}
@@ -66,6 +76,9 @@ def assert_delivered_once(client):
     assert Path(places[1]).read_text() == "as it was"
     models = client.search_logged_models([run.info.experiment_id])
     assert sorted(model.name for model in models) == ["checkpoint", "export"]
+    assert {model.status for model in models} == {"READY"}
+    outputs = {output.model_id for output in run.outputs.model_outputs}
+    assert outputs == {model.model_id for model in models}
     (version,) = client.search_model_versions("name = 'tiny'")
     assert client.get_model_version_by_alias("tiny", "champion").version == version.version
 
@@ -97,7 +110,7 @@ def test_a_second_delivery_sends_nothing(journal, workspace, sent):
     fill(journal, workspace)
     first = deliver(journal)
     assert deliver(journal) == first
-    assert sent == [6]
+    assert sent == [6, 1]
     assert_delivered_once(connect())
 
 
@@ -110,12 +123,14 @@ def test_a_journal_without_events_opens_no_store(journal, workspace, monkeypatch
 def test_the_copies_of_files_are_deleted_once_delivered(journal, workspace):
     fill(journal, workspace)
     copies = journal.path.with_suffix(".files")
-    assert copies.is_dir()
+    assert len([path for path in copies.rglob("*") if path.is_file()]) == 3
     deliver(journal)
-    assert not copies.exists()
+    assert list(copies.iterdir()) == []
+    assert (workspace / "curves.png").exists()
+    assert (workspace / "model" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("place", range(10))
+@pytest.mark.parametrize("place", range(11))
 def test_a_delivery_that_died_before_it_noted_an_event_is_repeated_without_harm(
     journal, workspace, monkeypatch, place
 ):
@@ -130,11 +145,11 @@ def test_a_delivery_that_died_before_it_noted_an_event_is_repeated_without_harm(
 
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "save_state", die)
-        if place < 9:
+        if place < 10:
             with pytest.raises(OSError, match="killed"):
                 deliver(journal)
         else:
-            # run, status, points, data set, artifact, text, checkpoint, export, status
+            # run, status, points, data set, artifact, text, figures, checkpoint, export, status
             deliver(journal)
     assert len(saved) == place
     deliver(journal)
@@ -142,7 +157,7 @@ def test_a_delivery_that_died_before_it_noted_an_event_is_repeated_without_harm(
 
 
 def test_without_its_state_a_journal_is_delivered_again_into_the_same_run(journal, sent):
-    journal.add("run", experiment="plays", name="first", params={"a": "1"}, tags={})
+    add_run(journal, params={"a": "1"})
     for step in range(50):
         journal.add_metrics(step, {"loss": 1.0, "norm": 2.0})
     first = deliver(journal)
@@ -159,7 +174,7 @@ def test_without_its_state_a_journal_is_delivered_again_into_the_same_run(journa
 
 
 def test_thousands_of_points_arrive_in_batches_that_the_store_takes(journal, sent):
-    journal.add("run", experiment="plays", name="first", params={}, tags={})
+    add_run(journal)
     for step in range(1300):
         journal.add_metrics(step, {"loss": float(step), "norm": 2.0})
     run_id = deliver(journal)
@@ -170,7 +185,7 @@ def test_thousands_of_points_arrive_in_batches_that_the_store_takes(journal, sen
 
 
 def test_points_keep_the_time_at_which_they_were_recorded(journal):
-    journal.add("run", experiment="plays", name="first", params={}, tags={})
+    add_run(journal)
     journal.add_metrics(1, {"loss": 1.0})
     (opened, recorded) = (event["time"] for event, _ in journal.events())
     run_id = deliver(journal)
@@ -179,7 +194,7 @@ def test_points_keep_the_time_at_which_they_were_recorded(journal):
 
 
 def test_every_store_gets_everything(journal, workspace, monkeypatch, empty_store):
-    journal.add("run", experiment="plays", name="first", params={}, tags={})
+    add_run(journal)
     journal.add_metrics(1, {"loss": 1.0})
     other = workspace / "other.db"
     other.write_bytes(empty_store.read_bytes())
@@ -193,9 +208,9 @@ def test_every_store_gets_everything(journal, workspace, monkeypatch, empty_stor
 
 
 def test_later_events_of_the_same_fingerprint_go_to_the_same_run(journal):
-    journal.add("run", experiment="plays", name="first", params={"a": "1"}, tags={"t": "x"})
+    add_run(journal, params={"a": "1"}, tags={"t": "x"})
     first = deliver(journal)
-    journal.add("run", experiment="plays", name="again", params={"a": "9", "b": "2"}, tags={})
+    add_run(journal, name="again", params={"a": "9", "b": "2"})
     journal.add_metrics(1, {"loss": 1.0})
     assert deliver(journal) == first
     run = only_run(connect())
@@ -206,5 +221,5 @@ def test_later_events_of_the_same_fingerprint_go_to_the_same_run(journal):
 def test_two_fingerprints_make_two_runs(journal):
     other = Journal(journal.path.parent, "cd" * 16)
     for each in (journal, other):
-        each.add("run", experiment="plays", name="same", params={}, tags={})
+        add_run(each, name="same")
     assert deliver(journal) != deliver(other)

@@ -76,6 +76,26 @@ def test_a_torn_line_in_the_middle_costs_that_event_only(journal):
     assert end == journal.path.stat().st_size
 
 
+def test_after_a_torn_last_line_the_next_event_is_whole(journal):
+    journal.add("one")
+    whole = journal.path.read_bytes()
+    journal.path.write_bytes(whole + b'{"kind": "tw')
+    resumed = again(journal)
+    resumed.add("three")
+    resumed.add_metrics(1, {"loss": 1.0})
+    assert kinds(journal) == ["one", "three", "metrics"]
+    assert kinds(journal, len(whole)) == ["three", "metrics"]
+    *_, (_, end) = journal.events()
+    assert end == journal.path.stat().st_size
+
+
+def test_a_last_line_that_lacks_but_its_end_is_kept(journal):
+    journal.add("one")
+    journal.path.write_bytes(journal.path.read_bytes().removesuffix(b"\n"))
+    again(journal).add("two")
+    assert kinds(journal) == ["one", "two"]
+
+
 def test_steps_are_kept_once(journal):
     for step in (1, 2, 2, 1, 3, 0):
         journal.add_metrics(step, {"loss": step / 10})
@@ -154,17 +174,33 @@ def test_a_kept_folder_is_copied_with_all_below_it(journal, tmp_path):
 
 
 def test_forgetting_deletes_the_copies_and_nothing_else(journal, tmp_path):
-    (tmp_path / "figure.png").write_text("x")
-    journal.forget_files()
-    copy = journal.keep(tmp_path / "figure.png")
+    source = tmp_path / "figure.png"
+    source.write_text("x")
     other = Journal(journal.path.parent, "b" * 32)
-    kept = other.keep(tmp_path / "figure.png")
+    copy, second, kept = journal.keep(source), journal.keep(source), other.keep(source)
     journal.add("artifact", path=copy)
-    journal.forget_files()
-    assert not Path(copy).exists()
-    assert Path(kept).exists()
-    assert (tmp_path / "figure.png").exists()
+    for path in (copy, copy, kept, str(source), str(journal.path)):
+        journal.forget(path)
+    assert not Path(copy).parent.exists()
+    assert all(Path(path).read_text() == "x" for path in (second, kept, source))
     assert kinds(journal) == ["artifact"]
+
+
+def test_forgetting_deletes_a_folder_with_all_below_it(journal, tmp_path):
+    (tmp_path / "model" / "sub").mkdir(parents=True)
+    (tmp_path / "model" / "sub" / "weights").write_bytes(b"numbers")
+    copy = journal.keep(tmp_path / "model")
+    again(journal).forget(copy)
+    assert not Path(copy).parent.exists()
+    assert (tmp_path / "model" / "sub" / "weights").exists()
+
+
+def test_kept_bytes_lie_under_their_name_until_they_are_forgotten(journal):
+    copies = [journal.keep_bytes("kept.patch", data) for data in (b"\x00\r\n\xe9", b"")]
+    assert [Path(copy).read_bytes() for copy in copies] == [b"\x00\r\n\xe9", b""]
+    assert [Path(copy).name for copy in copies] == ["kept.patch"] * 2
+    journal.forget(copies[0])
+    assert [Path(copy).exists() for copy in copies] == [False, True]
 
 
 def test_a_line_of_the_journal_is_one_line_of_json(journal):

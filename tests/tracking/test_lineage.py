@@ -49,59 +49,43 @@ def files(tmp_path):
 
 def test_tags_of_a_clean_repository(repository):
     commit = git("rev-parse", "HEAD")
-    assert git_tags() == {
+    assert git_patch() == b""
+    assert git_tags(b"") == {
         "git.commit": commit,
         "git.branch": "plays",
         "git.uncommitted": "no",
         "mlflow.source.git.commit": commit,
     }
-    assert git_patch() == ""
 
 
-def test_an_uncommitted_change_is_told_and_kept_as_a_patch(repository):
-    (repository / "duke.txt").write_text("salt and é\n")
-    assert git_tags()["git.uncommitted"] == "yes"
+def test_a_patch_is_told(repository):
+    assert git_tags(b"diff")["git.uncommitted"] == "yes"
+
+
+def test_a_folder_below_the_root_has_the_tags_and_the_patch_of_the_repository(
+    repository, monkeypatch
+):
+    (repository / "duke.txt").write_text("salt and sea\n")
+    (repository / "new.txt").write_text("new\n")
     patch = git_patch()
-    (repository / "kept.patch").write_text(patch)
-    git("checkout", "-q", "duke.txt")
-    git("apply", "kept.patch")
-    assert (repository / "duke.txt").read_text() == "salt and é\n"
-
-
-def test_a_staged_change_and_a_binary_file_are_in_the_patch(repository):
-    (repository / "new.bin").write_bytes(bytes(range(256)))
-    git("add", "new.bin")
-    assert git_tags()["git.uncommitted"] == "yes"
-    (repository / "kept.patch").write_text(git_patch())
-    git("rm", "-q", "-f", "new.bin")
-    git("apply", "kept.patch")
-    assert (repository / "new.bin").read_bytes() == bytes(range(256))
-
-
-def test_an_untracked_file_is_no_change(repository):
-    (repository / "notes.txt").write_text("mine")
-    assert git_tags()["git.uncommitted"] == "no"
-    assert git_patch() == ""
-
-
-def test_a_folder_below_the_root_has_the_tags_of_the_repository(repository, monkeypatch):
-    tags = git_tags()
+    tags = git_tags(patch)
     (repository / "sub").mkdir()
     monkeypatch.chdir(repository / "sub")
-    assert git_tags() == tags
+    assert git_patch() == patch != b""
+    assert git_tags(patch) == tags
 
 
 def test_without_a_repository_or_a_commit_there_is_nothing_to_tell(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
-    assert (git_tags(), git_patch()) == ({}, "")
+    assert (git_tags(git_patch()), git_patch()) == ({}, b"")
     git("init", "-q")
-    assert (git_tags(), git_patch()) == ({}, "")
+    assert (git_tags(git_patch()), git_patch()) == ({}, b"")
 
 
 def test_without_git_there_is_nothing_to_tell(repository, monkeypatch):
     monkeypatch.setenv("PATH", str(repository))
-    assert (git_tags(), git_patch()) == ({}, "")
+    assert (git_tags(git_patch()), git_patch()) == ({}, b"")
 
 
 def test_the_environment_is_told(monkeypatch):

@@ -48,7 +48,7 @@ def export(store, weights, bits, split=PLAY, folder=None):
     event = {
         "name": "export",
         "registered_model": "tinyllm",
-        "folder": str(folder or store.folder),
+        "path": str(folder or store.folder),
         "sha256": weights,
         "step": 40,
         "test_fingerprint": split,
@@ -60,7 +60,7 @@ def export(store, weights, bits, split=PLAY, folder=None):
 def record_checkpoint(store, weights, folder=None):
     event = {
         "name": "checkpoint",
-        "folder": str(folder or store.folder),
+        "path": str(folder or store.folder),
         "sha256": weights,
         "step": 40,
         "metrics": {"best_val_loss": 1.25},
@@ -210,8 +210,19 @@ def test_a_checkpoint_is_logged_once_for_the_same_weights(store):
     assert len(logged_models(store)) == 2
 
 
-def test_a_folder_that_is_gone_costs_one_sentence_and_no_version(store):
-    with pytest.raises(TinyLLMError, match="is gone"):
-        export(store, "w1", 2.0, folder=store.folder / "nowhere")
-    assert versions(store) == []
-    assert logged_models(store) == []
+def test_a_checkpoint_whose_upload_broke_off_is_logged_anew(store, checkpoint_folder):
+    tags = {"weights.sha256": "w1"}
+    begun = store.client.create_logged_model(store.experiment, name="checkpoint", tags=tags)
+    assert begun.status == "PENDING"
+    record_checkpoint(store, "w1", checkpoint_folder)
+    (whole,) = (m for m in logged_models(store) if m.model_id != begun.model_id)
+    assert whole.status == "READY"
+    assert load_model(whole.model_uri).training["fingerprint"] == "f" * 32
+    record_checkpoint(store, "w1", checkpoint_folder)
+    assert len(logged_models(store)) == 2
+
+
+def test_a_checkpoint_of_the_same_weights_does_not_stand_in_for_an_export(store):
+    record_checkpoint(store, "w1")
+    export(store, "w1", 2.0)
+    assert sorted(model.name for model in logged_models(store)) == ["checkpoint", "export"]

@@ -1,7 +1,6 @@
 """The tracker on a real store: what arrives, how a run ends, and stores that are not there."""
 
 import logging
-import subprocess
 import time
 from pathlib import Path
 
@@ -46,6 +45,7 @@ def train(folder, steps=STEPS, error=None):
         if error:
             raise error
         tracker.artifact(folder / "history.csv", "train")
+        tracker.figures(30, {"best_step": 30})
         tracker.checkpoint(folder / "checkpoint", "c" * 64, 30, {"best_val_loss": 0.5})
 
 
@@ -55,7 +55,7 @@ def finish(folder):
     with Tracker(FINGERPRINT, CONFIG, stage="evaluate") as tracker:
         tracker.start("seed=7", {**PARAMS, "evaluate.split": "test"})
         tracker.dataset("test", folder / "train.bin", "e" * 64, "evaluation")
-        tracker.metrics(30, {"test_loss": 0.75})
+        tracker.figures(30, {"test_loss": 0.75})
         tracker.artifact(folder / "metrics.json", "evaluate")
     with Tracker(FINGERPRINT, CONFIG, stage="export") as tracker:
         tracker.start("seed=7", PARAMS)
@@ -98,7 +98,9 @@ def assert_complete(run):
     assert "version.torch" in run.data.tags
     history = client.get_metric_history(run.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(n, 1 / n) for n in STEPS]
-    assert len(client.get_metric_history(run.info.run_id, "test_loss")) == 1
+    for key, value in {"test_loss": 0.75, "best_step": 30}.items():
+        (figure,) = client.get_metric_history(run.info.run_id, key)
+        assert (figure.step, figure.value) == (30, value)
     inputs = {data.dataset.name: data for data in run.inputs.dataset_inputs}
     assert len(run.inputs.dataset_inputs) == 2
     assert inputs["train"].dataset.digest == "d" * 36
@@ -172,6 +174,7 @@ def test_with_tracking_off_nothing_is_written(workspace):
     with Tracker(FINGERPRINT, config, stage="train") as tracker:
         tracker.start("baseline", PARAMS)
         tracker.metrics(1, {"loss": 1.0})
+        tracker.figures(1, {"best_step": 1})
         tracker.text("text", "a.txt")
         tracker.artifact(workspace / "mlflow.db", "train")
         tracker.dataset("train", workspace / "train.bin", "d" * 64, "training")
@@ -192,23 +195,6 @@ def test_curves_arrive_while_the_training_goes_on(workspace, monkeypatch):
             time.sleep(0.05)
         assert only_run().info.status == "RUNNING"
     assert only_run().info.status == "FINISHED"
-
-
-def test_params_file_lock_file_and_patch_are_kept_with_the_run(workspace):
-    git = ["git", "-c", "user.name=Duke", "-c", "user.email=duke@example.org"]
-    (workspace / "params.yaml").write_text("train: {seed: 1}\n")
-    subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "add", "params.yaml"], check=True)
-    subprocess.run([*git, "commit", "-q", "-m", "first"], check=True)
-    (workspace / "params.yaml").write_text("train: {seed: 7}\n")
-    (workspace / "dvc.lock").write_text("schema: '2.0'\n")
-    train(workspace, [1])
-    run = only_run()
-    assert run.data.tags["git.uncommitted"] == "yes"
-    lineage = {f"lineage/{name}" for name in ("train/params.yaml", "train/dvc.lock", "train.patch")}
-    assert files_of(run) == {*lineage, "train/history.csv"}
-    patch = Path(connect().download_artifacts(run.info.run_id, "lineage/train.patch"))
-    assert "+train: {seed: 7}" in patch.read_text()
 
 
 def test_a_store_that_is_not_there_costs_a_warning_and_sync_makes_up_for_it(

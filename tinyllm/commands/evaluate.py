@@ -50,7 +50,7 @@ def evaluate(
             "evaluation",
         )
         numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
-        tracker.metrics(facts["step"], {f"{metrics['split']}_{k}": v for k, v in numbers.items()})
+        tracker.figures(facts["step"], {f"{metrics['split']}_{k}": v for k, v in numbers.items()})
         for file in sorted(out.iterdir()):
             tracker.artifact(file, "evaluate")
     click.echo(

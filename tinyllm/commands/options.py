@@ -74,6 +74,10 @@ def describe_range(section: type[Section], name: str) -> str:
 class Command(click.Command):
     """A command that reports a `TinyLLMError` as one sentence and exits with its code."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(*args, **kwargs)
+
     def invoke(self, context: click.Context) -> Any:
         """Run the command behind the logger and the error barrier."""
         setup_logger()

@@ -58,7 +58,6 @@ class Section(BaseModel):
         Raises:
             ConfigError: an unknown key, a value of a wrong type or out of range; the message
                 names every fault.
-
         """
         if values is not None and not isinstance(values, Mapping):
             raise ConfigError(f"{cls.section}{_in(where)} must be a mapping of parameters.")

@@ -39,7 +39,6 @@ def load_params(path: Path) -> dict[str, Section]:
     Raises:
         ConfigError: the file is missing, is not YAML, or holds an unknown section or key or a
             value out of range.
-
     """
     raw = _read_yaml(path)
     unknown = [str(key) for key in raw if key not in SECTIONS]

@@ -27,7 +27,6 @@ def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
 
     Raises:
         TinyLLMError: no corpus, an unreadable or undecodable file, or too little text.
-
     """
     source = Path(config.source)
     _refuse_overlap(source.resolve(), out.resolve())

@@ -13,7 +13,6 @@ def find_files(source: Path, pattern: str) -> list[Path]:
 
     Raises:
         TinyLLMError: the source is missing, or no file in the folder matches.
-
     """
     if source.is_file():
         return [source]
@@ -45,7 +44,6 @@ def read_text(path: Path, encoding: str) -> str:
 
     Raises:
         TinyLLMError: the file cannot be read, the codec is unknown, or a byte does not decode.
-
     """
     try:
         data = path.read_bytes()

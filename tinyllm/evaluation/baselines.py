@@ -24,10 +24,14 @@ class KneserNeyModel:
     def __init__(self, tokens: NDArray[Any], vocab_size: int, order: int) -> None:
         """Count the n-grams of `tokens` [characters].
 
-        Raises:
-            ValueError: the codes of n-grams do not fit into 63 bits.
+        A text shorter than the order is counted with n-grams of its own length at most.
 
+        Raises:
+            ValueError: the order is below one, or the codes of n-grams do not fit into 63 bits.
         """
+        if order < 1:
+            raise ValueError(f"order {order} is too low")
+        order = min(order, len(tokens))
         if order * math.log2(vocab_size) >= 63:
             raise ValueError(f"order {order} is too high for {vocab_size} tokens")
         self.vocab_size = vocab_size

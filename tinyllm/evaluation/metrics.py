@@ -54,7 +54,6 @@ def summarize(scores: CharacterScores, characters: int, size_in_bytes: int) -> d
     Returns:
         Loss in nats per character, perplexity per character, bits per character and per byte,
         and the shares of characters that were the likeliest or among the five likeliest.
-
     """
     loss = float(scores.nats.mean())
     bits = loss / math.log(2)

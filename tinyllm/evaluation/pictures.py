@@ -50,7 +50,6 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
         text: the passage; as much as fits is shown.
         bits: loss of each of its characters, [characters].
         path: the PNG file to write.
-
     """
     figure = Figure(figsize=(9.0, 5.4), layout="constrained")
     axes = figure.subplots()

@@ -16,6 +16,7 @@ from tinyllm.inference.generate import generate_text
 from tinyllm.models.checkpoint import Checkpoint
 from tinyllm.numerics import Arithmetic
 from tinyllm.tokenization.encode import load_tokens
+from tinyllm.tokenization.tokenizer import CharacterTokenizer
 from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
 
 
@@ -38,7 +39,6 @@ def evaluate_checkpoint(
 
     Raises:
         TinyLLMError: the split is missing or too short, or was encoded for another alphabet.
-
     """
     facts = _facts_of_split(tokens, config.split, checkpoint)
     held_out = load_tokens(tokens, config.split)
@@ -83,12 +83,13 @@ def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
 
 
 def _facts_of_split(tokens: Path, split: str, checkpoint: Checkpoint) -> dict[str, Any]:
-    meta = read_json(tokens / "meta.json")
-    if meta["vocab_size"] != checkpoint.tokenizer.vocab_size:
+    tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
+    if tokenizer.alphabet != checkpoint.tokenizer.alphabet:
         raise TinyLLMError(
-            f"The checkpoint knows {checkpoint.tokenizer.vocab_size} tokens and {tokens} holds "
-            f"{meta['vocab_size']}: they belong to different corpora; run the train stage again."
+            f"The checkpoint knows another alphabet than {tokens}: they belong to different "
+            f"corpora; run the train stage again."
         )
+    meta = read_json(tokens / "meta.json")
     facts: dict[str, Any] = meta["splits"][split]
     if facts["tokens"] == 0:
         raise TinyLLMError(

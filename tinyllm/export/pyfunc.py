@@ -26,7 +26,6 @@ def write_pyfunc(checkpoint: Checkpoint, huggingface: Path, folder: Path) -> Non
         checkpoint: whose alphabet gives the example prompt.
         huggingface: the folder that `write_huggingface` wrote.
         folder: the folder to write; it must not exist.
-
     """
     configure_external_loggers()
     import mlflow.pyfunc  # noqa: PLC0415 - two seconds that only this export shall pay
@@ -44,7 +43,7 @@ def write_pyfunc(checkpoint: Checkpoint, huggingface: Path, folder: Path) -> Non
             code_paths=[str(_stage_code(Path(staging)))],
             signature=infer_signature(example, pd.DataFrame({"text": [""]}), params=params),
             input_example=(example, params),
-            pip_requirements=[f"{name}=={metadata.version(name)}" for name in _REQUIREMENTS],
+            pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],
         )
     _forget_passing_facts(folder)
 
@@ -64,6 +63,15 @@ def _forget_passing_facts(folder: Path) -> None:
     description: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     for key in _PASSING_FACTS:
         description.pop(key, None)
+    flavor = description["flavors"]["python_function"]
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
     write_text(path, yaml.safe_dump(description, sort_keys=True))
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+def _public_version(package: str) -> str:
+    """The version without the local part, such as `+cpu`, that no package index knows."""
+    return metadata.version(package).partition("+")[0]

@@ -37,7 +37,9 @@ class CharacterLanguageModel(PythonModel):  # type: ignore[misc]  # mlflow's cla
 
 
 def _prompts(model_input: Any) -> list[str]:
-    return [str(prompt) for prompt in model_input["prompt"]]
+    prompts = model_input["prompt"]
+    # a stream is asked for with a dictionary, everything else with a data frame
+    return [prompts] if isinstance(prompts, str) else [str(prompt) for prompt in prompts]
 
 
 set_model(CharacterLanguageModel())

@@ -19,7 +19,6 @@ def export_checkpoint(config: ExportConfig, checkpoint: Checkpoint, out: Path) -
 
     Raises:
         TinyLLMError: the folder cannot be written to, or the disk is full.
-
     """
     with new_directory(out) as folder:
         # the MLflow model carries the Hugging Face form, so that is written in any case

@@ -51,7 +51,6 @@ class TinyLLMConsole:
             load: opens the model that `/load` names.
             sampling: settings to begin with.
             write: receives everything shown; standard output if left out.
-
         """
         self.model = model
         self.name = name

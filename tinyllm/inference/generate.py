@@ -24,7 +24,6 @@ def generate_text(model: Checkpoint, prompt: str, sampling: SamplingConfig | Non
         prompt: text to go on from; it stands at the beginning of the result as it was given,
             also where it is longer than the context window or holds unknown characters.
         sampling: how to choose; the defaults of `SamplingConfig` if left out.
-
     """
     return prompt + "".join(stream_text(model, prompt, sampling))
 
@@ -73,7 +72,7 @@ class _Reader:
         new = tokens[self._read :]
         if len(new) > self._cache.room:
             self._cache.clear()
-            new = tokens if len(tokens) <= window else tokens[-(window - window // 4) :]
+            new = tokens[-(window - window // 4) :]
         self._read = len(tokens)
         batch = torch.tensor([new], device=self._device)
         return self._model(batch, self._cache)[0, -1]  # type: ignore[no-any-return]

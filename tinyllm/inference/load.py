@@ -7,7 +7,7 @@ import torch
 from tinyllm.errors import TinyLLMError
 from tinyllm.files import read_json
 from tinyllm.models.checkpoint import Checkpoint, load_checkpoint, read_tensors
-from tinyllm.models.huggingface import config_from_huggingface, from_huggingface
+from tinyllm.models.huggingface import config_from_huggingface, from_huggingface, to_huggingface
 from tinyllm.models.transformer import Transformer
 from tinyllm.tokenization.huggingface import tokenizer_from_huggingface
 
@@ -24,7 +24,6 @@ def load_model(source: str | Path, device: torch.device | str = "cpu") -> Checkp
 
     Raises:
         TinyLLMError: there is no model at `source`, or it is damaged.
-
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -35,7 +34,7 @@ def load_model(source: str | Path, device: torch.device | str = "cpu") -> Checkp
     for candidate in (folder, *(folder / inner for inner in _INNER_FOLDERS)):
         if (candidate / "config.json").is_file():
             description = read_json(candidate / "config.json")
-            if description.get("model_type") == "qwen3":
+            if isinstance(description, dict) and description.get("model_type") == "qwen3":
                 return _load_huggingface(candidate, device)
             return load_checkpoint(candidate, device)
     raise TinyLLMError(f"{folder} holds no model: there is no config.json in it.")
@@ -48,9 +47,10 @@ def _load_huggingface(folder: Path, device: torch.device | str) -> Checkpoint:
         config = config_from_huggingface(description)
         model = Transformer(config, description["vocab_size"])
         model.load_state_dict(from_huggingface(weights, config))
-    except (KeyError, RuntimeError) as error:
-        raise TinyLLMError(
-            f"The model in {folder} is not one that this program wrote ({error})."
-        ) from None
+        whole = weights.keys() == to_huggingface(model.state_dict(), config).keys()
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        whole = False
+    if not whole:
+        raise TinyLLMError(f"The model in {folder} is not one that this program wrote.")
     tokenizer = tokenizer_from_huggingface(folder / "tokenizer.json")
     return Checkpoint(model.to(device).eval(), tokenizer, {})

@@ -17,7 +17,9 @@ def next_token(logits: Tensor, config: SamplingConfig, generator: torch.Generato
     logits[UNKNOWN_ID] = -torch.inf
     if config.temperature == 0:
         return int(logits.argmax())
-    probabilities = truncate(torch.softmax(logits / config.temperature, dim=-1), config)
+    # the largest becomes zero, so that no temperature, however low, makes it infinite
+    scaled = (logits - logits.max()) / config.temperature
+    probabilities = truncate(torch.softmax(scaled, dim=-1), config)
     cumulative = probabilities.double().cumsum(dim=-1)
     threshold = torch.rand((), generator=generator, dtype=torch.float64) * cumulative[-1]
     token = int(torch.searchsorted(cumulative, threshold, right=True))

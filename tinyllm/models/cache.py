@@ -45,7 +45,6 @@ class KeyValueCache:
             queries: [batch, new, heads, head_dim], and the result too.
             keys: [batch, new, heads, head_dim].
             values: [batch, new, heads, head_dim].
-
         """
         new = queries.shape[1]
         end = self.length + new

@@ -45,7 +45,6 @@ def save_checkpoint(
         config: its shape.
         tokenizer: the tokenizer it was trained with.
         training: facts to keep with the weights; they must not name a time or a place.
-
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     description = {
@@ -65,7 +64,6 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpo
 
     Raises:
         TinyLLMError: the folder is missing, incomplete, damaged or of another format.
-
     """
     if not folder.is_dir():
         raise TinyLLMError(f"There is no checkpoint at {folder}; run the train stage first.")
@@ -92,7 +90,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Raises:
         TinyLLMError: the file is missing, truncated or damaged.
-
     """
     try:
         tensors: dict[str, Tensor] = load_file(path)

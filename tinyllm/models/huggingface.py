@@ -45,7 +45,6 @@ def from_huggingface(weights: Mapping[str, Tensor], config: ModelConfig) -> dict
 
     Raises:
         KeyError: a weight is missing.
-
     """
     result = {ours: weights[theirs] for ours, theirs in _outer_names(config)}
     for layer in range(config.num_layers):
@@ -97,7 +96,6 @@ def config_from_huggingface(description: Mapping[str, Any]) -> ModelConfig:
 
     Raises:
         KeyError: an entry is missing.
-
     """
     return ModelConfig(
         d_model=description["hidden_size"],

@@ -134,7 +134,6 @@ class Transformer(nn.Module):
 
         Raises:
             ValueError: the tokens do not fit into the context window.
-
         """
         start = cache.length if cache is not None else 0
         end = start + tokens.shape[1]

@@ -27,7 +27,6 @@ def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[s
 
     Raises:
         TinyLLMError: a split is missing, or no character is frequent enough.
-
     """
     texts = {name: _read_split(prepared / f"{name}.txt") for name in SPLITS}
     tokenizer = CharacterTokenizer().fit(texts["train"], config.min_count)
@@ -50,7 +49,6 @@ def load_tokens(folder: Path, split: str) -> NDArray[Any]:
 
     Raises:
         TinyLLMError: the folder holds no such split, or the file is not as long as it should be.
-
     """
     meta = read_json(folder / "meta.json")
     path = folder / f"{split}.bin"

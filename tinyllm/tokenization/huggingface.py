@@ -49,7 +49,6 @@ def tokenizer_from_huggingface(path: Path) -> CharacterTokenizer:
 
     Raises:
         TinyLLMError: the file is missing, damaged, or holds tokens that are not characters.
-
     """
     description = read_json(path)
     try:

@@ -43,7 +43,6 @@ class CharacterTokenizer:
 
         Raises:
             TinyLLMError: no character is frequent enough.
-
         """
         alphabet = "".join(char for char, count in Counter(text).items() if count >= min_count)
         if not alphabet:
@@ -66,7 +65,6 @@ class CharacterTokenizer:
 
         Raises:
             ValueError: a token is negative or beyond the vocabulary.
-
         """
         ids = np.asarray(tokens, dtype=np.int64).reshape(-1)
         if ids.size and (ids.min() < 0 or ids.max() >= self.vocab_size):
@@ -84,7 +82,6 @@ class CharacterTokenizer:
 
         Raises:
             TinyLLMError: the file is missing, damaged or of another format.
-
         """
         state = read_json(path)
         alphabet = state.get("alphabet") if isinstance(state, dict) else None

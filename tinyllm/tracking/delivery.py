@@ -1,16 +1,19 @@
 """From the journal to MLflow, each event exactly once however often delivery is interrupted."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from tinyllm.logger import get_logger
 from tinyllm.tracking.journal import Event, Journal
 from tinyllm.tracking.registry import log_checkpoint, register_export
 from tinyllm.tracking.store import connect, experiment_id, tracking_uri
 
 FINGERPRINT_TAG = "tinyllm.fingerprint"
 _BATCH = 1000
+_log = get_logger(__name__)
 
 
 class Delivery:
@@ -32,12 +35,15 @@ class Delivery:
                     self._client = connect(self.uri)
                 if events[0]["kind"] == "metrics":
                     self._send_metrics(state["run_id"], events)
+                elif events[0]["kind"] == "run":
+                    state["experiment"] = experiment_id(self._client, events[0]["experiment"])
+                    state["run_id"] = self._open_run(state["experiment"], events[0])
                 else:
                     self._send(state, events[0])
                 state["offset"] = offset
                 self.journal.save_state(self.uri, state)
-            if state["offset"]:
-                self.journal.forget_files()
+                if file := events[0].get("path"):
+                    self.journal.forget(file)
             return state["run_id"]  # type: ignore[no-any-return]
 
     def _batches(self, offset: int) -> Iterator[tuple[list[Event], int]]:
@@ -70,6 +76,9 @@ class Delivery:
             run = client.create_run(
                 experiment, start_time=event["time"], tags=tags, run_name=event.get("name")
             )
+            if event["stage"] != "train":
+                # trained elsewhere: nobody will come to end it
+                client.set_terminated(run.info.run_id, end_time=event["time"])
         run_id = str(run.info.run_id)
         known = run.data.params
         params = [Param(k, str(v)) for k, v in event.get("params", {}).items() if k not in known]
@@ -78,9 +87,8 @@ class Delivery:
 
     def _send(self, state: dict[str, Any], event: Event) -> None:
         client = self._client
-        if event["kind"] == "run":
-            state["experiment"] = experiment_id(client, event["experiment"])
-            state["run_id"] = self._open_run(state["experiment"], event)
+        if "path" in event and not Path(event["path"]).exists():
+            _log.warning("%s went to another store and is not here.", event["path"])
             return
         run_id, experiment = state["run_id"], state["experiment"]
         match event["kind"]:
@@ -90,6 +98,8 @@ class Delivery:
                 client.set_terminated(run_id, event["value"], end_time=event["time"])
             case "artifact":
                 client.log_artifact(run_id, event["path"], event["folder"])
+            case "figures":
+                self._send_figures(run_id, event)
             case "text":
                 client.log_text(run_id, event["text"], event["file"])
             case "dataset":
@@ -113,6 +123,18 @@ class Delivery:
             self._client.log_batch(run_id, metrics=points[first : first + _BATCH])
         for point in points:
             self._delivered_steps[point.key] = point.step
+
+    def _send_figures(self, run_id: str, event: Event) -> None:
+        """Send figures that are not a curve: the last ones count, equal ones are not repeated."""
+        from mlflow.entities import Metric  # noqa: PLC0415 - see store.connect
+
+        known = self._client.get_run(run_id).data.metrics
+        points = [
+            Metric(key, value, event["time"], event["step"])
+            for key, value in event["values"].items()
+            if known.get(key) != value
+        ]
+        self._client.log_batch(run_id, metrics=points)
 
     def _last_delivered(self, run_id: str, key: str) -> int:
         """The last step of a curve in the store: what an interrupted delivery got through."""

@@ -6,6 +6,7 @@ of it has been delivered to which store. A dead, slow or full server therefore l
 """
 
 import json
+import os
 import shutil
 import time
 import uuid
@@ -27,11 +28,12 @@ class Journal:
         self._files = folder / f"{fingerprint}.files"
         self._state_path = folder / f"{fingerprint}.state.json"
         self._last_steps: dict[str, int] | None = None
+        self._whole = False
 
     def add(self, kind: str, **details: Any) -> None:
         """Append an event with the present time (milliseconds since 1970, UTC)."""
         event = {"kind": kind, "time": int(time.time() * 1000), **details}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._end_torn_line()
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
 
@@ -52,18 +54,24 @@ class Journal:
 
         What a stage wrote may be gone by then: DVC deletes outs, and experiments' copies.
         """
-        self._files.mkdir(parents=True, exist_ok=True)
-        place = self._files / uuid.uuid4().hex / path.name
+        place = self._new_place(path.name)
         if path.is_dir():
             shutil.copytree(path, place)
         else:
-            place.parent.mkdir()
             shutil.copyfile(path, place)
         return str(place)
 
-    def forget_files(self) -> None:
-        """Delete the copies that `keep` made, once all events are delivered."""
-        shutil.rmtree(self._files, ignore_errors=True)
+    def keep_bytes(self, name: str, data: bytes) -> str:
+        """Write `data` beside the journal, where it stays until it is delivered."""
+        place = self._new_place(name)
+        place.write_bytes(data)
+        return str(place)
+
+    def forget(self, path: str) -> None:
+        """Delete what `keep` copied, once it is delivered."""
+        place = Path(path).parent
+        if place.parent == self._files:
+            shutil.rmtree(place, ignore_errors=True)
 
     def events(self, offset: int = 0) -> Iterator[tuple[Event, int]]:
         """Yield whole events from a byte offset on, each with the offset behind it."""
@@ -95,6 +103,23 @@ class Journal:
     def pending(self, uri: str) -> int:
         """Number of events that the store at `uri` has not got yet."""
         return sum(1 for _ in self.events(self.state(uri)["offset"]))
+
+    def _new_place(self, name: str) -> Path:
+        folder = self._files / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        return folder / name
+
+    def _end_torn_line(self) -> None:
+        """End a line that a crash left unfinished, before the first new one."""
+        if self._whole:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+        self._whole = True
 
     def _find_last_steps(self) -> dict[str, int]:
         last: dict[str, int] = {}

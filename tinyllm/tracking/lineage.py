@@ -5,30 +5,41 @@ import json
 import os
 import platform
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+# what the pipeline writes into the repository says nothing about what it was made from
+_WRITTEN_BY_STAGES = (":(exclude)reports", ":(exclude)dvc.lock", ":(exclude)*/.gitignore")
 _PACKAGES = ("torch", "numpy", "safetensors", "dvc", "mlflow")
 
 
-def git_tags() -> dict[str, str]:
-    """Commit, branch and whether tracked files differ from it; empty outside a repository."""
+def git_tags(patch: bytes) -> dict[str, str]:
+    """Commit, branch and whether there is a patch over it; empty outside a repository."""
     commit = _git("rev-parse", "HEAD")
     if not commit:
         return {}
     return {
         "git.commit": commit,
         "git.branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
-        "git.uncommitted": "yes" if _git("status", "--porcelain", "-uno") else "no",
+        "git.uncommitted": "yes" if patch else "no",
         "mlflow.source.git.commit": commit,
     }
 
 
-def git_patch() -> str:
-    """The uncommitted changes to tracked files, as a patch for the commit."""
-    return _git("diff", "--binary", "HEAD", strip=False)
+def git_patch() -> bytes:
+    """What the working tree has over the commit, new files too, as a patch for `git apply`."""
+    top = _git("rev-parse", "--show-toplevel")
+    if not top:
+        return b""
+    with tempfile.TemporaryDirectory() as folder:
+        # an index of its own: the user's keeps what it has staged
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        _git("read-tree", "HEAD", environment=index)
+        _git("-C", top, "add", "--all", "--", ".", *_WRITTEN_BY_STAGES, environment=index)
+        return _run_git("diff", "--cached", "--binary", "HEAD", environment=index)
 
 
 def environment_tags() -> dict[str, str]:
@@ -65,14 +76,18 @@ def fingerprint(params: Mapping[str, Any], data: Iterable[Path], code: Iterable[
     return digest.hexdigest()[:32]
 
 
-def _git(*arguments: str, strip: bool = True) -> str:
+def _git(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    return _run_git(*arguments, environment=environment).decode("utf-8", "replace").strip()
+
+
+def _run_git(*arguments: str, environment: Mapping[str, str] | None = None) -> bytes:
+    """What git prints; nothing where there is no git or no repository."""
     try:
-        result = subprocess.run(  # noqa: S603 - fixed arguments
+        return subprocess.run(  # noqa: S603 - fixed arguments
             ["git", *arguments],  # noqa: S607 - whichever git the user has
             capture_output=True,
-            text=True,
             check=True,
-        )
-    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError):
-        return ""
-    return result.stdout.strip() if strip else result.stdout
+            env={**os.environ, **(environment or {})},
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return b""

@@ -18,7 +18,6 @@ def load_model(source: str | Path, device: str = "cpu") -> Checkpoint:
 
     Raises:
         TinyLLMError: there is no such model, or it is damaged.
-
     """
     if str(source).startswith(_REGISTRY_SCHEMES):
         return load_folder(download_model(str(source)), device)
@@ -30,7 +29,6 @@ def download_model(uri: str) -> Path:
 
     Raises:
         TinyLLMError: the registry has no such model or cannot be reached.
-
     """
     connect()
     import mlflow  # noqa: PLC0415 - see store.connect
@@ -39,17 +37,14 @@ def download_model(uri: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise TinyLLMError(
-            f"Cannot open {uri}: {reason}. The models that are there are listed by 'make ui' "
-            f"under Models."
+            f"Cannot open {uri}: {reason}; 'make ui' lists the models that are there."
         ) from None
 
 
 def log_checkpoint(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
     """Record a checkpoint as a logged model of its run, at its step, with its metrics."""
-    if _find_logged_model(client, experiment, event["sha256"]):
-        return
     model_id = _log_model(client, experiment, run_id, event)
     for key, value in event["metrics"].items():
         client.log_metric(run_id, key, value, step=event["step"], model_id=model_id)
@@ -98,11 +93,13 @@ def crown_champion(client: Any, name: str, test_fingerprint: str) -> None:
 
 
 def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> str:
+    """Make a logged model of a folder, unless there is one; return its id."""
     from mlflow.entities import LoggedModelOutput  # noqa: PLC0415 - see store.connect
 
-    folder = Path(event["folder"])
-    if not folder.is_dir():
-        raise TinyLLMError(f"{folder} is gone; run the pipeline again, then tinyllm sync.")
+    known = _find_logged_model(client, experiment, event)
+    if known is not None:
+        return known
+    folder = Path(event["path"])
     model = client.create_logged_model(
         experiment,
         name=event["name"],
@@ -117,8 +114,10 @@ def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any])
     return str(model.model_id)
 
 
-def _find_logged_model(client: Any, experiment: str, weights: str) -> bool:
+def _find_logged_model(client: Any, experiment: str, event: dict[str, Any]) -> str | None:
+    """The whole logged model of these weights; one whose upload broke off does not count."""
     found = client.search_logged_models(
-        [experiment], filter_string=f"tags.`{WEIGHTS_TAG}` = '{weights}'", max_results=1
+        [experiment], filter_string=f"tags.`{WEIGHTS_TAG}` = '{event['sha256']}'"
     )
-    return bool(found)
+    whole = (m for m in found if m.name == event["name"] and m.status.value == "READY")
+    return next((str(model.model_id) for model in whole), None)

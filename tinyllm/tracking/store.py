@@ -33,7 +33,6 @@ def connect(uri: str | None = None) -> Any:
 
     Raises:
         mlflow.exceptions.MlflowException: the store cannot be opened.
-
     """
     configure_external_loggers()
     for name, value in _PATIENCE.items():

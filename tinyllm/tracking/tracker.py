@@ -39,7 +39,6 @@ class Tracker:
             fingerprint: the train stage's; every stage that works on its model gives the same.
             config: experiment and registry, or tracking off.
             stage: which stage records; only `train` opens and closes the run.
-
         """
         self._config = config
         self._enabled = config.tracking
@@ -52,16 +51,18 @@ class Tracker:
 
     def start(self, name: str, params: Mapping[str, Any]) -> None:
         """Open the run, or attach to it: name, params and where it comes from."""
-        tags = {**git_tags(), **environment_tags(), **experiment_tags()}
+        patch = git_patch()
+        tags = {**git_tags(patch), **environment_tags(), **experiment_tags()}
         self._add(
             "run",
+            stage=self._stage,
             experiment=self._config.experiment,
             name=name,
             params={key: str(value) for key, value in params.items()},
             tags=tags,
         )
-        if patch := git_patch():
-            self._add("text", text=patch, file=f"lineage/{self._stage}.patch")
+        if patch:
+            self._keep_bytes("uncommitted.patch", patch, f"lineage/{self._stage}")
         for file in ("params.yaml", "dvc.lock"):
             if Path(file).is_file():
                 self.text(Path(file).read_text(encoding="utf-8"), f"lineage/{self._stage}/{file}")
@@ -72,6 +73,10 @@ class Tracker:
         """Record a point of several curves."""
         if self._enabled:
             self._journal.add_metrics(step, values)
+
+    def figures(self, step: int, values: Mapping[str, float]) -> None:
+        """Record figures that are not a curve; recorded again, the last ones count."""
+        self._add("figures", step=step, values=dict(values))
 
     def text(self, text: str, file: str) -> None:
         """Record a text as an artifact."""
@@ -96,7 +101,7 @@ class Tracker:
             self._add(
                 "checkpoint",
                 name="checkpoint",
-                folder=self._journal.keep(folder),
+                path=self._journal.keep(folder),
                 sha256=sha256,
                 step=step,
                 metrics=dict(metrics),
@@ -109,7 +114,7 @@ class Tracker:
                 "export",
                 name="export",
                 registered_model=self._config.registered_model,
-                folder=self._journal.keep(folder),
+                path=self._journal.keep(folder),
                 sha256=sha256,
                 step=step,
                 test_fingerprint=test["fingerprint"],
@@ -140,6 +145,10 @@ class Tracker:
         self._worker.join(_LAST_CHANCE)
         if self._worker.is_alive():
             self._warn("it does not answer")
+
+    def _keep_bytes(self, name: str, data: bytes, folder: str) -> None:
+        if self._enabled:
+            self._add("artifact", path=self._journal.keep_bytes(name, data), folder=folder)
 
     def _add(self, kind: str, **details: Any) -> None:
         if self._enabled:

@@ -46,7 +46,6 @@ class WorkingCheckpoints:
 
         Raises:
             TinyLLMError: another process is doing the same training.
-
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,6 @@ class OptimizedTextDataset:
 
         Raises:
             TinyLLMError: the split is shorter than the context.
-
         """
         if len(tokens) <= sequence_length:
             raise TinyLLMError(
@@ -135,7 +134,6 @@ def build_dataloaders(
 
     Raises:
         TinyLLMError: a split is shorter than one window.
-
     """
     train = OptimizedTextDataset(train_tokens, sequence_length, "train")
     val = OptimizedTextDataset(val_tokens, sequence_length, "val")

@@ -102,7 +102,6 @@ def train_epoch(training: Training, observer: Observer, after_step: Callable[[],
 
     Raises:
         TinyLLMError: the loss is not a finite number.
-
     """
     config, progress = training.config, training.progress
     epoch = training.train_loader.place.epoch

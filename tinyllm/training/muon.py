@@ -28,7 +28,6 @@ class Muon(torch.optim.Optimizer):
         lr: learning rate; an update has a root mean square of about lr / sqrt(columns).
         momentum: share of the old momentum kept at each step.
         weight_decay: share of the weight, times lr, taken away at each step.
-
     """
 
     def __init__(

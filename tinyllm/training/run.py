@@ -63,7 +63,6 @@ def run_training(
     Raises:
         TinyLLMError: a split is too short, or the loss is not finite.
         Interrupted: the observer asked to stop; the state was saved before.
-
     """
     observer = observer or SilentObserver()
     training = _set_up(train_tokens, val_tokens, vocab_size, model_config, config, arithmetic)

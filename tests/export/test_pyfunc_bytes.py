@@ -1,0 +1,103 @@
+"""The bytes of an export with both forms: the same each time, wherever it is written."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tinyllm.config.export import ExportConfig
+from tinyllm.export.pyfunc import _public_version
+from tinyllm.export.run import export_checkpoint
+from tinyllm.models.checkpoint import load_checkpoint
+
+CONFIG = ExportConfig(formats=["huggingface", "pyfunc"])
+
+
+@pytest.fixture(scope="module")
+def exports(checkpoint_folder, tmp_path_factory):
+    """The same checkpoint exported into three folders, one far below the others."""
+    folder = tmp_path_factory.mktemp("bytes")
+    deep = tmp_path_factory.mktemp("another") / "folder with a space" / "far" / "below"
+    deep.mkdir(parents=True)
+    places = [folder / "first", folder / "second", deep / "export"]
+    for place in places:
+        export_checkpoint(CONFIG, load_checkpoint(checkpoint_folder), place)
+    return places
+
+
+def contents(folder):
+    """Every file below a folder by its relative path, but no compiled code."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+
+
+def strings(value):
+    """All keys and values of a description that are text."""
+    if isinstance(value, dict):
+        return [text for pair in value.items() for part in pair for text in strings(part)]
+    if isinstance(value, list):
+        return [text for part in value for text in strings(part)]
+    return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize("other", [1, 2])
+def test_two_exports_of_a_checkpoint_are_the_same_bytes(exports, other):
+    first, second = contents(exports[0]), contents(exports[other])
+    assert {"huggingface/model.safetensors", "pyfunc/MLmodel"} <= first.keys()
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_an_export_over_another_one_is_the_same_bytes(exports, checkpoint):
+    first = contents(exports[0])
+    export_checkpoint(CONFIG, checkpoint, exports[0])
+    assert contents(exports[0]) == first
+
+
+def test_the_description_holds_no_absolute_path(exports):
+    for place in exports:
+        description = yaml.safe_load((place / "pyfunc" / "MLmodel").read_text())
+        texts = strings(description)
+        assert "artifacts/huggingface" in texts
+        assert [text for text in texts if Path(text).is_absolute() or "file:" in text] == []
+
+
+def test_no_file_names_the_folder_that_it_was_written_in(exports, tmp_path):
+    for name, data in contents(exports[2]).items():
+        assert b"folder with a space" not in data, name
+        assert str(tmp_path.parent.parent).encode() not in data, name
+
+
+def test_an_export_carries_no_compiled_code(checkpoint, tmp_path):
+    export_checkpoint(CONFIG, checkpoint, tmp_path / "export")
+    assert list(tmp_path.rglob("__pycache__")) == []
+
+
+def test_the_example_stands_beside_the_model(exports):
+    folder = exports[0] / "pyfunc"
+    description = yaml.safe_load((folder / "MLmodel").read_text())
+    example = folder / description["saved_input_example_info"]["artifact_path"]
+    assert json.loads(example.read_text())
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "conda.yaml", "python_env.yaml"])
+def test_no_requirement_has_a_local_version(exports, name):
+    text = (exports[0] / "pyfunc" / name).read_text()
+    assert "+" not in text
+    assert name == "python_env.yaml" or re.search(r"torch==\d+\.\d+\.\d+$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("version", "public"), [("2.5.1+cpu", "2.5.1"), ("1.0rc1", "1.0rc1"), ("3+a.b+c", "3")]
+)
+def test_a_version_is_told_as_the_package_index_knows_it(tmp_path, monkeypatch, version, public):
+    folder = tmp_path / f"duke-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: duke\nVersion: {version}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert _public_version("duke") == public

@@ -1,0 +1,105 @@
+"""What the tracker keeps of where a run comes from, and of figures measured again."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tinyllm.config.runtime import TrackingConfig
+from tinyllm.tracking.store import connect
+from tinyllm.tracking.tracker import Tracker
+
+CONFIG = TrackingConfig(experiment="plays", registered_model="tiny")
+IGNORED = "mlflow.db\nmlruns\n.tinyllm\n"
+
+
+def git(*arguments):
+    names = ("-c", "user.name=Duke", "-c", "user.email=duke@example.org")
+    subprocess.run(["git", *names, *arguments], check=True)
+
+
+@pytest.fixture
+def repository(workspace, monkeypatch):
+    """The workspace as a repository with one commit."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    (workspace / ".gitignore").write_text(IGNORED)
+    (workspace / "params.yaml").write_text("train: {seed: 1}\n")
+    (workspace / "dvc.lock").write_text("schema: '2.0'\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    return workspace
+
+
+def record(stage, **figures):
+    with Tracker("ab" * 16, CONFIG, stage=stage) as tracker:
+        tracker.start("seed=7", {"train.seed": 7})
+        tracker.figures(30, figures)
+
+
+def only_run():
+    client = connect()
+    (run,) = client.search_runs([client.get_experiment_by_name("plays").experiment_id])
+    return run
+
+
+def files():
+    """Every artifact of the run by its name."""
+    folder = Path(connect().download_artifacts(only_run().info.run_id, ""))
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_params_file_lock_file_and_patch_are_kept_with_the_run(repository):
+    (repository / "params.yaml").write_text("train: {seed: 7}\n")
+    (repository / "dvc.lock").write_text("schema: '3.0'\n")
+    (repository / "new.txt").write_bytes(b"caf\xe9\r\n")
+    record("train")
+    assert only_run().data.tags["git.uncommitted"] == "yes"
+    kept = files()
+    names = ("params.yaml", "dvc.lock", "uncommitted.patch")
+    assert set(kept) == {f"lineage/train/{name}" for name in names}
+    assert kept["lineage/train/params.yaml"] == b"train: {seed: 7}\n"
+    assert kept["lineage/train/dvc.lock"] == b"schema: '3.0'\n"
+    patch = kept["lineage/train/uncommitted.patch"]
+    assert b"+train: {seed: 7}" in patch
+    assert b"+caf\xe9\r\n" in patch
+    assert b"dvc.lock" not in patch
+
+
+def test_every_stage_keeps_its_own_patch(repository):
+    for stage in ("train", "evaluate"):
+        (repository / "params.yaml").write_text(f"train: {{seed: 7}} # {stage}\n")
+        record(stage)
+    for stage in ("train", "evaluate"):
+        assert f"# {stage}".encode() in files()[f"lineage/{stage}/uncommitted.patch"]
+
+
+def test_without_uncommitted_changes_there_is_no_patch(repository):
+    (repository / "dvc.lock").write_text("schema: '3.0'\n")
+    record("train")
+    assert only_run().data.tags["git.uncommitted"] == "no"
+    assert set(files()) == {"lineage/train/params.yaml", "lineage/train/dvc.lock"}
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "export"])
+def test_a_stage_that_creates_the_run_leaves_it_ended(workspace, stage):
+    record(stage, test_loss=0.5)
+    assert only_run().info.status == "FINISHED"
+    assert only_run().data.metrics == {"test_loss": 0.5}
+    record("train", best_step=30)
+    assert only_run().info.status == "FINISHED"
+    assert only_run().data.metrics == {"test_loss": 0.5, "best_step": 30}
+
+
+def test_evaluating_again_replaces_the_figures(workspace):
+    record("train")
+    for loss in (0.5, 0.75, 0.75):
+        record("evaluate", test_loss=loss, characters=100)
+    assert only_run().data.metrics == {"test_loss": 0.75, "characters": 100}
+    history = connect().get_metric_history(only_run().info.run_id, "test_loss")
+    assert [(point.step, point.value) for point in history] == [(30, 0.5), (30, 0.75)]
