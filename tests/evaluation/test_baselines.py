@@ -152,9 +152,9 @@ def test_a_training_text_may_be_shorter_than_the_order(order, length):
 
 
 def test_a_short_text_still_tells_what_follows_what():
-    model = KneserNeyModel(np.array([0, 1, 2], dtype=np.uint8), VOCABULARY, 5)
-    assert after(model, [0]).argmax() == 1
-    assert after(model, [0, 1]).argmax() == 2
+    model = KneserNeyModel(np.array([3, 1, 4, 2], dtype=np.uint8), VOCABULARY, 9)
+    assert after(model, [3, 1, 4]).argmax() == 2
+    assert after(model, [0, 0, 4]).argmax() == 2
 
 
 @pytest.mark.parametrize("order", [0, -1])

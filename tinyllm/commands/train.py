@@ -162,5 +162,4 @@ def _record(tracker: "Tracker", result: "TrainingResult", out: Path, reports: Pa
     for file in sorted(reports.iterdir()):
         tracker.artifact(file, "train")
     metrics = {"best_val_loss": result.best_val_loss}
-    tracker.figures(result.best_step, metrics)
     tracker.checkpoint(out, sha256(out / "model.safetensors"), result.best_step, metrics)

@@ -29,8 +29,8 @@ class KneserNeyModel:
         Raises:
             ValueError: the order is below one, or the codes of n-grams do not fit into 63 bits.
         """
-        if order < 1:
-            raise ValueError(f"order {order} is too low")
+        if order < 1 or len(tokens) == 0:
+            raise ValueError(f"order {order} is too low, or there is no text to count")
         order = min(order, len(tokens))
         if order * math.log2(vocab_size) >= 63:
             raise ValueError(f"order {order} is too high for {vocab_size} tokens")
@@ -86,8 +86,10 @@ def _discounts(counts: Codes) -> NDArray[np.float64]:
     if min(n1, n2, n3, n4) == 0:
         return np.array([0.0, 0.5, 0.5, 0.5])
     y = n1 / (n1 + 2 * n2)
-    values = [0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3]
-    return np.clip(values, 0.0, [0.0, 1.0, 2.0, 3.0])
+    values = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+    # odd counts can push a discount out of its range, and nothing would be left for the unseen
+    within = (values > 0) & (values < np.array([1.0, 1.0, 2.0, 3.0]))
+    return np.where(within, values, [0.0, 0.5, 0.5, 0.5])
 
 
 def _codes(tokens: NDArray[Any], vocab_size: int, length: int) -> Codes:

@@ -43,14 +43,15 @@ def load_model(source: str | Path, device: torch.device | str = "cpu") -> Checkp
 def _load_huggingface(folder: Path, device: torch.device | str) -> Checkpoint:
     description = read_json(folder / "config.json")
     weights = read_tensors(folder / "model.safetensors")
+    tokenizer = tokenizer_from_huggingface(folder / "tokenizer.json")
     try:
         config = config_from_huggingface(description)
-        model = Transformer(config, description["vocab_size"])
+        model = Transformer(config, tokenizer.vocab_size)
         model.load_state_dict(from_huggingface(weights, config))
         whole = weights.keys() == to_huggingface(model.state_dict(), config).keys()
+        whole = whole and description["vocab_size"] == tokenizer.vocab_size
     except (KeyError, TypeError, ValueError, RuntimeError):
         whole = False
     if not whole:
         raise TinyLLMError(f"The model in {folder} is not one that this program wrote.")
-    tokenizer = tokenizer_from_huggingface(folder / "tokenizer.json")
     return Checkpoint(model.to(device).eval(), tokenizer, {})

@@ -6,6 +6,8 @@ from torch import Tensor
 from tinyllm.config.sampling import SamplingConfig
 from tinyllm.tokenization.tokenizer import UNKNOWN_ID
 
+_LOWEST_TEMPERATURE = 1e-6
+
 
 def next_token(logits: Tensor, config: SamplingConfig, generator: torch.Generator) -> int:
     """Draw a token from `logits` [vocabulary]; the unknown character is never drawn.
@@ -17,8 +19,8 @@ def next_token(logits: Tensor, config: SamplingConfig, generator: torch.Generato
     logits[UNKNOWN_ID] = -torch.inf
     if config.temperature == 0:
         return int(logits.argmax())
-    # the largest becomes zero, so that no temperature, however low, makes it infinite
-    scaled = (logits - logits.max()) / config.temperature
+    # the largest becomes zero, so that no temperature, however low, makes anything infinite
+    scaled = (logits - logits.max()) / max(config.temperature, _LOWEST_TEMPERATURE)
     probabilities = truncate(torch.softmax(scaled, dim=-1), config)
     cumulative = probabilities.double().cumsum(dim=-1)
     threshold = torch.rand((), generator=generator, dtype=torch.float64) * cumulative[-1]

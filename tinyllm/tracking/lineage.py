@@ -13,6 +13,15 @@ from typing import Any
 
 # what the pipeline writes into the repository says nothing about what it was made from
 _WRITTEN_BY_STAGES = (":(exclude)reports", ":(exclude)dvc.lock", ":(exclude)*/.gitignore")
+# whatever the user's configuration makes of a diff, `git apply` takes only this
+_PLAIN_DIFF = (
+    "--binary",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
 _PACKAGES = ("torch", "numpy", "safetensors", "dvc", "mlflow")
 
 
@@ -34,12 +43,19 @@ def git_patch() -> bytes:
     top = _git("rev-parse", "--show-toplevel")
     if not top:
         return b""
+    objects = Path(top, _git("-C", top, "rev-parse", "--git-path", "objects"))
     with tempfile.TemporaryDirectory() as folder:
-        # an index of its own: the user's keeps what it has staged
-        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        _git("read-tree", "HEAD", environment=index)
-        _git("-C", top, "add", "--all", "--", ".", *_WRITTEN_BY_STAGES, environment=index)
-        return _run_git("diff", "--cached", "--binary", "HEAD", environment=index)
+        # an index and a store of its own: the user's keep what they hold
+        own = {
+            "GIT_INDEX_FILE": str(Path(folder) / "index"),
+            "GIT_OBJECT_DIRECTORY": folder,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
+        }
+        _git("read-tree", "HEAD", environment=own)
+        # what cannot be added (a repository within) must not hide what can
+        for which in (["--update"], ["--all", "--ignore-errors"]):
+            _git("-C", top, "add", *which, "--", ".", *_WRITTEN_BY_STAGES, environment=own)
+        return _run_git("diff", *_PLAIN_DIFF, "--cached", "HEAD", environment=own)
 
 
 def environment_tags() -> dict[str, str]:

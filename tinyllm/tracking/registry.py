@@ -47,7 +47,7 @@ def log_checkpoint(client: Any, experiment: str, run_id: str, event: dict[str, A
     """Record a checkpoint as a logged model of its run, at its step, with its metrics."""
     model_id = _log_model(client, experiment, run_id, event)
     for key, value in event["metrics"].items():
-        client.log_metric(run_id, key, value, step=event["step"], model_id=model_id)
+        client.log_metric(run_id, key, value, event["time"], event["step"], model_id=model_id)
 
 
 def register_export(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
@@ -109,8 +109,8 @@ def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any])
         model_type="character-language-model",
     )
     client.log_model_artifacts(model.model_id, str(folder))
-    client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, event["step"])])
+    client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 
 
