@@ -17,6 +17,8 @@ _COMMANDS = {
     "console": "Talk to a model.",
     "summary": "Say what the last pipeline run reached and what to do next.",
     "sync": "Bring MLflow what it could not take while a run was going on.",
+    "verify": "Run the pipeline again from nothing and compare every byte with dvc.lock.",
+    "reproduce": "Make a registered model again and compare the bytes.",
     "params": "Print every hyperparameter with its range and meaning, as a table.",
 }
 

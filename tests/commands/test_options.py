@@ -159,7 +159,7 @@ def test_numbers_on_the_command_line_are_read_as_in_the_file():
 @pytest.mark.parametrize("name", main.list_commands(None))
 def test_every_option_of_a_command_is_its_own(name):
     command = main.get_command(None, name)
-    context = click.Context(command)
+    context = click.Context(command, help_option_names=["-h", "--help"])
     options = [
         option
         for parameter in command.get_params(context)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import clean_environment
+from tests.project import clean_environment
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,7 @@
 """The model as an MLflow model made from code: no pickle, its own copy of the code it needs."""
 
 import shutil
+import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ from tinyllm.logger import configure_external_loggers
 from tinyllm.models.checkpoint import Checkpoint
 
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # MLflow writes down when and under which name it made a model; the registry knows that better
 _PASSING_FACTS = ("utc_time_created", "model_uuid", "model_id", "model_size_bytes", "run_id")
 
@@ -59,17 +61,33 @@ def _stage_code(staging: Path) -> Path:
 
 def _forget_passing_facts(folder: Path) -> None:
     """Leave in the model's description only what follows from the model itself."""
-    path = folder / "MLmodel"
-    description: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    description = _read(folder / "MLmodel")
     for key in _PASSING_FACTS:
         description.pop(key, None)
     flavor = description["flavors"]["python_function"]
+    flavor["python_version"] = _PYTHON
     flavor["model_code_path"] = Path(flavor["model_code_path"]).name
     for artifact in flavor["artifacts"].values():
         artifact["uri"] = artifact["path"]
-    write_text(path, yaml.safe_dump(description, sort_keys=True))
+    _write(folder / "MLmodel", description)
+    # the installer's version, and Python's last digit, are those of the machine at hand
+    environment = _read(folder / "python_env.yaml")
+    environment.update(python=_PYTHON, build_dependencies=["pip", "setuptools", "wheel"])
+    _write(folder / "python_env.yaml", environment)
+    conda = _read(folder / "conda.yaml")
+    packages = next(item for item in conda["dependencies"] if isinstance(item, dict))
+    conda["dependencies"] = [f"python={_PYTHON}", "pip", packages]
+    _write(folder / "conda.yaml", conda)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _write(path: Path, description: dict[str, Any]) -> None:
+    write_text(path, yaml.safe_dump(description, sort_keys=True))
 
 
 def _public_version(package: str) -> str:

@@ -27,12 +27,12 @@ _PACKAGES = ("torch", "numpy", "safetensors", "dvc", "mlflow")
 
 def git_tags(patch: bytes) -> dict[str, str]:
     """Commit, branch and whether there is a patch over it; empty outside a repository."""
-    commit = _git("rev-parse", "HEAD")
+    commit = git("rev-parse", "HEAD")
     if not commit:
         return {}
     return {
         "git.commit": commit,
-        "git.branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
+        "git.branch": git("rev-parse", "--abbrev-ref", "HEAD"),
         "git.uncommitted": "yes" if patch else "no",
         "mlflow.source.git.commit": commit,
     }
@@ -40,10 +40,10 @@ def git_tags(patch: bytes) -> dict[str, str]:
 
 def git_patch() -> bytes:
     """What the working tree has over the commit, new files too, as a patch for `git apply`."""
-    top = _git("rev-parse", "--show-toplevel")
+    top = git("rev-parse", "--show-toplevel")
     if not top:
         return b""
-    objects = Path(top, _git("-C", top, "rev-parse", "--git-path", "objects"))
+    objects = Path(top, git("-C", top, "rev-parse", "--git-path", "objects"))
     with tempfile.TemporaryDirectory() as folder:
         # an index and a store of its own: the user's keep what they hold
         own = {
@@ -51,10 +51,10 @@ def git_patch() -> bytes:
             "GIT_OBJECT_DIRECTORY": folder,
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
         }
-        _git("read-tree", "HEAD", environment=own)
+        git("read-tree", "HEAD", environment=own)
         # what cannot be added (a repository within) must not hide what can
         for which in (["--update"], ["--all", "--ignore-errors"]):
-            _git("-C", top, "add", *which, "--", ".", *_WRITTEN_BY_STAGES, environment=own)
+            git("-C", top, "add", *which, "--", ".", *_WRITTEN_BY_STAGES, environment=own)
         return _run_git("diff", *_PLAIN_DIFF, "--cached", "HEAD", environment=own)
 
 
@@ -92,7 +92,8 @@ def fingerprint(params: Mapping[str, Any], data: Iterable[Path], code: Iterable[
     return digest.hexdigest()[:32]
 
 
-def _git(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+def git(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """What a git command prints, stripped; empty where it fails."""
     return _run_git(*arguments, environment=environment).decode("utf-8", "replace").strip()
 
 

@@ -1,0 +1,1 @@
+"""Proving that what was made can be made again, byte for byte, and naming what differs if not."""

@@ -1,0 +1,143 @@
+"""Does the pipeline, run again from nothing, write what dvc.lock says?"""
+
+import json
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinyllm.errors import TinyLLMError
+from tinyllm.files import read_json
+from tinyllm.tracking.journal import Journal
+from tinyllm.tracking.lineage import environment_tags, git, git_patch
+from tinyllm.verification.compare import Difference, compare_paths, first_differing_step
+from tinyllm.verification.rebuild import clean_clone, copy_sources, read_lock, run_pipeline
+
+CHECKPOINT = Path("models/checkpoint")
+
+
+@dataclass
+class Verification:
+    """What was found: nothing under `changed` and `differences` means reproduced."""
+
+    outs: int = 0
+    changed: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    first_stage: str | None = None
+    first_step: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    original_environment: dict[str, str] | None = None
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether every out came out as the lock has it, from what the lock names."""
+        return not self.changed and not self.differences
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {"reproduced": self.reproduced, **asdict(self)}
+
+
+def verify(root: Path) -> Verification:
+    """Run the working tree's pipeline in a clean clone and compare every out with dvc.lock.
+
+    Raises:
+        TinyLLMError: there is no lock, or the pipeline fails in the clone.
+    """
+    expected = read_lock(root)
+    report = Verification(environment=environment_tags())
+    report.changed = changed_since_lock(root)
+    commit = git("-C", str(root), "rev-parse", "HEAD")
+    with clean_clone(root, commit, git_patch()) as clone:
+        copy_sources(root, clone)
+        run_pipeline(clone)
+        rebuilt = read_lock(clone)
+        for stage, entry in expected.items():
+            for out in entry.get("outs", []):
+                report.outs += 1
+                _compare_out(report, stage, out, rebuilt.get(stage, {}), (root, clone))
+        if report.first_stage:
+            report.first_step = _first_step(root, clone)
+    if report.differences:
+        report.original_environment = _original_environment(root)
+    return report
+
+
+def changed_since_lock(root: Path) -> list[str]:
+    """What of data, code, parameters and outs is not as dvc.lock has it, in words."""
+    result = subprocess.run(
+        ["dvc", "status", "--json"],  # noqa: S607 - the environment's own dvc
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise TinyLLMError(f"'dvc status' failed: {result.stderr.strip()}")
+    found = []
+    for stage, changes in json.loads(result.stdout or "{}").items():
+        for change in changes:
+            if isinstance(change, str):
+                found.append(f"{stage}: {change}")
+                continue
+            for kind, items in change.items():
+                found += [f"{stage}: {line}" for line in _describe(kind, items)]
+    return found
+
+
+def _describe(kind: str, items: dict[str, Any]) -> list[str]:
+    what = "out" if kind == "changed outs" else "dependency"
+    lines = []
+    for path, state in items.items():
+        if isinstance(state, dict):
+            lines += [f"parameter {key} is {value}" for key, value in state.items()]
+        else:
+            lines.append(f"{what} {path} is {state}")
+    return lines
+
+
+def _compare_out(
+    report: Verification,
+    stage: str,
+    out: dict[str, Any],
+    rebuilt: dict[str, Any],
+    folders: tuple[Path, Path],
+) -> None:
+    root, clone = folders
+    path = out["path"]
+    found = next((o for o in rebuilt.get("outs", []) if o["path"] == path), None)
+    files = compare_paths(root / path, clone / path, path)
+    if found is not None and found["md5"] == out["md5"] and not files:
+        return
+    report.first_stage = report.first_stage or stage
+    if not files:
+        files = [Difference(path, "differs from dvc.lock, here as in the clone")]
+    report.differences += [f"{stage}: {difference}" for difference in files]
+
+
+def _fingerprint(folder: Path) -> str | None:
+    try:
+        return str(read_json(folder / CHECKPOINT / "config.json")["training"]["fingerprint"])
+    except (TinyLLMError, KeyError, TypeError):
+        return None
+
+
+def _journal(folder: Path) -> Journal | None:
+    name = _fingerprint(folder)
+    return Journal(folder / ".tinyllm" / "journal", name) if name else None
+
+
+def _first_step(root: Path, clone: Path) -> int | None:
+    original, rebuilt = _journal(root), _journal(clone)
+    return first_differing_step(original, rebuilt) if original and rebuilt else None
+
+
+def _original_environment(root: Path) -> dict[str, str] | None:
+    """The environment that the original training recorded in its journal, if it is here."""
+    journal = _journal(root)
+    events = journal.events() if journal else ()
+    for event, _ in events:
+        if event["kind"] == "run" and event["stage"] == "train":
+            tags = event["tags"].items()
+            return {k: v for k, v in tags if k == "cpu" or k.startswith("version.")}
+    return None
