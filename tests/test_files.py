@@ -202,3 +202,13 @@ def test_two_folders_of_one_name_do_not_get_in_each_others_way(tmp_path):
         assert read_json(tmp_path / "new/file") == 2
     assert read_json(tmp_path / "new/file") == 1
     assert names(tmp_path) == ["new"]
+
+
+def test_a_new_folder_keeps_the_list_of_what_git_ignores(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".gitignore").write_text("/curves.png\n", encoding="utf-8")
+    (out / "old").touch()
+    with new_directory(out) as folder:
+        (folder / "new").touch()
+    assert sorted(path.name for path in out.iterdir()) == [".gitignore", "new"]

@@ -12,6 +12,8 @@ from typing import Any
 
 from tinyllm.errors import TinyLLMError
 
+_IGNORE = ".gitignore"
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to a temporary file beside `path`, flush it to disk, rename it into place.
@@ -70,6 +72,9 @@ def new_directory(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         temporary.chmod(0o755)
         yield temporary
+        # DVC keeps its list of what git shall not see in the folder; that is not ours to delete
+        if (path / _IGNORE).is_file():
+            shutil.copyfile(path / _IGNORE, temporary / _IGNORE)
         _flush_tree(temporary)
         shutil.rmtree(path, ignore_errors=True)
         temporary.replace(path)

@@ -5,7 +5,7 @@ import pytest
 from tests.kills import WAYS, kill_once
 from tests.project import make_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 @pytest.fixture(scope="module")

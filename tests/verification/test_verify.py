@@ -48,6 +48,7 @@ def test_what_was_made_is_made_again(made):
     assert run_in(made, "git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.exhaustive
 def test_a_bit_flipped_in_the_data_is_named(faulty):
     flip_a_bit(faulty / "data/raw/sample/the-salt-duke.txt", 30_000)
     code, report = verdict(faulty)
@@ -57,6 +58,7 @@ def test_a_bit_flipped_in_the_data_is_named(faulty):
     assert any(line.startswith("prepare: data/prepared/") for line in report["differences"])
 
 
+@pytest.mark.exhaustive
 def test_a_changed_parameter_is_named_with_the_step_it_tells_at(faulty):
     params = (faulty / "params.yaml").read_text(encoding="utf-8")
     changed = params.replace("warmup_steps: 5", "warmup_steps: 6")
@@ -68,6 +70,7 @@ def test_a_changed_parameter_is_named_with_the_step_it_tells_at(faulty):
     assert report["first_step"] == 10
 
 
+@pytest.mark.exhaustive
 def test_changed_code_is_named(faulty):
     code_file = faulty / "tinyllm/training/muon.py"
     code_file.write_text(code_file.read_text().replace("-4.7750", "-4.7751"), encoding="utf-8")
@@ -77,6 +80,7 @@ def test_changed_code_is_named(faulty):
     assert any("model.safetensors: tensor " in line for line in report["differences"])
 
 
+@pytest.mark.exhaustive
 def test_a_bit_flipped_in_a_weight_is_named_by_its_tensor(faulty):
     path = faulty / "models/checkpoint/model.safetensors"
     weights = load_file(path)
@@ -101,6 +105,7 @@ def test_the_champion_is_made_again_from_the_registry_alone(made, tmp_path):
     assert re.match(r"Error: Cannot find models:/tinyllm@nobody in sqlite", missing.stderr)
 
 
+@pytest.mark.exhaustive
 def test_a_model_made_from_uncommitted_changes_is_made_again(faulty, tmp_path):
     (faulty / "own.txt").write_text("A text that no commit holds.\n" * 300, encoding="utf-8")
     params = (faulty / "params.yaml").read_text(encoding="utf-8")

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tinyllm.errors import TinyLLMError
 from tinyllm.files import read_json
 from tinyllm.tracking.journal import Journal
@@ -74,6 +76,7 @@ def changed_since_lock(root: Path) -> list[str]:
     )
     if result.returncode:
         raise TinyLLMError(f"'dvc status' failed: {result.stderr.strip()}")
+    lock = read_lock(root)
     found = []
     for stage, changes in json.loads(result.stdout or "{}").items():
         for change in changes:
@@ -81,19 +84,33 @@ def changed_since_lock(root: Path) -> list[str]:
                 found.append(f"{stage}: {change}")
                 continue
             for kind, items in change.items():
-                found += [f"{stage}: {line}" for line in _describe(kind, items)]
+                what = "out" if kind == "changed outs" else "dependency"
+                paths = {path: state for path, state in items.items() if isinstance(state, str)}
+                found += [f"{stage}: {what} {path} is {state}" for path, state in paths.items()]
+                for file in items.keys() - paths.keys():
+                    locked = lock.get(stage, {}).get("params", {}).get(file, {})
+                    found += [f"{stage}: {line}" for line in _changed_params(root / file, locked)]
     return found
 
 
-def _describe(kind: str, items: dict[str, Any]) -> list[str]:
-    what = "out" if kind == "changed outs" else "dependency"
-    lines = []
-    for path, state in items.items():
-        if isinstance(state, dict):
-            lines += [f"parameter {key} is {value}" for key, value in state.items()]
-        else:
-            lines.append(f"{what} {path} is {state}")
-    return lines
+def _changed_params(file: Path, locked: dict[str, Any]) -> list[str]:
+    """The parameters of the locked sections that have other values now."""
+    now = _flat(yaml.safe_load(file.read_text(encoding="utf-8")))
+    before = _flat(locked)
+    keys = {key for key in now if key.partition(".")[0] in locked} | before.keys()
+    return [
+        f"parameter {key} is {now.get(key)!r}, in dvc.lock {before.get(key)!r}"
+        for key in sorted(keys)
+        if now.get(key) != before.get(key)
+    ]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
+        flat.update(nested or {f"{prefix}{key}": value})
+    return flat
 
 
 def _compare_out(
