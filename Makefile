@@ -7,6 +7,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 SHAKESPEARE := data/raw/tinyshakespeare.txt
 SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
+# a file that was put there by hand is brought to DVC's cache, for experiments in copies
+SHAKESPEARE_CACHED := .dvc/cache/files/md5/6f/b458f1232090904fb40fe944165e91
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev repro test lint format ui chat shakespeare clean
@@ -57,7 +59,8 @@ shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that lies there, 
 	rm -f data/raw/.dvcignore
 	[ -e $(SHAKESPEARE) ] || dvc update $(SHAKESPEARE).dvc
 	echo '$(SHAKESPEARE_MD5)  $(SHAKESPEARE)' | md5sum --check
-	dvc commit --force --quiet $(SHAKESPEARE).dvc
+	mkdir -p $(dir $(SHAKESPEARE_CACHED)) && cp $(SHAKESPEARE) $(SHAKESPEARE_CACHED)
+	git checkout --quiet -- $(SHAKESPEARE).dvc
 	@echo 'Train on it: dvc exp run -S prepare.source=$(SHAKESPEARE)'
 
 clean: ## Delete what the pipeline made; the environment and the runs in MLflow stay

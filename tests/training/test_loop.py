@@ -1,6 +1,7 @@
 """The inner loop: what a step and a validation do, and what they report."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -233,3 +234,11 @@ def test_character_losses_have_the_shape_of_the_targets(set_up, arithmetic):
     assert logits.shape == (4, 8, VOCAB)
     expected = torch.full((4, 8), math.log(VOCAB))
     torch.testing.assert_close(losses.detach(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_mixed_precision_trains_on_the_cpu_too(set_up):
+    training = set_up()
+    training.arithmetic = replace(training.arithmetic, precision=torch.bfloat16, portable=False)
+    before = evaluate(training.model, training.val_loader, training.arithmetic)
+    train_epoch(training, SilentObserver(), lambda: None)
+    assert evaluate(training.model, training.val_loader, training.arithmetic) < before - 0.2
