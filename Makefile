@@ -11,7 +11,7 @@ SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
 SHAKESPEARE_CACHED := .dvc/cache/files/md5/6f/b458f1232090904fb40fe944165e91
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro test lint format ui chat shakespeare clean
+.PHONY: help setup setup-dev repro test prove lint format ui chat shakespeare clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ repro: setup ## Run the pipeline: prepare, tokenize, train, evaluate, export
 
 test: setup-dev lint ## Run all checks: ruff, mypy, pytest with coverage
 	python -m pytest -m 'not exhaustive' --cov --cov-report=term --cov-fail-under=90
+
+prove: setup-dev ## Plant faults, kill the pipeline, and see what verify and resuming make of it
+	python -m pytest -m exhaustive
 
 lint: setup-dev
 	ruff check .

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from safetensors.numpy import load_file, save_file
 
-from tests.project import make_project, run_in
+from tests.project import clean_environment, make_project, run_in
+from tinyllm.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -26,11 +28,31 @@ def faulty(made, tmp_path) -> Path:
     return shutil.copytree(made, tmp_path / "faulty", symlinks=True)
 
 
-def verdict(folder: Path) -> tuple[int, dict]:
+@pytest.fixture
+def tinyllm(monkeypatch):
+    """Run a command of this process in a folder, as a person would there."""
+    monkeypatch.setenv("PATH", clean_environment()["PATH"])
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+    def command(folder: Path, *arguments: str, store: Path | None = None) -> Result:
+        monkeypatch.chdir(folder)
+        if store is not None:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
+        return CliRunner().invoke(main, list(arguments))
+
+    return command
+
+
+@pytest.fixture
+def verdict(tinyllm):
     """Exit code and report of `tinyllm verify --json`."""
-    result = run_in(folder, "tinyllm", "verify", "--json", check=False)
-    assert result.stdout, result.stderr
-    return result.returncode, json.loads(result.stdout)
+
+    def command(folder: Path) -> tuple[int, dict]:
+        result = tinyllm(folder, "verify", "--json")
+        assert result.stdout, result.output
+        return result.exit_code, json.loads(result.stdout)
+
+    return command
 
 
 def flip_a_bit(path: Path, offset: int) -> None:
@@ -40,7 +62,7 @@ def flip_a_bit(path: Path, offset: int) -> None:
     path.write_bytes(data)
 
 
-def test_what_was_made_is_made_again(made):
+def test_what_was_made_is_made_again(made, verdict):
     code, report = verdict(made)
     assert code == 0, report
     assert report["reproduced"] is True
@@ -49,7 +71,7 @@ def test_what_was_made_is_made_again(made):
 
 
 @pytest.mark.exhaustive
-def test_a_bit_flipped_in_the_data_is_named(faulty):
+def test_a_bit_flipped_in_the_data_is_named(faulty, verdict):
     flip_a_bit(faulty / "data/raw/sample/the-salt-duke.txt", 30_000)
     code, report = verdict(faulty)
     assert code == 1
@@ -59,7 +81,7 @@ def test_a_bit_flipped_in_the_data_is_named(faulty):
 
 
 @pytest.mark.exhaustive
-def test_a_changed_parameter_is_named_with_the_step_it_tells_at(faulty):
+def test_a_changed_parameter_is_named_with_the_step_it_tells_at(faulty, verdict):
     params = (faulty / "params.yaml").read_text(encoding="utf-8")
     changed = params.replace("warmup_steps: 5", "warmup_steps: 6")
     (faulty / "params.yaml").write_text(changed, encoding="utf-8")
@@ -71,7 +93,7 @@ def test_a_changed_parameter_is_named_with_the_step_it_tells_at(faulty):
 
 
 @pytest.mark.exhaustive
-def test_changed_code_is_named(faulty):
+def test_changed_code_is_named(faulty, verdict):
     code_file = faulty / "tinyllm/training/muon.py"
     code_file.write_text(code_file.read_text().replace("-4.7750", "-4.7751"), encoding="utf-8")
     code, report = verdict(faulty)
@@ -81,7 +103,7 @@ def test_changed_code_is_named(faulty):
 
 
 @pytest.mark.exhaustive
-def test_a_bit_flipped_in_a_weight_is_named_by_its_tensor(faulty):
+def test_a_bit_flipped_in_a_weight_is_named_by_its_tensor(faulty, verdict):
     path = faulty / "models/checkpoint/model.safetensors"
     weights = load_file(path)
     weights["blocks.1.attention.o_proj.weight"].view(np.uint32)[3, 4] ^= 1
@@ -93,20 +115,19 @@ def test_a_bit_flipped_in_a_weight_is_named_by_its_tensor(faulty):
     assert any("o_proj.weight at [3, 4]" in line for line in report["differences"])
 
 
-def test_the_champion_is_made_again_from_the_registry_alone(made, tmp_path):
+def test_the_champion_is_made_again_from_the_registry_alone(made, tmp_path, tinyllm):
     clone = tmp_path / "clone"
     run_in(tmp_path, "git", "clone", "--quiet", str(made), str(clone))
-    store = f"sqlite:///{made / 'mlflow.db'}"
-    command = ["env", f"MLFLOW_TRACKING_URI={store}", "tinyllm", "reproduce"]
-    result = run_in(clone, *command, "models:/tinyllm@champion")
+    result = tinyllm(clone, "reproduce", "models:/tinyllm@champion", store=made)
+    assert result.exit_code == 0, result.output
     assert "Reproduced" in result.stdout
-    missing = run_in(clone, *command, "models:/tinyllm@nobody", check=False)
-    assert missing.returncode == 1
+    missing = tinyllm(clone, "reproduce", "models:/tinyllm@nobody", store=made)
+    assert missing.exit_code == 1
     assert re.match(r"Error: Cannot find models:/tinyllm@nobody in sqlite", missing.stderr)
 
 
 @pytest.mark.exhaustive
-def test_a_model_made_from_uncommitted_changes_is_made_again(faulty, tmp_path):
+def test_a_model_made_from_uncommitted_changes_is_made_again(faulty, tmp_path, tinyllm):
     (faulty / "own.txt").write_text("A text that no commit holds.\n" * 300, encoding="utf-8")
     params = (faulty / "params.yaml").read_text(encoding="utf-8")
     params = params.replace("data/raw/sample/the-salt-duke.txt", "own.txt")
@@ -114,7 +135,7 @@ def test_a_model_made_from_uncommitted_changes_is_made_again(faulty, tmp_path):
     run_in(faulty, "dvc", "repro")
     clone = tmp_path / "clone"
     run_in(tmp_path, "git", "clone", "--quiet", str(faulty), str(clone))
-    store = f"MLFLOW_TRACKING_URI=sqlite:///{faulty / 'mlflow.db'}"
-    result = run_in(clone, "env", store, "tinyllm", "reproduce", "models:/tinyllm@champion")
+    result = tinyllm(clone, "reproduce", "models:/tinyllm@champion", store=faulty)
+    assert result.exit_code == 0, result.output
     assert "with uncommitted changes" in result.stdout
     assert "Reproduced" in result.stdout
