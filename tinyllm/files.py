@@ -1,6 +1,7 @@
 """Writing files so that a reader finds them complete or not at all."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 from tinyllm.errors import TinyLLMError
 
 _IGNORE = ".gitignore"
+_UNFINISHED = ".unfinished"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -69,7 +71,9 @@ def new_directory(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        _remove_abandoned(path)
+        prefix = f".{path.name}.{os.getpid()}."
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_UNFINISHED, dir=path.parent))
         temporary.chmod(0o755)
         yield temporary
         # DVC keeps its list of what git shall not see in the folder; that is not ours to delete
@@ -89,6 +93,24 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete what processes that were killed while they wrote `path` have left beside it."""
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
+        owner = folder.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if owner.isdigit() and not _is_running(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _flush_tree(folder: Path) -> None:

@@ -1,48 +1,63 @@
-"""Choosing the next character from the logits."""
+"""Choosing the next character from the logits, in the same way in every runtime.
 
-import torch
-from torch import Tensor
+Needs numpy alone, so that the exported models carry it along. The random numbers follow from the
+seed and the place in the text; the playground's JavaScript draws the same ones.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tinyllm.config.sampling import SamplingConfig
 from tinyllm.tokenization.tokenizer import UNKNOWN_ID
 
 _LOWEST_TEMPERATURE = 1e-6
+_MASK = 2**64 - 1
 
 
-def next_token(logits: Tensor, config: SamplingConfig, generator: torch.Generator) -> int:
-    """Draw a token from `logits` [vocabulary]; the unknown character is never drawn.
-
-    One uniform number is drawn for each token, so a text depends on the seed and on nothing
-    that happens beside it.
-    """
-    logits = logits.float().cpu().clone()
-    logits[UNKNOWN_ID] = -torch.inf
+def next_token(logits: NDArray[Any], config: SamplingConfig, index: int) -> int:
+    """Draw the token at place `index` from `logits` [vocabulary]; never the unknown character."""
+    logits = logits.astype(np.float64)
+    logits[UNKNOWN_ID] = -np.inf
     if config.temperature == 0:
         return int(logits.argmax())
     # the largest becomes zero, so that no temperature, however low, makes anything infinite
     scaled = (logits - logits.max()) / max(config.temperature, _LOWEST_TEMPERATURE)
-    probabilities = truncate(torch.softmax(scaled, dim=-1), config)
-    cumulative = probabilities.double().cumsum(dim=-1)
-    threshold = torch.rand((), generator=generator, dtype=torch.float64) * cumulative[-1]
-    token = int(torch.searchsorted(cumulative, threshold, right=True))
+    weights = truncate(np.exp(scaled), config)
+    cumulative = weights.cumsum()
+    token = int(cumulative.searchsorted(uniform(config.seed, index) * cumulative[-1], "right"))
     # the threshold may round up to the total; the last token that can be drawn is meant then
-    return min(token, int(probabilities.nonzero()[-1]))
+    return min(token, int(weights.nonzero()[0][-1]))
 
 
-def truncate(probabilities: Tensor, config: SamplingConfig) -> Tensor:
+def truncate(weights: NDArray[Any], config: SamplingConfig) -> NDArray[Any]:
     """Set to zero what top-k and top-p leave out: [vocabulary] -> [vocabulary], not normalised.
 
     Top-p is nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751: the fewest
-    likeliest tokens that together reach the share p.
+    likeliest tokens that together reach the share p. Equals are taken in the order of tokens.
     """
-    ordered, tokens = probabilities.sort(descending=True, stable=True)
-    keep = torch.ones_like(ordered, dtype=torch.bool)
+    order = np.argsort(-weights, kind="stable")
+    keep = np.ones(len(weights), dtype=bool)
     if config.top_k:
         keep[config.top_k :] = False
     if config.top_p < 1:
-        before = ordered.cumsum(dim=-1) - ordered
-        keep &= before < config.top_p
+        ordered = weights[order]
+        before = ordered.cumsum() - ordered
+        keep &= before < config.top_p * ordered.sum()
     keep[0] = True
-    result = torch.zeros_like(probabilities)
-    result[tokens[keep]] = ordered[keep]
+    result = np.zeros_like(weights)
+    result[order[keep]] = weights[order[keep]]
     return result
+
+
+def uniform(seed: int, index: int) -> float:
+    """The random number at place `index` of a seed's sequence, in [0, 1).
+
+    SplitMix64, Steele, Lea & Flood 2014, https://doi.org/10.1145/2660193.2660195. It needs no
+    state, so a text may be drawn in any order, in batches or alone.
+    """
+    z = (seed + (index + 1) * 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return ((z ^ (z >> 31)) >> 11) * 2.0**-53

@@ -1,0 +1,96 @@
+"""The operations of a training step, walked one by one: none may depend on the CPU's vendor."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tinyllm.config.model import ModelConfig
+from tinyllm.config.sampling import SamplingConfig
+from tinyllm.config.training import TrainingConfig
+from tinyllm.inference.generate import generate_text
+from tinyllm.training.run import run_training
+
+# whose last bit depends on the CPU's vendor even when ATen, oneDNN and MKL are capped
+BANNED = {"sqrt", "log10", "log2", "asin", "acos", "atan", "atan2", "tan", "_cdist_forward"}
+DOUBLE_BANNED = {"log", "log1p"}
+# MKL's products round alike everywhere only when capped, and then depend on the thread count
+MKL_PRODUCTS = {"mm", "bmm", "addmm", "addbmm", "baddbmm", "addmv", "mv", "dot"}
+
+
+class Walk(TorchDispatchMode):
+    """Remembers every operation that runs, and those that must not."""
+
+    def __init__(self, *, products: bool):
+        super().__init__()
+        self.seen: set[str] = set()
+        self.found: list[str] = []
+        self.banned = BANNED | (MKL_PRODUCTS if products else set())
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        plain = name.removeprefix("_foreach_").removesuffix("_")
+        self.seen.add(name)
+        double = any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in args)
+        root = plain == "pow" and any(a in (0.5, -0.5) for a in args if isinstance(a, float))
+        if plain in self.banned or root or (double and plain in DOUBLE_BANNED):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def walk_training(arithmetic, optimizer):
+    shape = ModelConfig(
+        d_model=32, num_heads=2, num_layers=2, d_ff=48, sequence_length=16, dropout=0.1
+    )
+    config = TrainingConfig(
+        max_steps=2, warmup_steps=1, batch_size=4, eval_interval=1, optimizer=optimizer
+    )
+    tokens = np.random.default_rng(1).integers(1, 9, 400).astype(np.uint8)
+    with Walk(products=True) as walk:
+        run_training(tokens, tokens[:80], 9, shape, config, arithmetic)
+    return walk
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_training_step_runs_no_banned_operation(arithmetic, optimizer):
+    walk = walk_training(arithmetic, optimizer)
+    assert walk.found == []
+    # the walk saw forward pass, backward pass and optimizer
+    assert "_fused_adamw_" in walk.seen
+    assert {"mkldnn::_linear_pointwise", "convolution", "silu_backward"} <= walk.seen
+
+
+def test_generation_runs_no_banned_operation(checkpoint):
+    with Walk(products=False) as walk:
+        generate_text(checkpoint, "What news", SamplingConfig(max_new_tokens=40, top_p=0.9))
+    assert walk.found == []
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        torch.sqrt,
+        lambda x: x**0.5,
+        lambda x: torch._foreach_sqrt([x]),
+        lambda x: x.double().log(),
+        lambda x: x @ x,
+        torch.atan,
+        lambda x: torch.cdist(x, x),
+    ],
+)
+def test_the_walk_finds_each_banned_operation(operation):
+    with Walk(products=True) as walk:
+        operation(torch.ones(3, 3))
+    assert len(walk.found) == 1
+    with Walk(products=True) as walk:
+        torch.ones(3, 3).rsqrt().log() ** 2
+    assert walk.found == []
+
+
+def test_unfused_adamw_would_be_found():
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([weight], fused=False)
+    weight.sum().backward()
+    with Walk(products=True) as walk:
+        optimizer.step()
+    assert any("sqrt" in name for name in walk.found)
