@@ -90,6 +90,28 @@ def checkpoint(checkpoint_folder):
 
 
 @pytest.fixture(scope="session")
+def export_source(checkpoint_folder, text):
+    """The small model and some held-out text, as the export stage takes them."""
+    from tinyllm.export.run import Source
+    from tinyllm.models.checkpoint import load_checkpoint
+
+    opened = load_checkpoint(checkpoint_folder)
+    metrics = {"bits_per_character": 2.25, "split": "test", "fingerprint": "a1"}
+    return Source(opened, opened.tokenizer.encode(text[900:932]).tolist(), metrics)
+
+
+@pytest.fixture(scope="session")
+def export_folder(export_source, tmp_path_factory) -> Path:
+    """The small model in every form."""
+    from tinyllm.config.export import ExportConfig
+    from tinyllm.export.run import export_checkpoint
+
+    folder = tmp_path_factory.mktemp("exports") / "export"
+    export_checkpoint(ExportConfig(), export_source, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def empty_store(tmp_path_factory) -> Path:
     """A fresh MLflow database; creating one takes seconds, so tests copy this."""
     from tinyllm.tracking.store import connect

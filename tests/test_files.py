@@ -218,21 +218,16 @@ def test_a_new_folder_keeps_the_list_of_what_git_ignores(tmp_path):
 
 
 def test_what_a_killed_process_left_is_cleared_away_and_a_living_ones_work_is_not(tmp_path):
-    killed = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import os, signal, sys; from pathlib import Path\n"
-            "from tinyllm.files import new_directory\n"
-            "with new_directory(Path(sys.argv[1])) as folder:\n"
-            "    (folder / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)\n",
-            str(tmp_path / "out"),
-        ],
-        check=False,
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from tinyllm.files import new_directory\n"
+        "with new_directory(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
+    command = [sys.executable, "-c", program, str(tmp_path / "out")]
+    killed = subprocess.run(command, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 1
-    with new_directory(tmp_path / "out") as one:
-        with new_directory(tmp_path / "out") as two:
-            assert sorted(tmp_path.iterdir()) == sorted([one, two])
+    with new_directory(tmp_path / "out") as one, new_directory(tmp_path / "out") as two:
+        assert sorted(tmp_path.iterdir()) == sorted([one, two])
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -15,6 +15,7 @@ _COMMANDS = {
     "export": "Write a checkpoint in the forms that other programs open, and register it.",
     "generate": "Write text after a prompt.",
     "console": "Talk to a model.",
+    "playground": "Open the model in the browser, without a server or a network.",
     "summary": "Say what the last pipeline run reached and what to do next.",
     "sync": "Bring MLflow what it could not take while a run was going on.",
     "verify": "Run the pipeline again from nothing and compare every byte with dvc.lock.",

@@ -117,8 +117,10 @@ def test_a_bad_params_file_stops_every_stage(workspace, monkeypatch, section, va
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_a_missing_checkpoint(tokens, workspace, command):
-    folder = ["--tokens", tokens] if command == "evaluate" else ["--evaluation", "none"]
-    result = tinyllm(command, "--checkpoint", "nowhere", "--out", "out", *folder)
+    folder = ["--evaluation", "none"] if command == "export" else []
+    result = tinyllm(
+        command, "--checkpoint", "nowhere", "--tokens", tokens, "--out", "out", *folder
+    )
     assert_refused(result, 1, "nowhere", "train stage")
 
 

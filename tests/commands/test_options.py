@@ -80,7 +80,12 @@ CHANGED = [
         sample_length=1,
         sample_temperature=0.0,
     ),
-    ExportConfig(formats=["pyfunc"]),
+    ExportConfig(
+        formats=["pyfunc", "onnx"],
+        gguf_precisions=["f16"],
+        verify_with=["llama.cpp"],
+        skip_missing=True,
+    ),
     RuntimeConfig(log_interval=1, checkpoint_interval=0.0, progress=False),
     TrackingConfig(tracking=False, experiment="-x", registered_model="it's\nmine"),
     SamplingConfig(max_new_tokens=1, temperature=0.0, top_k=3, top_p=0.5, seed=2**62, stop="\n\n"),

@@ -137,7 +137,10 @@ def test_a_misspelled_key_is_answered_with_the_nearest_one():
 
 def test_a_key_like_no_other_is_answered_with_all_of_them():
     message = refusal(ExportConfig, {"zzz": 1})
-    assert message == "export.zzz is not a known parameter (known: formats)."
+    assert message == (
+        "export.zzz is not a known parameter "
+        "(known: formats, gguf_precisions, verify_with, skip_missing)."
+    )
 
 
 def test_a_key_that_is_no_text_is_refused():
@@ -182,7 +185,7 @@ def test_no_values_mean_the_defaults(values):
         (EvaluateConfig, {"baseline_order": 9}, "evaluate.baseline_order"),
         (EvaluateConfig, {"prompts": "one"}, "evaluate.prompts"),
         (ExportConfig, {"formats": []}, "export.formats"),
-        (ExportConfig, {"formats": ["onnx"]}, "export.formats.0"),
+        (ExportConfig, {"formats": ["pickle"]}, "export.formats.0"),
         (RuntimeConfig, {"threads": 0}, "runtime.threads"),
         (RuntimeConfig, {"progress": "perhaps"}, "runtime.progress"),
         (SamplingConfig, {"top_p": 0}, "sampling.top_p"),

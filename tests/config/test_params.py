@@ -129,7 +129,7 @@ def test_a_folder_is_no_file(tmp_path):
 def test_flattened_sections_name_every_parameter_once():
     flat = flatten({name: cls() for name, cls in SECTIONS.items()})
     assert flat["train.batch_size"] == TrainingConfig().batch_size
-    assert flat["export.formats"] == ["huggingface", "pyfunc"]
+    assert flat["export.formats"] == ["huggingface", "onnx", "gguf", "pyfunc", "playground"]
     assert len(flat) == sum(len(cls.model_fields) for cls in SECTIONS.values())
 
 

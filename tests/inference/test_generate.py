@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tinyllm.config.sampling import SamplingConfig
-from tinyllm.inference.generate import generate_text, stream_text
+from tinyllm.inference.generate import generate_text, generate_texts, stream_text
+from tinyllm.models.transformer import Transformer
 from tinyllm.tokenization.tokenizer import UNKNOWN_ID
 
 WINDOW = 32
@@ -34,16 +35,22 @@ def one_thread():
 
 
 def write_naively(checkpoint, prompt, count):
-    """Take the likeliest token, computing the whole context anew at each step, without a cache.
+    """Take the likeliest token, computing everything anew at each step, without a cache.
 
-    A full window is left behind for the last three quarters of one.
+    Attention slides over the text: a model with a longer window masks what is too far back.
     """
-    tokens, start = checkpoint.tokenizer.encode(prompt).tolist(), 0
+    tokens = checkpoint.tokenizer.encode(prompt).tolist()
+    time = len(tokens) + count
+    config = checkpoint.model.config.model_copy(update={"sequence_length": time})
+    model = Transformer(config, checkpoint.tokenizer.vocab_size).eval()
+    model.load_state_dict(checkpoint.model.state_dict())
+    distance = torch.arange(time)[:, None] - torch.arange(time)
+    model.mask = torch.zeros(time, time).masked_fill(
+        (distance < 0) | (distance >= WINDOW), -torch.inf
+    )
     for _ in range(count):
-        if len(tokens) - start > WINDOW:
-            start = len(tokens) - (WINDOW - WINDOW // 4)
         with torch.no_grad():
-            logits = checkpoint.model(torch.tensor([tokens[start:]]))[0, -1]
+            logits = model(torch.tensor([tokens]))[0, -1]
         logits[UNKNOWN_ID] = -torch.inf
         tokens.append(int(logits.argmax()))
     return checkpoint.tokenizer.decode(tokens[-count:])
@@ -133,10 +140,33 @@ def test_within_the_window_the_cache_changes_nothing(checkpoint, prompt):
 
 
 @pytest.mark.parametrize("length", [1, WINDOW - 1, WINDOW, WINDOW + 1, 3 * WINDOW])
-def test_beyond_the_window_three_quarters_of_it_are_read_again(checkpoint, text, length):
+def test_beyond_the_window_attention_slides(checkpoint, text, length):
     prompt = text[:length]
     written = generate_text(checkpoint, prompt, GREEDY.model_copy(update={"max_new_tokens": 90}))
     assert written == prompt + write_naively(checkpoint, prompt, 90)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        SamplingConfig(max_new_tokens=60, seed=4),
+        SamplingConfig(max_new_tokens=60, temperature=0),
+        SamplingConfig(max_new_tokens=60, seed=1, top_k=5, top_p=0.8, stop="e"),
+    ],
+)
+def test_a_text_is_the_same_alone_and_in_a_batch_of_any_size(checkpoint, sampling):
+    alone = [generate_text(checkpoint, prompt, sampling) for prompt in PROMPTS]
+    assert generate_texts(checkpoint, PROMPTS, sampling) == alone
+    assert generate_texts(checkpoint, PROMPTS[::-1] * 3, sampling) == alone[::-1] * 3
+    assert generate_texts(checkpoint, PROMPTS[2:4], sampling) == alone[2:4]
+    assert generate_texts(checkpoint, [], sampling) == []
+
+
+def test_texts_of_a_batch_stop_each_at_its_own_place(checkpoint):
+    sampling = SamplingConfig(max_new_tokens=80, seed=2, stop="e")
+    texts = generate_texts(checkpoint, ["What", "DUKE:\n", "O"], sampling)
+    assert len({len(text) for text in texts}) > 1
+    assert all(text.endswith("e") or len(text) > 80 for text in texts)
 
 
 def test_unknown_characters_are_named_in_a_warning(checkpoint, caplog, monkeypatch):

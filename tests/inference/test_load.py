@@ -6,20 +6,10 @@ import shutil
 import pytest
 import torch
 
-from tinyllm.config.export import ExportConfig
 from tinyllm.errors import TinyLLMError
-from tinyllm.export.run import export_checkpoint
 from tinyllm.inference.load import load_model
-from tinyllm.models.checkpoint import load_checkpoint
 
 FORMS = ["huggingface", "pyfunc", "pyfunc/artifacts/huggingface", "."]
-
-
-@pytest.fixture(scope="module")
-def export_folder(checkpoint_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("load") / "export"
-    export_checkpoint(ExportConfig(), load_checkpoint(checkpoint_folder), folder)
-    return folder
 
 
 def assert_one_sentence(error):

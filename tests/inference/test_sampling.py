@@ -1,12 +1,12 @@
 """Choosing a character: argmax, truncation, frequencies, repeatability."""
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm.config.sampling import SamplingConfig
-from tinyllm.inference.sampling import next_token, truncate
+from tinyllm.inference.sampling import next_token, truncate, uniform
 from tinyllm.tokenization.tokenizer import UNKNOWN_ID
 
 WHOLE = 1024
@@ -32,14 +32,13 @@ def kept_by_reference(weights, top_k, share):
 
 
 def draw_many(logits, config, count):
-    generator = torch.Generator().manual_seed(config.seed)
-    return [next_token(logits, config, generator) for _ in range(count)]
+    return [next_token(logits, config, index) for index in range(count)]
 
 
 @settings(deadline=None)
 @given(logits=LOGITS)
 def test_temperature_zero_takes_the_likeliest_known_token(logits):
-    token = next_token(torch.tensor(logits), SamplingConfig(temperature=0), torch.Generator())
+    token = next_token(np.array(logits), SamplingConfig(temperature=0), 0)
     known = logits[UNKNOWN_ID + 1 :]
     assert token == known.index(max(known)) + 1
 
@@ -47,7 +46,7 @@ def test_temperature_zero_takes_the_likeliest_known_token(logits):
 @pytest.mark.parametrize("temperature", [1e-6, 1e-30, 1e-37, 1e-38, 1e-40, 1e-44])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
 def test_a_temperature_close_to_zero_takes_the_likeliest_token(temperature, scale):
-    logits = torch.tensor([9.0, -3.0, 2.5, -torch.inf, 2.0, -8.0]) * scale
+    logits = np.array([9.0, -3.0, 2.5, -np.inf, 2.0, -8.0]) * scale
     config = SamplingConfig(temperature=temperature, seed=1)
     assert set(draw_many(logits, config, 50)) == {2}
     assert set(draw_many(logits - 1e4 * scale, config, 50)) == {2}
@@ -59,8 +58,8 @@ def test_a_drawn_token_is_one_of_the_vocabulary_and_never_the_unknown_one(
     logits, seed, temperature
 ):
     logits[UNKNOWN_ID] = 50.0
-    generator = torch.Generator().manual_seed(seed)
-    token = next_token(torch.tensor(logits), SamplingConfig(temperature=temperature), generator)
+    config = SamplingConfig(temperature=temperature, seed=seed)
+    token = next_token(np.array(logits), config, 0)
     assert UNKNOWN_ID < token < len(logits)
 
 
@@ -68,7 +67,7 @@ def test_a_drawn_token_is_one_of_the_vocabulary_and_never_the_unknown_one(
 @given(weights=shares(), top_k=st.integers(0, 15), share=st.integers(1, WHOLE))
 def test_truncation_agrees_with_adding_up_one_at_a_time(weights, top_k, share):
     config = SamplingConfig(top_k=top_k, top_p=share / WHOLE)
-    result = truncate(torch.tensor(weights) / WHOLE, config)
+    result = truncate(np.array(weights) / WHOLE, config)
     kept = kept_by_reference(weights, top_k, share)
     expected = [weight if token in kept else 0 for token, weight in enumerate(weights)]
     assert (result * WHOLE).tolist() == expected
@@ -89,51 +88,70 @@ def test_truncation_agrees_with_adding_up_one_at_a_time(weights, top_k, share):
     ],
 )
 def test_truncation_of_a_small_distribution(top_k, top_p, expected):
-    probabilities = torch.tensor([0.125, 0.5, 0.25, 0.125])
+    probabilities = np.array([0.125, 0.5, 0.25, 0.125])
     config = SamplingConfig(top_k=top_k, top_p=top_p)
     assert truncate(probabilities, config).tolist() == expected
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_frequencies_follow_the_probabilities(temperature):
-    logits = torch.tensor([9.0, 0.0, 1.0, 2.0, -1.0])
+    logits = np.array([9.0, 0.0, 1.0, 2.0, -1.0])
     count = 4000
     drawn = draw_many(logits, SamplingConfig(temperature=temperature, seed=1), count)
-    wanted = torch.softmax(logits[1:] / temperature, dim=-1).tolist()
+    weights = np.exp(logits[1:] / temperature)
+    wanted = (weights / weights.sum()).tolist()
     for token, share in enumerate(wanted, start=1):
         four_deviations = 4 * (share * (1 - share) / count) ** 0.5
         assert drawn.count(token) / count == pytest.approx(share, abs=four_deviations)
 
 
 def test_only_what_truncation_left_is_drawn():
-    logits = torch.tensor([9.0, 0.0, 0.2, 0.4, 0.6])
+    logits = np.array([9.0, 0.0, 0.2, 0.4, 0.6])
     assert set(draw_many(logits, SamplingConfig(top_k=2), 300)) == {3, 4}
     assert set(draw_many(logits, SamplingConfig(top_p=0.5, temperature=1), 300)) == {3, 4}
 
 
 def test_the_last_token_can_be_drawn_and_one_of_no_probability_cannot():
-    logits = torch.tensor([0.0, -torch.inf, 1.0, -torch.inf, 1.0, -torch.inf])
+    logits = np.array([0.0, -np.inf, 1.0, -np.inf, 1.0, -np.inf])
     assert set(draw_many(logits, SamplingConfig(), 300)) == {2, 4}
 
 
 def test_same_seed_same_tokens_and_another_seed_others():
-    logits = torch.zeros(20)
+    logits = np.zeros(20)
     first = draw_many(logits, SamplingConfig(seed=7), 50)
     assert draw_many(logits, SamplingConfig(seed=7), 50) == first
     assert draw_many(logits, SamplingConfig(seed=8), 50) != first
 
 
-def test_drawing_leaves_the_logits_and_the_global_generator_alone():
-    logits = torch.tensor([3.0, 1.0, 2.0])
-    state = torch.get_rng_state()
+def test_drawing_leaves_the_logits_alone():
+    logits = np.array([3.0, 1.0, 2.0])
     draw_many(logits, SamplingConfig(temperature=0.5, top_k=1), 5)
     assert logits.tolist() == [3.0, 1.0, 2.0]
-    assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_every_token_costs_one_number_of_the_generator():
-    generator, other = (torch.Generator().manual_seed(3) for _ in range(2))
-    for config in (SamplingConfig(), SamplingConfig(top_k=1), SamplingConfig(top_p=0.1)):
-        next_token(torch.zeros(9), config, generator)
-        torch.rand((), generator=other, dtype=torch.float64)
-    assert torch.equal(generator.get_state(), other.get_state())
+def test_the_token_at_a_place_does_not_depend_on_those_before():
+    logits = np.zeros(9)
+    in_order = draw_many(logits, SamplingConfig(seed=3), 40)
+    backwards = [next_token(logits, SamplingConfig(seed=3), index) for index in range(39, -1, -1)]
+    assert backwards[::-1] == in_order
+
+
+def test_random_numbers_are_those_of_splitmix64():
+    """Its published sequence for the seed 1234567, as 64-bit integers."""
+    published = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    assert [uniform(1234567, index) for index in range(5)] == [
+        (number >> 11) / 2**53 for number in published
+    ]
+
+
+def test_random_numbers_are_spread_evenly_over_places_and_seeds():
+    for numbers in ([uniform(0, i) for i in range(5000)], [uniform(s, 0) for s in range(5000)]):
+        counts = np.histogram(numbers, bins=10, range=(0, 1))[0]
+        assert counts.sum() == 5000
+        assert abs(counts - 500).max() < 5 * (500 * 0.9) ** 0.5

@@ -1,4 +1,6 @@
-"""Reading through the cache, in pieces of any length, equals reading in one pass."""
+"""Reading through the cache, in pieces of any length, equals one pass with sliding attention."""
+
+import math
 
 import pytest
 import torch
@@ -21,8 +23,8 @@ def model():
     return result
 
 
-def some_tokens(seed, batch=2):
-    return torch.randint(VOCAB, (batch, WINDOW), generator=torch.Generator().manual_seed(seed))
+def some_tokens(seed, batch=2, time=WINDOW):
+    return torch.randint(VOCAB, (batch, time), generator=torch.Generator().manual_seed(seed))
 
 
 def empty_cache(batch=2, dtype=torch.float32):
@@ -32,6 +34,19 @@ def empty_cache(batch=2, dtype=torch.float32):
 @torch.no_grad()
 def read(model, tokens, lengths, cache):
     return torch.cat([model(piece, cache) for piece in tokens.split(lengths, dim=1)], dim=1)
+
+
+@torch.no_grad()
+def read_sliding(model, tokens):
+    """All at once, by a model of a longer window that masks what is too far back."""
+    time = tokens.shape[1]
+    long = Transformer(CONFIG.model_copy(update={"sequence_length": time}), VOCAB).eval()
+    long.load_state_dict(model.state_dict())
+    distance = torch.arange(time)[:, None] - torch.arange(time)
+    long.mask = torch.zeros(time, time).masked_fill(
+        (distance < 0) | (distance >= WINDOW), -math.inf
+    )
+    return long(tokens)
 
 
 @pytest.mark.parametrize(
@@ -45,29 +60,43 @@ def test_reading_in_pieces_equals_one_pass(model, lengths):
     torch.testing.assert_close(in_pieces, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_room_shrinks_with_each_piece(model):
-    cache = empty_cache()
-    assert (cache.length, cache.room) == (0, WINDOW)
-    read(model, some_tokens(3)[:, :9], [4, 5], cache)
-    assert (cache.length, cache.room) == (9, 3)
+@pytest.mark.parametrize(
+    "lengths", [[1] * 40, [12, 12, 12, 4], [5] * 8, [12] + [1] * 28, [1, 12, 1, 11, 3, 12]]
+)
+def test_beyond_the_window_attention_slides(model, lengths):
+    tokens = some_tokens(5, time=40)
+    expected = read_sliding(model, tokens)
+    in_pieces = read(model, tokens, lengths, empty_cache())
+    torch.testing.assert_close(in_pieces, expected, rtol=1e-4, atol=1e-5)
+    # the test would notice a window of another size
+    with torch.no_grad():
+        assert (model(tokens[:, -WINDOW:]) - expected[:, -WINDOW:]).abs().max() > 0.01
 
 
-def test_cleared_cache_remembers_nothing(model):
-    cache = empty_cache()
-    read(model, some_tokens(3), [6, 6], cache)
-    cache.clear()
-    assert cache.room == WINDOW
-    tokens = some_tokens(4)
-    fresh = read(model, tokens, [5, 1, 6], empty_cache())
-    assert torch.equal(read(model, tokens, [5, 1, 6], cache), fresh)
+def test_far_beyond_the_window_nothing_drifts(model):
+    """Only differences of positions matter: a text read twice over is understood alike."""
+    tokens = some_tokens(6, batch=1, time=WINDOW * 4).repeat(1, 50)
+    logits = read(model, tokens, 12, empty_cache(batch=1))
+    early, late = logits[:, WINDOW * 4 : WINDOW * 8], logits[:, -WINDOW * 4 :]
+    torch.testing.assert_close(early, late, rtol=1e-3, atol=1e-4)
 
 
-def test_full_cache_refuses_another_character(model):
-    cache = empty_cache()
-    read(model, some_tokens(3), [12], cache)
-    with pytest.raises(ValueError, match="13 characters exceed the window of 12"):
-        model(some_tokens(3)[:, :1], cache)
-    assert cache.length == WINDOW
+def test_rows_of_different_lengths_go_on_by_one_character(model):
+    first, second = some_tokens(7, batch=1, time=30), some_tokens(8, batch=1, time=30)
+    together = empty_cache()
+    for row, (tokens, length) in enumerate(((first, 20), (second, 3))):
+        alone = empty_cache(batch=1)
+        read(model, tokens[:, :length], 10, alone)
+        together.copy_row(row, alone)
+    expected = read_sliding(model, first)[:, 20:27], read_sliding(model, second)[:, 3:10]
+    rows = torch.cat([first[:, 20:27], second[:, 3:10]])
+    found = read(model, rows, 1, together)
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_more_tokens_than_the_window_has_places_are_refused(model):
+    with pytest.raises(ValueError, match="13 tokens exceed the window of 12"):
+        model(some_tokens(3, time=13), empty_cache())
 
 
 def test_cache_holds_keys_and_values_of_every_layer(model):

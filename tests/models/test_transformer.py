@@ -128,7 +128,7 @@ def test_state_holds_parameters_alone():
 def test_full_window_fits_and_one_more_does_not():
     model = scrambled(CONFIG)
     assert model(some_tokens(1, 12)).shape == (1, 12, VOCAB)
-    with pytest.raises(ValueError, match="13 characters exceed the window of 12"):
+    with pytest.raises(ValueError, match="13 tokens exceed the window of 12"):
         model(some_tokens(1, 13))
 
 

@@ -11,7 +11,14 @@ from tinyllm.closure import import_closure
 from tinyllm.config.params import SECTIONS
 
 STAGES = ("prepare", "tokenize", "train", "evaluate", "export")
+# what a stage copies into its outs belongs to its code as well
+TRAVELS_ALONG = {"export": ("tinyllm.export.pyfunc_model",)}
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+
+
+def code_of(stage: str) -> set[Path]:
+    """The Python files that decide what a stage writes."""
+    return set(import_closure(f"stages.{stage}", *TRAVELS_ALONG.get(stage, ())))
 
 
 def code_deps(stage: str) -> set[Path]:
@@ -27,14 +34,21 @@ def test_the_pipeline_has_the_five_stages_in_order():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_module_a_stage_imports_is_a_dependency(stage):
-    missing = set(import_closure(f"stages.{stage}")) - code_deps(stage)
+    missing = code_of(stage) - code_deps(stage)
     assert not missing, f"dvc.yaml, stage {stage}: add {sorted(map(str, missing))}"
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_module_is_a_dependency_that_the_stage_does_not_import(stage):
-    spare = code_deps(stage) - set(import_closure(f"stages.{stage}"))
+    spare = code_deps(stage) - code_of(stage)
     assert not spare, f"dvc.yaml, stage {stage}: remove {sorted(map(str, spare))}"
+
+
+def test_the_parts_of_the_playground_are_a_dependency_of_the_export():
+    deps = [ROOT / dep for dep in PIPELINE["stages"]["export"]["deps"]]
+    parts = list((ROOT / "tinyllm/export/page").iterdir())
+    assert len(parts) >= 4
+    assert all(any(part.is_relative_to(dep) for dep in deps) for part in parts)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -5,15 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from tinyllm.config.export import ExportConfig
 from tinyllm.config.sampling import SamplingConfig
 from tinyllm.errors import TinyLLMError
-from tinyllm.export.run import export_checkpoint
 from tinyllm.inference.generate import generate_text
-from tinyllm.models.checkpoint import load_checkpoint
+from tinyllm.inference.load import load_model, load_onnx_model
 from tinyllm.tracking.registry import (
     download_model,
-    load_model,
+    locate_model,
     log_checkpoint,
     register_export,
 )
@@ -22,11 +20,9 @@ from tinyllm.tracking.store import connect, experiment_id
 PLAY, POEM = "a" * 64, "b" * 64
 
 
-@pytest.fixture(scope="module")
-def exported(checkpoint_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("registry") / "export"
-    export_checkpoint(ExportConfig(), load_checkpoint(checkpoint_folder), folder)
-    return folder / "pyfunc"
+@pytest.fixture
+def exported(export_folder):
+    return export_folder / "pyfunc"
 
 
 @pytest.fixture
@@ -148,7 +144,8 @@ def test_a_registered_model_opens_and_generates(store, exported, checkpoint, tmp
     shutil.rmtree(tmp_path / "gone")
     sampling = SamplingConfig(max_new_tokens=15)
     wanted = generate_text(checkpoint, "What", sampling)
-    assert generate_text(load_model(uri), "What", sampling) == wanted
+    for load in (load_model, load_onnx_model):
+        assert generate_text(load(locate_model(uri)), "What", sampling) == wanted
 
 
 def test_a_folder_opens_without_the_registry(workspace, checkpoint_folder, monkeypatch):
@@ -170,7 +167,7 @@ def test_a_folder_opens_without_the_registry(workspace, checkpoint_folder, monke
 def test_a_model_that_is_not_there_costs_one_line_that_names_it(store, uri):
     export(store, "w1", 2.0)
     with pytest.raises(TinyLLMError) as error:
-        load_model(uri)
+        load_model(locate_model(uri))
     message = str(error.value)
     assert message.startswith(f"Cannot open {uri}: ")
     assert message.endswith(".")
@@ -202,7 +199,7 @@ def test_a_checkpoint_is_a_logged_model_of_its_run_with_step_and_metric(store, c
 def test_a_logged_checkpoint_opens_again(store, checkpoint_folder):
     record_checkpoint(store, "w1", checkpoint_folder)
     (model,) = logged_models(store)
-    assert load_model(model.model_uri).training["fingerprint"] == "f" * 32
+    assert load_model(locate_model(model.model_uri)).training["fingerprint"] == "f" * 32
 
 
 def test_a_checkpoint_is_logged_once_for_the_same_weights(store):
@@ -218,7 +215,7 @@ def test_a_checkpoint_whose_upload_broke_off_is_logged_anew(store, checkpoint_fo
     record_checkpoint(store, "w1", checkpoint_folder)
     (whole,) = (m for m in logged_models(store) if m.model_id != begun.model_id)
     assert whole.status == "READY"
-    assert load_model(whole.model_uri).training["fingerprint"] == "f" * 32
+    assert load_model(locate_model(whole.model_uri)).training["fingerprint"] == "f" * 32
     record_checkpoint(store, "w1", checkpoint_folder)
     assert len(logged_models(store)) == 2
 

@@ -14,7 +14,7 @@ from tinyllm.errors import TinyLLMError
 from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
 from tinyllm.training.loop import SilentObserver, character_losses, evaluate, train_epoch
 from tinyllm.training.optimizer import learning_rate_factor
-from tinyllm.training.run import _set_up
+from tinyllm.training.run import set_up_training
 
 VOCAB = 9
 SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=1, d_ff=24, sequence_length=8, dropout=0.1)
@@ -40,7 +40,7 @@ def set_up(arithmetic):
                 | settings
             )
         )
-        return _set_up(PATTERN, PATTERN[:77], VOCAB, shape, config, arithmetic)
+        return set_up_training(PATTERN, PATTERN[:77], VOCAB, shape, config, arithmetic)
 
     return build
 

@@ -1,9 +1,14 @@
 """`tinyllm console`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tinyllm.commands.options import Command, section_options
 from tinyllm.config.sampling import SamplingConfig
+
+if TYPE_CHECKING:
+    from tinyllm.models.checkpoint import Checkpoint
 
 
 @click.command(cls=Command)
@@ -19,9 +24,13 @@ def console(model: str, sampling: SamplingConfig) -> None:
     import torch
 
     from tinyllm.inference.console import TinyLLMConsole, read_lines
-    from tinyllm.tracking.registry import load_model
+    from tinyllm.inference.load import load_model
+    from tinyllm.tracking.registry import locate_model
     from tinyllm.tracking.store import working_folder
 
+    def open_model(name: str) -> "Checkpoint":
+        return load_model(locate_model(name))
+
     torch.set_num_threads(1)
-    session = TinyLLMConsole(load_model(model), model, load_model, sampling)
+    session = TinyLLMConsole(open_model(model), model, open_model, sampling)
     session.run(read_lines(working_folder() / "console-history"))

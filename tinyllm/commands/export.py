@@ -1,6 +1,7 @@
 """`tinyllm export`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,9 +10,13 @@ from tinyllm.config.export import ExportConfig
 from tinyllm.config.numerics import NumericsConfig
 from tinyllm.config.runtime import TrackingConfig
 
+if TYPE_CHECKING:
+    from tinyllm.export.parity import Verdict
+
 
 @click.command(cls=Command)
 @click.option("--checkpoint", type=INPUT_FOLDER, required=True, help="Folder of the train stage.")
+@click.option("--tokens", type=INPUT_FOLDER, required=True, help="Folder of the tokenize stage.")
 @click.option(
     "--evaluation",
     type=INPUT_FOLDER,
@@ -22,6 +27,7 @@ from tinyllm.config.runtime import TrackingConfig
 @section_options(ExportConfig, NumericsConfig, TrackingConfig)
 def export(
     checkpoint: Path,
+    tokens: Path,
     evaluation: Path,
     out: Path,
     export: ExportConfig,
@@ -30,29 +36,64 @@ def export(
 ) -> None:
     """Write a checkpoint in the forms that other programs open, and register it in MLflow.
 
-    huggingface/ opens in transformers as a plain Qwen3 model; pyfunc/ is an MLflow model that
-    'mlflow models serve' serves. The model with the fewest bits per character on the same test
-    split gets the alias 'champion'.
+    huggingface/ opens in transformers as a plain Qwen3 model, onnx/ in ONNX Runtime, gguf/ in
+    llama.cpp; pyfunc/ is an MLflow model that 'mlflow models serve' serves; playground.html runs
+    the model in a browser. Each is opened again and compared with the model on held-out text
+    before the folder appears; parity.json has the verdicts, README.md describes the model. The
+    model with the fewest bits per character on the same test split becomes 'champion'.
     """
     from tinyllm.numerics import setup_numerics
 
     setup_numerics(numerics)
-    from tinyllm.export.run import export_checkpoint
+    from tinyllm.export.run import Source, export_checkpoint
     from tinyllm.files import read_json, sha256
     from tinyllm.models.checkpoint import load_checkpoint
+    from tinyllm.tokenization.encode import load_tokens
     from tinyllm.tracking.naming import all_params, run_name
     from tinyllm.tracking.tracker import Tracker
 
     loaded = load_checkpoint(checkpoint)
     metrics = read_json(evaluation / "metrics.json")
-    export_checkpoint(export, loaded, out)
+    held_out = load_tokens(tokens, metrics["split"])[: loaded.model.config.sequence_length]
+    source = Source(loaded, held_out.tolist(), metrics)
+    verdicts = export_checkpoint(export, source, out, report=lambda text: click.echo(f"  {text}"))
     facts = loaded.training
     params = all_params({"export": export, "numerics": numerics})
     with Tracker(facts["fingerprint"], tracking, stage="export") as tracker:
         tracker.start(run_name(params), params)
+        tracker.figures(facts["step"], _figures(verdicts, out))
+        for file in ("parity.json", "README.md"):
+            tracker.artifact(out / file, "export")
         if "pyfunc" in export.formats:
             weights = sha256(checkpoint / "model.safetensors")
             tracker.export(out / "pyfunc", weights, facts["step"], metrics)
-    for form in export.formats:
-        size = sum(path.stat().st_size for path in (out / form).rglob("*") if path.is_file())
-        click.echo(f"  {form:12} {size / 1e6:6.2f} MB  {out / form}")
+    _show(verdicts, out)
+
+
+def _figures(verdicts: "list[Verdict]", out: Path) -> dict[str, float]:
+    """What was measured on this machine, by names that MLflow takes."""
+    figures = {f"export_{name}_bytes": float(size) for name, size in _sizes(out).items()}
+    for verdict in verdicts:
+        name = f"export_{verdict.export}_in_{verdict.runtime}".replace("(", "").replace(")", "")
+        figures[f"{name}_max_logit_difference"] = verdict.max_difference
+        figures[f"{name}_characters_per_second"] = verdict.characters_per_second
+    return figures
+
+
+def _sizes(out: Path) -> dict[str, int]:
+    forms = (path for path in sorted(out.iterdir()) if path.is_dir() or path.suffix == ".html")
+    return {
+        form.name: sum(file.stat().st_size for file in [form, *form.rglob("*")] if file.is_file())
+        for form in forms
+    }
+
+
+def _show(verdicts: "list[Verdict]", out: Path) -> None:
+    for name, size in _sizes(out).items():
+        click.echo(f"  {name:20} {size / 1e6:7.2f} MB")
+    for verdict in verdicts:
+        text = "same text" if verdict.same_text else "another text"
+        click.echo(
+            f"  {verdict.export:20} in {verdict.runtime}: logits {verdict.max_difference:.1e} "
+            f"apart, {text}, {verdict.characters_per_second:,.0f} characters/s"
+        )

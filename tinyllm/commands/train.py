@@ -58,7 +58,11 @@ def train(
     tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
     sections: dict[str, Section] = {"model": model, "train": train, "numerics": numerics}
     name = fingerprint(
-        {key: section.model_dump() for key, section in sections.items()},
+        {
+            "model": model.model_dump(),
+            "train": train.model_dump(),
+            "numerics": numerics.decisive(),
+        },
         [tokens / file for file in ("train.bin", "val.bin", "tokenizer.json")],
         [ROOT / path for path in import_closure("tinyllm.commands.train")],
     )

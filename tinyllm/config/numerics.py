@@ -1,6 +1,6 @@
 """Hyperparameters of the arithmetic: which device, which precision, how repeatable."""
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,10 +21,13 @@ class NumericsConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on CUDA in fast mode, float32 elsewhere"
     )
-
     threads: int = Field(
         2, ge=1, le=1024, description="threads that compute, whatever the number of cores"
     )
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that decide bytes: in portable mode the number of threads does not."""
+        return self.model_dump(exclude={"threads"} if self.mode == "portable" else None)
 
     @model_validator(mode="after")
     def _portable_is_float32_on_cpu(self) -> Self:

@@ -12,21 +12,22 @@ import yaml
 from tinyllm.closure import ROOT, import_closure
 from tinyllm.config.sampling import SamplingConfig
 from tinyllm.files import write_text
+from tinyllm.inference.generate import Reader
 from tinyllm.logger import configure_external_loggers
 from tinyllm.models.checkpoint import Checkpoint
 
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")
+_REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pydantic")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # MLflow writes down when and under which name it made a model; the registry knows that better
 _PASSING_FACTS = ("utc_time_created", "model_uuid", "model_id", "model_size_bytes", "run_id")
 
 
-def write_pyfunc(checkpoint: Checkpoint, huggingface: Path, folder: Path) -> None:
-    """Write an MLflow model around the Hugging Face form of a checkpoint.
+def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
+    """Write an MLflow model that serves the ONNX form and carries the Hugging Face form along.
 
     Args:
         checkpoint: whose alphabet gives the example prompt.
-        huggingface: the folder that `write_huggingface` wrote.
+        forms: a folder that holds `huggingface` and `onnx`.
         folder: the folder to write; it must not exist.
     """
     configure_external_loggers()
@@ -41,13 +42,27 @@ def write_pyfunc(checkpoint: Checkpoint, huggingface: Path, folder: Path) -> Non
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(ROOT / "tinyllm" / "export" / "pyfunc_model.py"),
-            artifacts={"huggingface": str(huggingface)},
+            artifacts={name: str(forms / name) for name in ("huggingface", "onnx")},
             code_paths=[str(_stage_code(Path(staging)))],
             signature=infer_signature(example, pd.DataFrame({"text": [""]}), params=params),
             input_example=(example, params),
             pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],
         )
     _forget_passing_facts(folder)
+
+
+def open_pyfunc(folder: Path) -> Reader:
+    """Open an MLflow model as MLflow does, and return the reader inside it."""
+    import mlflow.pyfunc  # noqa: PLC0415 - see write_pyfunc
+
+    path = list(sys.path)
+    try:
+        opened = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
+    finally:
+        # MLflow puts the model's copy of the code first, for all that is imported from now on
+        sys.path[:] = path
+    reader: Reader = opened.model.reader()
+    return reader
 
 
 def _stage_code(staging: Path) -> Path:

@@ -1,22 +1,43 @@
-"""Writing text, character by character, however long, after a prompt that is never lost."""
+"""Writing text, character by character, however long, after prompts that are never lost.
 
-from collections.abc import Iterator
+Knows nothing of torch: any runtime that reads tokens and predicts the next one will do.
+"""
 
-import torch
-from torch import Tensor
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from tinyllm.config.sampling import SamplingConfig
 from tinyllm.inference.sampling import next_token
 from tinyllm.logger import get_logger
-from tinyllm.models.cache import KeyValueCache
-from tinyllm.models.checkpoint import Checkpoint
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.tokenizer import UNKNOWN_ID
+from tinyllm.tokenization.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
 _log = get_logger(__name__)
 
 
-def generate_text(model: Checkpoint, prompt: str, sampling: SamplingConfig | None = None) -> str:
+class Reader(Protocol):
+    """Reads texts and predicts what comes next."""
+
+    def start(self, prompts: list[list[int]]) -> NDArray[Any]:
+        """Forget everything, read the prompts, return logits: [prompts, vocabulary]."""
+
+    def step(self, tokens: list[int]) -> NDArray[Any]:
+        """Read one more token in each text and return logits: [prompts, vocabulary]."""
+
+
+class LanguageModel(Protocol):
+    """A model in some runtime: `tinyllm.models.checkpoint` or `tinyllm.inference.onnx`."""
+
+    @property
+    def tokenizer(self) -> CharacterTokenizer:
+        """The tokenizer that it was trained with."""
+
+    def reader(self) -> Reader:
+        """A reader that has read nothing yet."""
+
+
+def generate_text(model: LanguageModel, prompt: str, sampling: SamplingConfig | None = None) -> str:
     """Return the prompt and the text that the model writes after it.
 
     Args:
@@ -25,61 +46,55 @@ def generate_text(model: Checkpoint, prompt: str, sampling: SamplingConfig | Non
             also where it is longer than the context window or holds unknown characters.
         sampling: how to choose; the defaults of `SamplingConfig` if left out.
     """
-    return prompt + "".join(stream_text(model, prompt, sampling))
+    return generate_texts(model, [prompt], sampling)[0]
+
+
+def generate_texts(
+    model: LanguageModel, prompts: Sequence[str], sampling: SamplingConfig | None = None
+) -> list[str]:
+    """Return for each prompt what `generate_text` would; together they take less time."""
+    texts = list(prompts)
+    for characters in _write(model, prompts, sampling or SamplingConfig()):
+        texts = [text + character for text, character in zip(texts, characters, strict=True)]
+    return texts
 
 
 def stream_text(
-    model: Checkpoint, prompt: str, sampling: SamplingConfig | None = None
+    model: LanguageModel, prompt: str, sampling: SamplingConfig | None = None
 ) -> Iterator[str]:
     """Yield the characters that the model writes after the prompt, one by one.
 
     A stop text, once complete, is the last thing yielded.
     """
-    sampling = sampling or SamplingConfig()
-    tokens = _encode_prompt(model, prompt)
-    generator = torch.Generator().manual_seed(sampling.seed)
-    reader = _Reader(model.model)
-    written = ""
-    for _ in range(sampling.max_new_tokens):
-        token = next_token(reader.read(tokens), sampling, generator)
-        tokens.append(token)
-        character = model.tokenizer.decode([token])
-        written += character
+    for (character,) in _write(model, [prompt], sampling or SamplingConfig()):
         yield character
-        if sampling.stop and written.endswith(sampling.stop):
+
+
+def _write(
+    model: LanguageModel, prompts: Sequence[str], sampling: SamplingConfig
+) -> Iterator[list[str]]:
+    """Yield the next character of each text; nothing for texts that have met their stop text."""
+    if not prompts:
+        return
+    reader = model.reader()
+    logits = reader.start([_encode_prompt(model.tokenizer, prompt) for prompt in prompts])
+    written = [""] * len(prompts)
+    stopped = [False] * len(prompts)
+    for index in range(sampling.max_new_tokens):
+        tokens = [next_token(row, sampling, index) for row in logits]
+        characters = model.tokenizer.decode(tokens)
+        yield ["" if end else char for char, end in zip(characters, stopped, strict=True)]
+        if sampling.stop:
+            keep = len(sampling.stop)
+            written = [(text + c)[-keep:] for text, c in zip(written, characters, strict=True)]
+            pairs = zip(stopped, written, strict=True)
+            stopped = [end or text == sampling.stop for end, text in pairs]
+        if all(stopped) or index + 1 == sampling.max_new_tokens:
             return
+        logits = reader.step(tokens)
 
 
-class _Reader:
-    """Reads a growing list of tokens and predicts the next one, one new token at a time.
-
-    When the context window is full, reading starts again with the last three quarters of a
-    window; that is one pass over many characters for every quarter of a window written, so that
-    a character costs the same however long the text is.
-    """
-
-    def __init__(self, model: Transformer) -> None:
-        self._model = model
-        weight = model.embedding.weight
-        self._device = weight.device
-        self._cache = KeyValueCache(model.config, 1, weight.device, weight.dtype)
-        self._read = 0
-
-    @torch.no_grad()
-    def read(self, tokens: list[int]) -> Tensor:
-        """Read what is new in `tokens` and return the logits of the next one: [vocabulary]."""
-        window = self._model.config.sequence_length
-        new = tokens[self._read :]
-        if len(new) > self._cache.room:
-            self._cache.clear()
-            new = tokens[-(window - window // 4) :]
-        self._read = len(tokens)
-        batch = torch.tensor([new], device=self._device)
-        return self._model(batch, self._cache)[0, -1]  # type: ignore[no-any-return]
-
-
-def _encode_prompt(model: Checkpoint, prompt: str) -> list[int]:
-    tokenizer = model.tokenizer
+def _encode_prompt(tokenizer: CharacterTokenizer, prompt: str) -> list[int]:
     tokens: list[int] = tokenizer.encode(prompt).tolist()
     if UNKNOWN_ID in tokens:
         unknown = sorted(set(prompt) - set(tokenizer.alphabet))

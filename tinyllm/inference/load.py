@@ -6,13 +6,14 @@ import torch
 
 from tinyllm.errors import TinyLLMError
 from tinyllm.files import read_json
+from tinyllm.inference.onnx import OnnxModel, load_onnx
 from tinyllm.models.checkpoint import Checkpoint, load_checkpoint, read_tensors
 from tinyllm.models.huggingface import config_from_huggingface, from_huggingface, to_huggingface
 from tinyllm.models.transformer import Transformer
 from tinyllm.tokenization.huggingface import tokenizer_from_huggingface
 
-# where a Hugging Face folder lies inside the folders that the export stage writes
-_INNER_FOLDERS = ("huggingface", "artifacts/huggingface", "pyfunc/artifacts/huggingface")
+# where a form lies inside the folders that the export stage writes
+_INNER_FOLDERS = ("{}", "artifacts/{}", "pyfunc/artifacts/{}")
 
 
 def load_model(source: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -31,13 +32,33 @@ def load_model(source: str | Path, device: torch.device | str = "cpu") -> Checkp
             f"There is no model at {folder}; run the pipeline first (dvc repro), or name a "
             f"checkpoint folder, an export folder or models:/NAME@ALIAS."
         )
-    for candidate in (folder, *(folder / inner for inner in _INNER_FOLDERS)):
+    for candidate in _places(folder, "huggingface"):
         if (candidate / "config.json").is_file():
             description = read_json(candidate / "config.json")
             if isinstance(description, dict) and description.get("model_type") == "qwen3":
                 return _load_huggingface(candidate, device)
             return load_checkpoint(candidate, device)
     raise TinyLLMError(f"{folder} holds no model: there is no config.json in it.")
+
+
+def load_onnx_model(source: str | Path) -> OnnxModel:
+    """Open the ONNX form in an export folder, or one of its own, in ONNX Runtime.
+
+    Raises:
+        TinyLLMError: there is no ONNX form at `source`, it is damaged, or ONNX Runtime is missing.
+    """
+    folder = Path(source)
+    for candidate in _places(folder, "onnx"):
+        if (candidate / "model.onnx").is_file():
+            return load_onnx(candidate)
+    raise TinyLLMError(
+        f"There is no ONNX form in {folder}; put onnx into export.formats, run the pipeline "
+        f"(dvc repro), and name the export folder."
+    )
+
+
+def _places(folder: Path, form: str) -> list[Path]:
+    return [folder, *(folder / inner.format(form) for inner in _INNER_FOLDERS)]
 
 
 def _load_huggingface(folder: Path, device: torch.device | str) -> Checkpoint:

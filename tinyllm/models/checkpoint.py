@@ -14,6 +14,7 @@ from torch import Tensor
 from tinyllm.config.model import ModelConfig
 from tinyllm.errors import TinyLLMError
 from tinyllm.files import new_directory, read_json, write_bytes, write_json
+from tinyllm.models.reader import CachedReader
 from tinyllm.models.transformer import Transformer
 from tinyllm.tokenization.tokenizer import CharacterTokenizer
 
@@ -28,6 +29,10 @@ class Checkpoint:
     model: Transformer
     tokenizer: CharacterTokenizer
     training: dict[str, Any]
+
+    def reader(self) -> CachedReader:
+        """A reader of texts that has read nothing yet."""
+        return CachedReader(self.model)
 
 
 def save_checkpoint(

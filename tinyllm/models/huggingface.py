@@ -82,7 +82,11 @@ def huggingface_config(config: ModelConfig, vocab_size: int) -> dict[str, Any]:
         "attention_dropout": 0.0,
         "tie_word_embeddings": config.tie_embeddings,
         "use_cache": True,
-        "use_sliding_window": False,
+        # beyond the window attention slides, as it does in KeyValueCache
+        "use_sliding_window": True,
+        "sliding_window": config.sequence_length,
+        "layer_types": ["sliding_attention"] * config.num_layers,
+        "max_window_layers": config.num_layers,
         "bos_token_id": None,
         "eos_token_id": None,
         "pad_token_id": None,

@@ -133,19 +133,20 @@ class Transformer(nn.Module):
         With a cache, `tokens` go on where the cache ends, and the cache grows by them.
 
         Raises:
-            ValueError: the tokens do not fit into the context window.
+            ValueError: there are more tokens than the context window has places.
         """
-        start = cache.length if cache is not None else 0
-        end = start + tokens.shape[1]
-        if end > self.config.sequence_length:
-            raise ValueError(f"{end} characters exceed the window of {self.config.sequence_length}")
-        rotary = (self.cosines[start:end], self.sines[start:end])
-        mask = self.mask[: tokens.shape[1], : tokens.shape[1]]
+        time = tokens.shape[1]
+        if time > self.config.sequence_length:
+            raise ValueError(f"{time} tokens exceed the window of {self.config.sequence_length}")
+        rotary = (
+            cache.begin(time) if cache is not None else (self.cosines[:time], self.sines[:time])
+        )
+        mask = self.mask[:time, :time]
         x = self.embedding(tokens)
         for block in self.blocks:
             x = block(x, rotary, mask, cache)
-        if cache is not None:
-            cache.advance(tokens.shape[1])
+        if cache:
+            cache.advance(time)
         output = self.embedding.weight if self.lm_head is None else self.lm_head.weight
         return linear(self.norm(x), output)
 

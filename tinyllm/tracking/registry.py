@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import TinyLLMError
-from tinyllm.inference.load import load_model as load_folder
-from tinyllm.models.checkpoint import Checkpoint
 from tinyllm.tracking.store import connect
 
 CHAMPION = "champion"
@@ -13,15 +11,15 @@ WEIGHTS_TAG, SPLIT_TAG, BITS_TAG = "weights.sha256", "test.fingerprint", "test.b
 _REGISTRY_SCHEMES = ("models:/", "runs:/")
 
 
-def load_model(source: str | Path, device: str = "cpu") -> Checkpoint:
-    """Open a model from a folder, or from the registry: `models:/tinyllm@champion`.
+def locate_model(source: str | Path) -> Path:
+    """The folder of a model that lies in a folder, or in the registry and is fetched.
 
     Raises:
-        TinyLLMError: there is no such model, or it is damaged.
+        TinyLLMError: the registry has no such model or cannot be reached.
     """
     if str(source).startswith(_REGISTRY_SCHEMES):
-        return load_folder(download_model(str(source)), device)
-    return load_folder(source, device)
+        return download_model(str(source))
+    return Path(source)
 
 
 def download_model(uri: str) -> Path:

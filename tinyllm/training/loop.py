@@ -107,7 +107,7 @@ def train_epoch(training: Training, observer: Observer, after_step: Callable[[],
     epoch = training.train_loader.place.epoch
     training.model.train()
     while progress.step < config.max_steps and training.train_loader.place.epoch == epoch:
-        report = _take_step(training)
+        report = take_step(training)
         progress.step += 1
         progress.loss_sum += report.loss
         progress.loss_count += 1
@@ -142,7 +142,12 @@ def character_losses(
     return flat.view(targets.shape), logits
 
 
-def _take_step(training: Training) -> StepReport:
+def take_step(training: Training) -> StepReport:
+    """One optimizer step on the next batch; `progress` is left to the caller.
+
+    Raises:
+        TinyLLMError: the loss or the norm of the gradient is not a finite number.
+    """
     config, optimizers, progress = training.config, training.optimizers, training.progress
     device = training.arithmetic.device
     inputs, targets = training.train_loader.next_batch()

@@ -65,7 +65,9 @@ def run_training(
         Interrupted: the observer asked to stop; the state was saved before.
     """
     observer = observer or SilentObserver()
-    training = _set_up(train_tokens, val_tokens, vocab_size, model_config, config, arithmetic)
+    training = set_up_training(
+        train_tokens, val_tokens, vocab_size, model_config, config, arithmetic
+    )
     state = checkpoints.load_latest() if checkpoints else None
     if state is not None:
         _restore(training, state)
@@ -82,7 +84,7 @@ def run_training(
     )
 
 
-def _set_up(
+def set_up_training(
     train_tokens: NDArray[Any],
     val_tokens: NDArray[Any],
     vocab_size: int,
@@ -90,6 +92,11 @@ def _set_up(
     config: TrainingConfig,
     arithmetic: Arithmetic,
 ) -> Training:
+    """Make the parts of a training that has not begun; see `run_training` for the arguments.
+
+    Raises:
+        TinyLLMError: a split is too short.
+    """
     train_loader, val_loader = build_dataloaders(
         train_tokens,
         val_tokens,

@@ -1,0 +1,136 @@
+"""How fast one text is written, character by character, on one thread.
+
+    python benchmarks/decode.py [REPEATS]
+
+The model has the shape of params.yaml with a window of 256 characters and random weights. The
+peers: the same model without a cache, as minimal GPTs are usually sampled from (the last 256
+characters are read anew for each one), and Hugging Face transformers' `generate(use_cache=True)`.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.interleave import ROOT, measure, serve, table
+
+WINDOW, CHARACTERS = 256, 100
+VARIANTS = (
+    "without cache",
+    "transformers",
+    "within the window",
+    "beyond the window",
+    "batch of 16, per text",
+    "ONNX Runtime",
+)
+
+
+def run_variant(variant: str) -> None:
+    """Write texts on demand."""
+    import torch
+
+    from tinyllm.config.params import load_params
+    from tinyllm.models.checkpoint import Checkpoint
+    from tinyllm.models.transformer import Transformer
+    from tinyllm.tokenization.tokenizer import CharacterTokenizer
+
+    torch.set_num_threads(1)
+    shape = load_params(ROOT / "params.yaml")["model"].model_copy(
+        update={"sequence_length": WINDOW}
+    )
+    tokenizer = CharacterTokenizer("".join(chr(code) for code in range(33, 97)))
+    model = Transformer(shape, tokenizer.vocab_size).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0.0, 0.05, generator=generator)
+    checkpoint = Checkpoint(model, tokenizer, {})
+    makers: dict[str, Callable[[Checkpoint], Callable[[], float]]] = {
+        "without cache": without_cache,
+        "transformers": with_transformers,
+        "within the window": lambda checkpoint: with_reader(checkpoint.reader(), 100, 1),
+        "beyond the window": lambda checkpoint: with_reader(checkpoint.reader(), 300, 1),
+        "batch of 16, per text": lambda checkpoint: with_reader(checkpoint.reader(), 100, 16),
+        "ONNX Runtime": with_onnx,
+    }
+    serve(makers[variant](checkpoint))
+
+
+def without_cache(checkpoint):
+    """The whole window is read for each character."""
+    import torch
+
+    tokens = torch.randint(1, 60, (1, WINDOW))
+
+    @torch.no_grad()
+    def work() -> float:
+        text = tokens
+        for _ in range(CHARACTERS):
+            logits = checkpoint.model(text[:, -WINDOW:])[:, -1]
+            text = torch.cat((text, logits.argmax(-1, keepdim=True)), dim=1)
+        return CHARACTERS
+
+    return work
+
+
+def with_reader(reader, prompt_length: int, rows: int):
+    """Through a cache; the time to read the prompt counts, its characters do not."""
+    prompt = [1 + place % 60 for place in range(prompt_length)]
+
+    def work() -> float:
+        logits = reader.start([prompt] * rows)
+        for _ in range(CHARACTERS):
+            logits = reader.step(logits.argmax(-1).tolist())
+        return CHARACTERS * rows
+
+    return work
+
+
+def with_onnx(checkpoint):
+    """ONNX Runtime, with a cache."""
+    from tinyllm.export.onnx_graph import write_onnx
+    from tinyllm.inference.onnx import load_onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_onnx(checkpoint, Path(folder))
+        model = load_onnx(Path(folder))
+    return with_reader(model.reader(), 100, 1)
+
+
+def with_transformers(checkpoint):
+    """The exported model, as transformers generates."""
+    import torch
+    from transformers import AutoModelForCausalLM, logging
+
+    from tinyllm.export.huggingface import write_huggingface
+
+    logging.set_verbosity_error()
+    with tempfile.TemporaryDirectory() as folder:
+        write_huggingface(checkpoint, Path(folder))
+        model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    prompt = torch.tensor([[1 + place % 60 for place in range(100)]])
+
+    @torch.no_grad()
+    def work() -> float:
+        model.generate(
+            prompt, do_sample=False, use_cache=True, max_new_tokens=CHARACTERS, pad_token_id=0
+        )
+        return CHARACTERS
+
+    return work
+
+
+def main(repeats: int) -> None:
+    """Measure all variants in turns and print a table."""
+    commands = {name: [__file__, "--variant", name] for name in VARIANTS}
+    print(table(measure(commands, repeats), VARIANTS[0], "character"))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--variant"]:
+        run_variant(sys.argv[2])
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

@@ -1,0 +1,73 @@
+"""Measure several programs fairly: each in a process of its own, in turns, medians of the turns.
+
+A program is a Python file that calls `serve` with a function that does a piece of work and says
+how many units it was; it waits for its turn on standard input.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def serve(work: Callable[[], float]) -> None:
+    """Do the work whenever a line comes in, and answer with the seconds that one unit took."""
+    work()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        since = time.perf_counter()
+        units = work()
+        print((time.perf_counter() - since) / units, flush=True)
+
+
+def measure(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str, list[float]]:
+    """Seconds per unit of each program at each of its turns; one runs, the others wait."""
+    processes = {
+        name: subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name, command in commands.items()
+    }
+    try:
+        for name, process in processes.items():
+            if _answer(name, process) != "ready":
+                raise RuntimeError(f"{name} did not get ready")
+        results: dict[str, list[float]] = {name: [] for name in processes}
+        for _ in range(repeats):
+            for name, process in processes.items():
+                assert process.stdin
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                results[name].append(float(_answer(name, process)))
+    finally:
+        for process in processes.values():
+            process.kill()
+    return results
+
+
+def table(results: Mapping[str, Sequence[float]], peer: str, unit: str) -> str:
+    """A Markdown table: median, spread, and the ratio to the peer turn by turn (median)."""
+    lines = [f"| | median ms per {unit} | least | most | x {peer} |", "|---|---|---|---|---|"]
+    for name, seconds in results.items():
+        ratio = statistics.median(a / b for a, b in zip(seconds, results[peer], strict=True))
+        least, middle, most = (
+            1000 * value for value in (min(seconds), statistics.median(seconds), max(seconds))
+        )
+        lines.append(f"| {name} | {middle:.2f} | {least:.2f} | {most:.2f} | {ratio:.3f} |")
+    return "\n".join(lines)
+
+
+def _answer(name: str, process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"{name} ended with exit code {process.wait()}")
+    return line.strip()

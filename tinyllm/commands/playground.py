@@ -1,0 +1,49 @@
+"""`tinyllm playground`."""
+
+from pathlib import Path
+
+import click
+
+from tinyllm.commands.options import Command
+
+
+@click.command(cls=Command)
+@click.option(
+    "--model",
+    default="models/export",
+    show_default=True,
+    help="The export folder whose page to open; with --out also a checkpoint folder, "
+    "or models:/NAME@ALIAS.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the model's page to this file first.",
+)
+@click.option("--print-path", is_flag=True, help="Print where the page is; do not open it.")
+def playground(model: str, out: Path | None, print_path: bool) -> None:
+    r"""Open the model in the browser: one HTML file that needs no server and no network.
+
+    \b
+    tinyllm playground
+    tinyllm playground --model models:/tinyllm@champion --out champion.html
+    """
+    import webbrowser
+
+    from tinyllm.errors import TinyLLMError
+
+    if out is not None:
+        from tinyllm.export.playground import write_playground
+        from tinyllm.inference.load import load_model
+        from tinyllm.tracking.registry import locate_model
+
+        write_playground(load_model(locate_model(model)), out, prompt="")
+    page = (out or Path(model) / "playground.html").resolve()
+    if not page.is_file():
+        raise TinyLLMError(
+            f"There is no page at {page}; run dvc repro with 'playground' in export.formats, "
+            f"or write one with --out FILE."
+        )
+    click.echo(page)
+    if not print_path:
+        webbrowser.open(page.as_uri())

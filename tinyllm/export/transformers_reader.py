@@ -1,0 +1,37 @@
+"""A Hugging Face export as Hugging Face's own program reads it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+class TransformersReader:
+    """Reads one text with transformers' own model class and cache."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the model as anybody would, without code of this project."""
+        from transformers import AutoModelForCausalLM  # noqa: PLC0415 - seconds, and optional
+
+        self._model = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        ).eval()
+        self._past: Any = None
+
+    @torch.no_grad()
+    def start(self, prompts: list[list[int]]) -> NDArray[np.float32]:
+        """Forget everything and read a prompt; logits of the next token, [1, vocabulary]."""
+        self._past = None
+        return self._read(prompts)
+
+    @torch.no_grad()
+    def step(self, tokens: list[int]) -> NDArray[np.float32]:
+        """Read one more token; logits of the next, [1, vocabulary]."""
+        return self._read([tokens])
+
+    def _read(self, rows: list[list[int]]) -> NDArray[np.float32]:
+        result = self._model(torch.tensor(rows), past_key_values=self._past, use_cache=True)
+        self._past = result.past_key_values
+        return result.logits[:, -1].float().numpy()  # type: ignore[no-any-return]
