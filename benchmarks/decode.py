@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.interleave import ROOT, measure, serve, table
+from benchmarks.interleave import ROOT, measure, seconds_each, serve, table
 
 WINDOW, CHARACTERS = 256, 100
 VARIANTS = (
@@ -66,25 +66,26 @@ def without_cache(checkpoint):
     tokens = torch.randint(1, 60, (1, WINDOW))
 
     @torch.no_grad()
-    def work() -> float:
-        text = tokens
-        for _ in range(CHARACTERS):
-            logits = checkpoint.model(text[:, -WINDOW:])[:, -1]
-            text = torch.cat((text, logits.argmax(-1, keepdim=True)), dim=1)
-        return CHARACTERS
+    def write_one() -> None:
+        nonlocal tokens
+        logits = checkpoint.model(tokens[:, -WINDOW:])[:, -1]
+        tokens = torch.cat((tokens, logits.argmax(-1, keepdim=True)), dim=1)
 
-    return work
+    return lambda: seconds_each(write_one, CHARACTERS)
 
 
 def with_reader(reader, prompt_length: int, rows: int):
-    """Through a cache; the time to read the prompt counts, its characters do not."""
+    """Through a cache; reading the prompt is not timed."""
     prompt = [1 + place % 60 for place in range(prompt_length)]
 
     def work() -> float:
         logits = reader.start([prompt] * rows)
-        for _ in range(CHARACTERS):
+
+        def write_one() -> None:
+            nonlocal logits
             logits = reader.step(logits.argmax(-1).tolist())
-        return CHARACTERS * rows
+
+        return seconds_each(write_one, CHARACTERS) / rows
 
     return work
 
@@ -113,14 +114,13 @@ def with_transformers(checkpoint):
         model = AutoModelForCausalLM.from_pretrained(folder).eval()
     prompt = torch.tensor([[1 + place % 60 for place in range(100)]])
 
-    @torch.no_grad()
-    def work() -> float:
-        model.generate(
-            prompt, do_sample=False, use_cache=True, max_new_tokens=CHARACTERS, pad_token_id=0
-        )
-        return CHARACTERS
+    how = {"do_sample": False, "use_cache": True, "pad_token_id": 0}
 
-    return work
+    @torch.no_grad()
+    def write() -> None:
+        model.generate(prompt, max_new_tokens=CHARACTERS, **how)
+
+    return lambda: seconds_each(write, 1) / CHARACTERS
 
 
 def main(repeats: int) -> None:

@@ -1,7 +1,7 @@
 """Measure several programs fairly: each in a process of its own, in turns, medians of the turns.
 
-A program is a Python file that calls `serve` with a function that does a piece of work and says
-how many units it was; it waits for its turn on standard input.
+A program is a Python file that calls `serve` with a function that does a piece of work and returns
+the seconds that one unit of it took; it waits for its turn on standard input.
 """
 
 import statistics
@@ -15,13 +15,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def serve(work: Callable[[], float]) -> None:
-    """Do the work whenever a line comes in, and answer with the seconds that one unit took."""
+    """Do the work whenever a line comes in, and answer with what it returns."""
     work()
     print("ready", flush=True)
     for _ in sys.stdin:
-        since = time.perf_counter()
-        units = work()
-        print((time.perf_counter() - since) / units, flush=True)
+        print(work(), flush=True)
+
+
+def seconds_each(action: Callable[[], object], times: int) -> float:
+    """Seconds that an action takes, on average over `times` of it."""
+    since = time.perf_counter()
+    for _ in range(times):
+        action()
+    return (time.perf_counter() - since) / times
 
 
 def measure(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str, list[float]]:

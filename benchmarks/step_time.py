@@ -2,8 +2,10 @@
 
     python benchmarks/step_time.py [REPEATS]
 
-All train the model of params.yaml on random tokens. Plain PyTorch is the same model and optimizer
-through torch's own linear layer, attention and batched product, with torch's default settings.
+All train the model of params.yaml on random tokens. Plain PyTorch is the same model written with
+torch's own functions (linear, attention, norm, SiLU; the rotation as it stands in textbooks) and
+trained by torch's own Muon and AdamW, with torch's default settings. A second one takes our Muon,
+which works on all matrices of a shape at once, through torch's batched product.
 """
 
 import sys
@@ -11,12 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.interleave import ROOT, measure, serve, table
+from benchmarks.interleave import ROOT, measure, seconds_each, serve, table
 from tinyllm.config.params import load_params
 from tinyllm.errors import TinyLLMError
 
 STEPS = 20
-VARIANTS = ("plain PyTorch", "portable", "fast")
+VARIANTS = ("plain PyTorch", "plain PyTorch, our Muon", "portable", "fast")
 
 
 def run_variant(variant: str) -> None:
@@ -28,7 +30,7 @@ def run_variant(variant: str) -> None:
     )
     from tinyllm.numerics import Arithmetic, setup_numerics
 
-    if variant == "plain PyTorch":
+    if variant.startswith("plain"):
         import torch
 
         torch.set_num_threads(numerics.threads)
@@ -46,24 +48,54 @@ def run_variant(variant: str) -> None:
     training = set_up_training(
         tokens, tokens[:20_000], vocab_size, params["model"], params["train"], arithmetic
     )
+    if variant == "plain PyTorch":
+        use_torchs_own_optimizers(training)
 
-    def work() -> float:
-        for _ in range(STEPS):
-            take_step(training)
-        return STEPS
-
-    serve(work)
+    serve(lambda: seconds_each(lambda: take_step(training), STEPS))
 
 
 def use_torchs_own_functions() -> None:
-    """Let linear layers, attention and products go the way that torch takes by itself."""
+    """Write the model with nothing but what everybody has."""
     import torch
+    from torch.nn import functional as F
 
-    from tinyllm.models import functional
+    from tinyllm.models import transformer
     from tinyllm.training import muon
 
-    functional._onednn_applies = lambda _: False
+    def swiglu(gate_and_up):
+        gate, up = gate_and_up.chunk(2, dim=-1)
+        return F.silu(gate) * up
+
+    def rotate(x, cosines, sines):
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat(
+            (first * cosines - second * sines, first * sines + second * cosines), dim=-1
+        )
+
+    def attention(queries, keys, values, _):
+        q, k, v = (x.transpose(1, 2) for x in (queries, keys, values))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+    transformer.linear = F.linear
+    transformer.rms_norm = lambda x, weight, eps: F.rms_norm(x, weight.shape, weight, eps)
+    transformer.rotate = rotate
+    transformer.swiglu = swiglu
+    transformer.causal_attention = attention
     muon.batched_matmul = torch.bmm
+
+
+def use_torchs_own_optimizers(training) -> None:
+    """Train with torch.optim as it comes."""
+    import torch
+
+    config = training.config
+    matrices = [p for n, p in training.model.named_parameters() if "blocks" in n and p.ndim == 2]
+    known = {id(p) for p in matrices}
+    others = [p for p in training.model.parameters() if id(p) not in known]
+    training.optimizers.all = [
+        torch.optim.AdamW(others, config.embedding_learning_rate, weight_decay=0.0),
+        torch.optim.Muon(matrices, config.learning_rate, weight_decay=config.weight_decay),
+    ]
 
 
 def main(repeats: int) -> None:

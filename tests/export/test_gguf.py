@@ -1,6 +1,5 @@
 """The GGUF files: what lies in them, read back, is the model; llama.cpp is not needed here."""
 
-import hashlib
 from dataclasses import replace
 
 import gguf
@@ -43,11 +42,8 @@ def expected_weights(checkpoint):
 
 
 def fields(path):
-    return {
-        name: field.contents()
-        for name, field in gguf.GGUFReader(path).fields.items()
-        if not name.startswith("GGUF.")
-    }
+    entries = gguf.GGUFReader(path).fields.items()
+    return {key: entry.contents() for key, entry in entries if not key.startswith("GGUF.")}
 
 
 @pytest.fixture(scope="module")
@@ -64,29 +60,20 @@ def some_tokens(checkpoint, text):
 
 
 def test_the_folder_holds_one_file_for_each_precision(folder, checkpoint, tmp_path):
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "model-f16.gguf",
-        "model-f32.gguf",
-        "model-q8_0.gguf",
-    ]
+    expected = [f"model-{precision}.gguf" for precision in ("f16", "f32", "q8_0")]
+    assert sorted(path.name for path in folder.iterdir()) == expected
     write_gguf(checkpoint, tmp_path, ["f16"])
     assert [path.name for path in tmp_path.iterdir()] == ["model-f16.gguf"]
 
 
-def test_f32_holds_the_same_bits(folder, checkpoint):
-    found = read_gguf(folder / "model-f32.gguf")
+@pytest.mark.parametrize(("precision", "kind"), [("f32", np.float32), ("f16", np.float16)])
+def test_matrices_are_rounded_and_norms_are_whole(folder, checkpoint, precision, kind):
+    found = read_gguf(folder / f"model-{precision}.gguf")
     expected = expected_weights(checkpoint)
     assert found.keys() == expected.keys()
     for name, array in expected.items():
-        assert found[name].dtype == np.float32
-        assert found[name].shape == array.shape
-        assert found[name].tobytes() == array.tobytes(), name
-
-
-def test_f16_holds_the_matrices_in_half_precision_and_the_norms_whole(folder, checkpoint):
-    found = read_gguf(folder / "model-f16.gguf")
-    for name, array in expected_weights(checkpoint).items():
-        rounded = array if array.ndim == 1 else array.astype(np.float16).astype(np.float32)
+        rounded = array if array.ndim == 1 else array.astype(kind).astype(np.float32)
+        assert (found[name].dtype, found[name].shape) == (np.float32, array.shape)
         assert found[name].tobytes() == rounded.tobytes(), name
 
 
@@ -116,20 +103,18 @@ def test_the_tensors_have_the_names_of_llama_cpp(folder):
     tensors = gguf.GGUFReader(folder / "model-f32.gguf").tensors
     block = ["attn_norm", "attn_output", "attn_q_norm", "attn_k_norm", "ffn_norm", "ffn_down"]
     block += ["attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"]
-    assert sorted(tensor.name for tensor in tensors) == sorted(
-        ["token_embd.weight", "output_norm.weight", "output.weight"]
-        + [f"blk.{layer}.{name}.weight" for layer in range(2) for name in block]
-    )
+    names = ["token_embd.weight", "output_norm.weight", "output.weight"]
+    names += [f"blk.{layer}.{name}.weight" for layer in range(2) for name in block]
+    assert sorted(tensor.name for tensor in tensors) == sorted(names)
 
 
 def test_tied_embeddings_leave_the_output_layer_out(tmp_path):
     checkpoint = drawn(tie_embeddings=True)
     write_gguf(checkpoint, tmp_path, PRECISIONS)
-    names = [tensor.name for tensor in gguf.GGUFReader(tmp_path / "model-f32.gguf").tensors]
-    assert "output.weight" not in names
-    tokens = torch.tensor([[1, 2, 3, 4, 5]])
-    assert verify_gguf(checkpoint, tmp_path / "model-f32.gguf", "f32", tokens) == 0.0
-    assert read_gguf(tmp_path / "model-f32.gguf").keys() == expected_weights(checkpoint).keys()
+    path = tmp_path / "model-f32.gguf"
+    assert all(tensor.name != "output.weight" for tensor in gguf.GGUFReader(path).tensors)
+    assert verify_gguf(checkpoint, path, "f32", torch.tensor([[1, 2, 3, 4, 5]])) == 0.0
+    assert read_gguf(path).keys() == expected_weights(checkpoint).keys()
 
 
 @pytest.mark.parametrize(("precision", "file_type"), [("f32", 0), ("f16", 1), ("q8_0", 7)])
@@ -171,8 +156,9 @@ def test_the_metadata_describes_the_model_and_nothing_else(tmp_path, precision, 
 def test_two_exports_are_the_same_bytes(folder, checkpoint, tmp_path, precision):
     write_gguf(checkpoint, tmp_path, [precision])
     name = f"model-{precision}.gguf"
-    first, second = (hashlib.sha256((path / name).read_bytes()) for path in (folder, tmp_path))
-    assert first.hexdigest() == second.hexdigest()
+    # compared as a truth value, for pytest would take minutes to show how they differ
+    same = (folder / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert same
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -184,8 +170,7 @@ def test_verification_measures_what_the_precision_costs(folder, checkpoint, some
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["embedding.weight", "blocks.1.feed_forward_norm.weight"])
 def test_verification_finds_a_single_other_weight(folder, checkpoint, some_tokens, precision, name):
-    weight = checkpoint.model.state_dict()[name].view(-1)
-    weight[3] += 0.05
+    checkpoint.model.state_dict()[name].view(-1)[3] += 0.05
     with pytest.raises(TinyLLMError, match=r"weight in .*\.gguf is not the checkpoint's"):
         verify_gguf(checkpoint, folder / f"model-{precision}.gguf", precision, some_tokens)
 
@@ -220,13 +205,11 @@ def test_q8_0_needs_widths_that_are_multiples_of_32(tmp_path, shape):
         f"{width}; make it a multiple of 32 or leave q8_0 out."
     )
     checkpoint = drawn(**shape)
-    for refuse in (check_gguf, lambda *args: write_gguf(args[0], tmp_path, args[1])):
-        with pytest.raises(TinyLLMError) as error:
-            refuse(checkpoint, ["f32", "q8_0"])
-        assert str(error.value) == sentence
+    with pytest.raises(TinyLLMError) as error:
+        write_gguf(checkpoint, tmp_path, ["f32", "q8_0"])
+    assert str(error.value) == sentence
     assert list(tmp_path.iterdir()) == []
     check_gguf(checkpoint, ["f32", "f16"])
-    write_gguf(checkpoint, tmp_path, ["f16"])
 
 
 def test_an_alphabet_with_the_sign_for_a_space_is_refused(tmp_path):
@@ -260,6 +243,7 @@ def test_a_truncated_file_is_refused(folder, tmp_path, share):
 def test_what_is_no_gguf_file_is_refused(tmp_path):
     with pytest.raises(TinyLLMError, match=r"Cannot read .*No such file"):
         read_gguf(tmp_path / "nothing.gguf")
-    (tmp_path / "text.gguf").write_text("What news, my lord?" * 100)
+    path = tmp_path / "text.gguf"
+    path.write_text("What news, my lord?" * 100)
     with pytest.raises(TinyLLMError, match="is damaged"):
-        read_gguf(tmp_path / "text.gguf")
+        read_gguf(path)

@@ -50,6 +50,7 @@ def test_writing_streams_and_stop_stops_it(browser, random):
     assert not browser.find("#stop").is_enabled()
     browser.set(count=30)
     browser.write("ab")
+    browser.find("#prompt").send_keys("\ue00c")  # Escape, which has nothing left to stop
     assert re.fullmatch(r"30 characters, \d+ per second", browser.find("#status").text)
 
 
@@ -76,12 +77,12 @@ def test_a_seed_that_is_no_number_is_refused(browser, random):
 
 
 def test_the_prompt_stands_apart(browser, random):
-    browser.open(random, prompt="ab c").set(count=20)
-    assert browser.find("#prompt").get_attribute("value") == "ab c"
+    browser.open(random, prompt="ab\nc").set(count=20)
+    assert browser.find("#prompt").get_attribute("value") == "ab\nc"
     browser.find("#write").click()
     browser.wait()
     prompt = "".join(span.get_attribute("textContent") for span in browser.all("#text .prompt"))
-    assert prompt == "ab c"
+    assert prompt == "ab\nc"
     weights = [
         browser.find(f"#text .{kind}").value_of_css_property("color") for kind in ("prompt", "own")
     ]

@@ -119,6 +119,8 @@ def test_attention_is_that_of_the_model(browser, random):
     reference = sliding(random)
     last = native_attention(reference, text[:-1])
     assert abs(shares(browser) - last.mean((0, 1))[-16:]).max() < 1e-4
+    shaded = browser.all("#text [data-share]")
+    assert "".join(span.get_attribute("textContent") for span in shaded) == text[-17:-1]
     browser.all("#text .own")[4].click()
     early = native_attention(reference, text[:12])
     assert abs(shares(browser) - early.mean((0, 1))).max() < 1e-4

@@ -11,6 +11,7 @@ from tinyllm.models.functional import (
     causal_attention,
     linear,
     matmul_transposed,
+    rms_norm,
     rotary_tables,
     rotate,
     swiglu,
@@ -50,6 +51,18 @@ def reference_swiglu(gate_and_up):
     return F.silu(gate) * up
 
 
+def norm(x, weight):
+    return rms_norm(x, weight, 1e-6)
+
+
+def reference_norm(x, weight):
+    return F.rms_norm(x, weight.shape, weight, 1e-6)
+
+
+def norm_strided(qkv, weight):
+    return norm(qkv.unbind(2)[1], weight)
+
+
 def turn(x):
     cosines, sines = rotary_tables(x.shape[1], x.shape[3], THETA)
     return rotate(x, cosines.unsqueeze(1), sines.unsqueeze(1))
@@ -71,6 +84,8 @@ PAIRS = {
     "attention_unbound": (attend_unbound, reference_attention_unbound),
     "swiglu": (swiglu, reference_swiglu),
     "rotate": (turn, reference_turn),
+    "rms_norm": (norm, reference_norm),
+    "rms_norm_strided": (norm_strided, lambda qkv, w: reference_norm(qkv.unbind(2)[1], w)),
 }
 SMALL_SHAPES = [
     ("linear", ((3, 7, 24), (10, 24))),
@@ -82,6 +97,9 @@ SMALL_SHAPES = [
     ("attention_unbound", ((2, 13, 3, 2, 8),)),
     ("swiglu", ((3, 7, 34),)),
     ("rotate", ((2, 9, 3, 8),)),
+    ("rms_norm", ((3, 7, 24), (24,))),
+    ("rms_norm", ((5, 1), (1,))),
+    ("rms_norm_strided", ((2, 7, 3, 2, 8), (8,))),
 ]
 # elementwise work is only shared out above 32768 elements
 LARGE_SHAPES = [
@@ -94,6 +112,10 @@ LARGE_SHAPES = [
     ("attention_unbound", ((1, 127, 3, 2, 64),), (1, 2, 3, 4, 8)),
     ("swiglu", ((8, 128, 202),), (1, 2, 4)),
     ("rotate", ((8, 65, 4, 32),), (1, 2, 4)),
+    ("rms_norm", ((16, 128, 128), (128,)), (1, 2, 3, 4, 8)),
+    ("rms_norm", ((7, 127, 99), (99,)), (1, 2, 3, 4, 8)),
+    ("rms_norm", ((3, 1500, 9), (9,)), (1, 2, 3, 4, 8)),
+    ("rms_norm_strided", ((16, 100, 3, 2, 64), (64,)), (1, 2, 3, 4, 8)),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The arithmetic that decides speed and repeatability: linear layers, rotary embedding, SwiGLU.
+"""The arithmetic that decides speed and repeatability: linear layers, norms, rotation, SwiGLU.
 
 On the CPU, torch's own linear layer calls MKL. oneDNN, which torch carries too, is quicker on
 many CPUs and, capped to AVX2 by `tinyllm.numerics`, gives the same bits on all of them and for
@@ -29,6 +29,18 @@ def matmul_transposed(a: Tensor, b: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # type: ignore[no-any-return]  # noqa: SLF001
 
 
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Divide by the root mean square of the last dimension, then scale: [..., n] -> [..., n].
+
+    Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467.
+    """
+    if not _onednn_applies(x):
+        return F.rms_norm(x, weight.shape, weight, eps)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _RMSNorm.apply(x, weight, eps)  # type: ignore[no-any-return,no-untyped-call]
+    return x * _inverse_rms(x, eps) * weight
+
+
 def rotary_tables(length: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
     """Cosines and sines of rotary position embedding, each [length, head_dim / 2].
 
@@ -47,7 +59,9 @@ def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
     `cosines` and `sines` are [time, 1, head_dim / 2].
     """
-    return _Rotation.apply(x, cosines, sines)  # type: ignore[no-any-return,no-untyped-call]
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Rotation.apply(x, cosines, sines)  # type: ignore[no-any-return,no-untyped-call]
+    return _rotate_halves(x, cosines, sines)
 
 
 def swiglu(gate_and_up: Tensor) -> Tensor:
@@ -150,6 +164,27 @@ class _OneDNNAttention(torch.autograd.Function):
         )
 
 
+class _RMSNorm(torch.autograd.Function):
+    """The norm in half as many passes over memory as torch's own, which is made of many steps."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        inverse = _inverse_rms(x, eps)
+        normal = x * inverse
+        ctx.save_for_backward(normal, weight, inverse)
+        return normal * weight
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        normal, weight, inverse = ctx.saved_tensors
+        width = normal.shape[-1]
+        grad_by_weight = grad * normal
+        along = (grad_by_weight * weight).sum(dim=-1, keepdim=True).div_(width)
+        # products and sums apart, as in the rotation
+        grad_x = (grad * weight).sub_(normal * along).mul_(inverse)
+        return grad_x, grad_by_weight.reshape(-1, width).sum(dim=0), None
+
+
 class _Rotation(torch.autograd.Function):
     """A rotation, whose gradient is the rotation by the opposite angle."""
 
@@ -183,6 +218,12 @@ class _SwiGLU(torch.autograd.Function):
         torch.mul(grad, activated, out=grad_up)
         torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
         return result
+
+
+def _inverse_rms(x: Tensor, eps: float) -> Tensor:
+    """One over the root mean square of the last dimension: [..., n] -> [..., 1]."""
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
 
 
 def _rotate_halves(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

@@ -13,7 +13,14 @@ from torch.nn import functional as F
 
 from tinyllm.config.model import ModelConfig
 from tinyllm.models.cache import KeyValueCache
-from tinyllm.models.functional import causal_attention, linear, rotary_tables, rotate, swiglu
+from tinyllm.models.functional import (
+    causal_attention,
+    linear,
+    rms_norm,
+    rotary_tables,
+    rotate,
+    swiglu,
+)
 
 
 class Linear(nn.Module):
@@ -38,7 +45,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] -> [..., width]."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)
 
 
 class MultiHeadAttention(nn.Module):
