@@ -11,7 +11,7 @@ SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
 SHAKESPEARE_CACHED := .dvc/cache/files/md5/6f/b458f1232090904fb40fe944165e91
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro test prove lint format ui chat shakespeare clean
+.PHONY: help setup setup-dev repro test prove llama lint format ui chat shakespeare clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,8 +39,12 @@ repro: setup ## Run the pipeline: prepare, tokenize, train, evaluate, export
 test: setup-dev lint ## Run all checks: ruff, mypy, pytest with coverage
 	python -m pytest -m 'not exhaustive' --cov --cov-report=term --cov-fail-under=90
 
-prove: setup-dev ## Plant faults, kill the pipeline, and see what verify and resuming make of it
+prove: setup-dev ## Plant faults, kill the pipeline, open the exports in fresh environments
 	python -m pytest -m exhaustive
+
+llama: setup-dev ## Build llama.cpp's Python package (minutes), so that the tests open GGUF in it
+	CMAKE_ARGS='-DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF' \
+		python -m pip install --no-binary llama-cpp-python --editable '.[llama]'
 
 lint: setup-dev
 	ruff check .

@@ -1,10 +1,11 @@
 """Take the pictures that the README shows: `python docs/screenshots.py`.
 
 Copies the plots of the last pipeline run, and photographs MLflow in headless Chromium (Debian's
-packages chromium and chromium-driver, and selenium from the extra `docs`). Needs three finished
-runs in the default store to have something to compare.
+packages chromium and chromium-driver, and selenium from the extra `docs`) and the playground.
+Needs three finished runs in the default store to have something to compare.
 """
 
+import contextlib
 import json
 import shutil
 import socket
@@ -12,6 +13,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -38,6 +40,7 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     for source in ("train/curves.png", "evaluate/surprise.png", "evaluate/positions.png"):
         shutil.copyfile(ROOT / "reports" / source, IMAGES / Path(source).name)
+    _photograph_playground()
     client = MlflowClient(STORE)
     experiment = client.get_experiment_by_name("tinyllm").experiment_id
     runs = [run.info.run_id for run in client.search_runs([experiment], max_results=3)]
@@ -62,15 +65,34 @@ def _photograph(base: str, experiment: str, runs: list[str]) -> None:
         "compare": f"{base}/compare-runs?{query}",
         "model": f"{base}/models/tinyllm",
     }
+    with _chromium() as driver:
+        for name, address in pages.items():
+            driver.get(address)
+            time.sleep(8)  # the page fetches its data and draws when it has it
+            driver.save_screenshot(str(IMAGES / f"{name}.png"))
+
+
+def _photograph_playground() -> None:
+    with _chromium() as driver:
+        driver.set_window_size(1200, 900)
+        driver.get((ROOT / "models/export/playground.html").as_uri())
+        driver.find_element("css selector", "textarea").send_keys("DUKE ORSMUND:\n")
+        driver.find_element("id", "write").click()
+        while driver.find_element("id", "stop").is_enabled():
+            time.sleep(0.1)
+        driver.find_element("id", "show-attention").click()
+        driver.find_elements("css selector", "#text .own")[140].click()
+        driver.save_screenshot(str(IMAGES / "playground.png"))
+
+
+@contextlib.contextmanager
+def _chromium() -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     for flag in _FLAGS:
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     try:
-        for name, address in pages.items():
-            driver.get(address)
-            time.sleep(8)  # the page fetches its data and draws when it has it
-            driver.save_screenshot(str(IMAGES / f"{name}.png"))
+        yield driver
     finally:
         driver.quit()
 

@@ -69,9 +69,15 @@ def run_pipeline(place: Path, surrounding: Surrounding, *, sample: bool) -> dict
     if surrounding.user is not None:
         give_to(surrounding.user, place)
         environment["HOME"] = str(place)
-        prefix += ["setpriv", f"--reuid={surrounding.user}", "--clear-groups"]
+        # who may still read this Python, which often lies in somebody's home
+        may = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        prefix += ["setpriv", f"--reuid={surrounding.user}", "--clear-groups", *may]
     command = [*prefix, "dvc", "repro", "--force", "--no-run-cache"]
-    subprocess.run(command, cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL)
+    result = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
     lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))
     return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
 

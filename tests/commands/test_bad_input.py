@@ -124,13 +124,13 @@ def test_a_missing_checkpoint(tokens, workspace, command):
     assert_refused(result, 1, "nowhere", "train stage")
 
 
-def test_a_truncated_checkpoint(tokens, checkpoint_folder, workspace):
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_a_truncated_checkpoint(tokens, checkpoint_folder, workspace, command):
     shutil.copytree(checkpoint_folder, "model")
     weights = Path("model/model.safetensors")
     weights.write_bytes(weights.read_bytes()[:1000])
-    result = tinyllm(
-        "evaluate", "--checkpoint", "model", "--tokens", tokens, "--out", "out", "--no-tracking"
-    )
+    folder = ["--evaluation", "none"] if command == "export" else []
+    result = tinyllm(command, "--checkpoint", "model", "--tokens", tokens, "--out", "out", *folder)
     assert_refused(result, 1, "model.safetensors")
     assert not Path("out").exists()
 

@@ -10,7 +10,8 @@ from gguf import GGMLQuantizationType
 
 from tinyllm.config.model import ModelConfig
 from tinyllm.errors import TinyLLMError
-from tinyllm.export.gguf import check_gguf, read_gguf, verify_gguf, write_gguf
+from tinyllm.export.gguf import check_gguf, write_gguf
+from tinyllm.export.gguf_reader import read_gguf, verify_gguf
 from tinyllm.export.llama import LlamaRuntime
 from tinyllm.models.checkpoint import Checkpoint, load_checkpoint
 from tinyllm.models.huggingface import to_huggingface

@@ -1,7 +1,6 @@
 """The export stage's work as a whole: what it writes, verifies, describes, and refuses."""
 
 import json
-import os
 import re
 import subprocess
 from importlib import metadata
@@ -177,18 +176,28 @@ def test_an_export_that_differs_leaves_the_old_folder(source, tmp_path, monkeypa
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "kept"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-def test_a_full_disk_leaves_no_half_written_folder(source, tmp_path):
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
-        with pytest.raises(TinyLLMError, match=r"No space left on device"):
-            export_checkpoint(ExportConfig(), source, tmp_path / "out")
-        assert list(tmp_path.iterdir()) == []
-    finally:
-        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+@pytest.fixture
+def disk(tmp_path):
+    """Mount a file system with the options given."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("mounting is not allowed here")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [("size=256k", "No space left on device"), ("ro", "Read-only file system")],
+)
+def test_a_disk_that_takes_no_more_keeps_no_half_written_folder(source, disk, options, reason):
+    target = disk(options) / "out"
+    with pytest.raises(TinyLLMError, match=rf"^Cannot write .*{reason}\.$"):
+        export_checkpoint(ExportConfig(), source, target)
+    assert list(target.parent.iterdir()) == []

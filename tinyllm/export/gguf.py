@@ -11,29 +11,26 @@ import importlib.util
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tinyllm.config.export import Precision
 from tinyllm.config.model import ModelConfig
 from tinyllm.errors import TinyLLMError
 from tinyllm.models.checkpoint import Checkpoint
-from tinyllm.models.huggingface import from_huggingface, to_huggingface
-from tinyllm.models.transformer import Transformer
+from tinyllm.models.huggingface import to_huggingface
 from tinyllm.tokenization.tokenizer import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
 
 if TYPE_CHECKING:
-    from gguf import GGUFReader, GGUFWriter
+    from gguf import GGUFWriter
 
 Weights = dict[str, NDArray[np.float32]]
 
-_ARCHITECTURE = "qwen3"
+ARCHITECTURE = "qwen3"
 _FILE_TYPES: dict[Precision, str] = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}
-_BLOCK = 32
+BLOCK = 32
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
@@ -55,10 +52,10 @@ def check_gguf(checkpoint: Checkpoint, precisions: Sequence[Precision]) -> None:
         )
     config = checkpoint.model.config
     for name, width in (("d_model", config.d_model), ("d_ff", config.d_ff)):
-        if "q8_0" in precisions and width % _BLOCK:
+        if "q8_0" in precisions and width % BLOCK:
             raise TinyLLMError(
-                f"export.gguf_precisions holds q8_0, which packs {_BLOCK} numbers at a time, but "
-                f"model.{name} is {width}; make it a multiple of {_BLOCK} or leave q8_0 out."
+                f"export.gguf_precisions holds q8_0, which packs {BLOCK} numbers at a time, but "
+                f"model.{name} is {width}; make it a multiple of {BLOCK} or leave q8_0 out."
             )
 
 
@@ -71,9 +68,9 @@ def write_gguf(checkpoint: Checkpoint, folder: Path, precisions: Sequence[Precis
     check_gguf(checkpoint, precisions)
     from gguf import GGUFWriter  # noqa: PLC0415 - of the optional dependencies
 
-    config, weights = checkpoint.model.config, _weights(checkpoint)
+    config, weights = checkpoint.model.config, huggingface_weights(checkpoint)
     for precision in precisions:
-        writer = GGUFWriter(folder / f"model-{precision}.gguf", _ARCHITECTURE)
+        writer = GGUFWriter(folder / f"model-{precision}.gguf", ARCHITECTURE)
         _add_metadata(writer, config, precision)
         _add_tokenizer(writer, checkpoint.tokenizer)
         _add_tensors(writer, weights, config.num_layers, precision)
@@ -94,57 +91,8 @@ def _finish(writer: "GGUFWriter") -> None:
         writer.close()
 
 
-def read_gguf(path: Path) -> Weights:
-    """Read the weights of a file that `write_gguf` wrote: by their Hugging Face names, unpacked.
-
-    Raises:
-        TinyLLMError: the file is missing, damaged or of another program.
-    """
-    return _read(path)[2]
-
-
-def verify_gguf(checkpoint: Checkpoint, path: Path, precision: Precision, tokens: Tensor) -> float:
-    """Check that a file holds the model, and measure what its precision costs.
-
-    Args:
-        checkpoint: the model.
-        path: what `write_gguf` made of it.
-        precision: of the file.
-        tokens: some text to compare the logits on, [batch, time].
-
-    Returns:
-        The largest difference between the logits of the model and those of the file's content.
-
-    Raises:
-        TinyLLMError: the file holds another shape, alphabet or weight than its precision promises.
-    """
-    config, alphabet, found = _read(path)
-    if config != _as_stored(checkpoint.model.config):
-        raise TinyLLMError(f"{path} describes another model than the checkpoint's; export again.")
-    if alphabet != _vocabulary(checkpoint.tokenizer):
-        raise TinyLLMError(f"{path} holds another alphabet than the checkpoint; export again.")
-    for name, expected in _weights(checkpoint).items():
-        if not _is_rounding(expected, found[name], precision):
-            raise TinyLLMError(f"{name} in {path} is not the checkpoint's; export again.")
-    model = read_model(path, checkpoint).model.to(tokens.device)
-    with torch.no_grad():
-        return float((model(tokens) - checkpoint.model(tokens)).abs().max())
-
-
-def read_model(path: Path, checkpoint: Checkpoint) -> Checkpoint:
-    """The model that a file holds, unpacked; tokenizer and facts are those of `checkpoint`.
-
-    Raises:
-        TinyLLMError: the file is missing, damaged or of another program.
-    """
-    config, _, weights = _read(path)
-    model = Transformer(config, checkpoint.model.vocab_size)
-    tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
-    model.load_state_dict(from_huggingface(tensors, config))
-    return Checkpoint(model.eval(), checkpoint.tokenizer, checkpoint.training)
-
-
-def _weights(checkpoint: Checkpoint) -> Weights:
+def huggingface_weights(checkpoint: Checkpoint) -> Weights:
+    """The weights by their Hugging Face names."""
     tensors = to_huggingface(checkpoint.model.state_dict(), checkpoint.model.config)
     return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
@@ -173,7 +121,7 @@ def _add_tokenizer(writer: "GGUFWriter", tokenizer: CharacterTokenizer) -> None:
 
     characters = len(tokenizer.alphabet)
     writer.add_tokenizer_model("t5")
-    writer.add_token_list(_vocabulary(tokenizer))
+    writer.add_token_list(gguf_vocabulary(tokenizer))
     writer.add_token_scores([0.0] + [-1.0] * characters)
     writer.add_token_types([TokenType.UNKNOWN] + [TokenType.NORMAL] * characters)
     writer.add_unk_token_id(UNKNOWN_ID)
@@ -189,84 +137,21 @@ def _add_tokenizer(writer: "GGUFWriter", tokenizer: CharacterTokenizer) -> None:
 def _add_tensors(writer: "GGUFWriter", weights: Weights, layers: int, precision: Precision) -> None:
     from gguf import GGMLQuantizationType, quants  # noqa: PLC0415 - see above
 
-    names = _gguf_names(weights, layers)
+    names = gguf_names(weights, layers)
     for name, array in weights.items():
         # norms are vectors: too small to be worth rounding, and llama.cpp wants them whole
         kind = GGMLQuantizationType["F32" if array.ndim == 1 else precision.upper()]
         writer.add_tensor(names[name], quants.quantize(array, kind), raw_dtype=kind)
 
 
-def _vocabulary(tokenizer: CharacterTokenizer) -> list[str]:
+def gguf_vocabulary(tokenizer: CharacterTokenizer) -> list[str]:
+    """The tokens as llama.cpp spells them."""
     return [UNKNOWN_TOKEN, *tokenizer.alphabet.replace(" ", _SPACE)]
 
 
-def _gguf_names(names: Iterable[str], layers: int) -> dict[str, str]:
+def gguf_names(names: Iterable[str], layers: int) -> dict[str, str]:
     """The names of llama.cpp by those of Hugging Face."""
     from gguf import MODEL_ARCH, get_tensor_name_map  # noqa: PLC0415 - see above
 
     table = get_tensor_name_map(MODEL_ARCH.QWEN3, layers)
     return {name: str(table.get_name(name, try_suffixes=(".weight",))) for name in names}
-
-
-def _read(path: Path) -> tuple[ModelConfig, list[str], Weights]:
-    """The shape, the vocabulary and the weights in a file."""
-    from gguf import GGUFReader, quants  # noqa: PLC0415 - see above
-
-    try:
-        reader = GGUFReader(path)
-        config = _read_config(reader)
-        vocabulary = list(_field(reader, "tokenizer.ggml.tokens"))
-        arrays = {
-            tensor.name: np.array(quants.dequantize(tensor.data, tensor.tensor_type))
-            for tensor in reader.tensors
-        }
-        with torch.device("meta"):
-            expected = to_huggingface(Transformer(config, len(vocabulary)).state_dict(), config)
-        names = _gguf_names(expected, config.num_layers)
-        weights = {name: arrays.pop(names[name]).reshape(expected[name].shape) for name in expected}
-    except OSError as error:
-        raise TinyLLMError(f"Cannot read {path}: {error.strerror or error}.") from None
-    except (KeyError, IndexError, ValueError, TinyLLMError):
-        raise TinyLLMError(f"{path} is damaged, or not a file that this program wrote.") from None
-    if arrays:
-        raise TinyLLMError(f"{path} holds tensors that the model has not: {', '.join(arrays)}.")
-    return config, vocabulary, weights
-
-
-def _read_config(reader: "GGUFReader") -> ModelConfig:
-    def entry(key: str) -> Any:
-        return _field(reader, f"{_ARCHITECTURE}.{key}")
-
-    return ModelConfig(
-        d_model=entry("embedding_length"),
-        num_heads=entry("attention.head_count"),
-        num_layers=entry("block_count"),
-        d_ff=entry("feed_forward_length"),
-        sequence_length=entry("context_length"),
-        rope_theta=entry("rope.freq_base"),
-        norm_eps=entry("attention.layer_norm_rms_epsilon"),
-        tie_embeddings=all(tensor.name != "output.weight" for tensor in reader.tensors),
-    )
-
-
-def _field(reader: "GGUFReader", key: str) -> Any:
-    return reader.fields[key].contents()
-
-
-def _as_stored(config: ModelConfig) -> ModelConfig:
-    """What remains of a shape in a file: no dropout, and single precision."""
-    single = {name: float(np.float32(getattr(config, name))) for name in ("rope_theta", "norm_eps")}
-    return config.model_copy(update={"dropout": 0.0, **single})
-
-
-def _is_rounding(expected: NDArray[Any], found: NDArray[Any], precision: Precision) -> bool:
-    """Whether `found` is what the precision makes of `expected`."""
-    if precision == "f16" and expected.ndim > 1:
-        expected = expected.astype(np.float16).astype(np.float32)
-    if precision != "q8_0" or expected.ndim == 1:
-        return found.tobytes() == expected.tobytes()
-    # a step of 1/127 of the largest number in the block, itself rounded to half precision
-    blocks = expected.reshape(-1, _BLOCK).astype(np.float64)
-    step = np.abs(blocks).max(axis=1, keepdims=True) / 127
-    allowed = step * 0.5001 + 127 * np.abs(step.astype(np.float16) - step)
-    return bool((np.abs(found.reshape(blocks.shape) - blocks) <= allowed).all())

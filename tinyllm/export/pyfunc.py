@@ -1,8 +1,11 @@
 """The model as an MLflow model made from code: no pickle, its own copy of the code it needs."""
 
+import contextlib
 import shutil
 import sys
 import tempfile
+import warnings
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,7 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
     letters = [char for char in checkpoint.tokenizer.alphabet if char.isalpha()]
     example = pd.DataFrame({"prompt": ["".join(letters[:3]) or checkpoint.tokenizer.alphabet[0]]})
     params = SamplingConfig().model_dump()
-    with tempfile.TemporaryDirectory() as staging:
+    with tempfile.TemporaryDirectory() as staging, _without_advice():
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(ROOT / "tinyllm" / "export" / "pyfunc_model.py"),
@@ -57,12 +60,26 @@ def open_pyfunc(folder: Path) -> Reader:
 
     path = list(sys.path)
     try:
-        opened = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
+        with _without_advice():
+            opened = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
     finally:
         # MLflow puts the model's copy of the code first, for all that is imported from now on
         sys.path[:] = path
     reader: Reader = opened.model.reader()
     return reader
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep back MLflow's advice on type hints, which would cost the signature its params."""
+    # a filter would not do: MLflow sets its own
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for warning in caught:
+        if "Add type hints" not in str(warning.message):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def _stage_code(staging: Path) -> Path:

@@ -11,7 +11,8 @@ import torch
 
 from tinyllm.config.export import ExportConfig
 from tinyllm.export.card import write_card
-from tinyllm.export.gguf import check_gguf, read_model, verify_gguf, write_gguf
+from tinyllm.export.gguf import check_gguf, write_gguf
+from tinyllm.export.gguf_reader import read_model, verify_gguf
 from tinyllm.export.huggingface import write_huggingface
 from tinyllm.export.onnx_graph import write_onnx
 from tinyllm.export.parity import GREEDY_CHARACTERS, PROMPT, Verdict, compare

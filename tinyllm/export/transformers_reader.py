@@ -14,7 +14,10 @@ class TransformersReader:
     def __init__(self, folder: Path) -> None:
         """Open the model as anybody would, without code of this project."""
         from transformers import AutoModelForCausalLM  # noqa: PLC0415 - seconds, and optional
+        from transformers.utils import logging  # noqa: PLC0415
 
+        # a bar for a tenth of a second
+        logging.disable_progress_bar()
         self._model = AutoModelForCausalLM.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         ).eval()
