@@ -79,8 +79,13 @@ def run_pipeline(place: Path, surrounding: Surrounding, *, sample: bool) -> dict
     )
     if result.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
-    lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))
-    return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+    return read_checksums(project / "dvc.lock")
+
+
+def read_checksums(lock: Path) -> dict[str, str]:
+    """The outs that a lock names, and their checksums."""
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"].values()
+    return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
 
 
 def give_to(user: int, folder: Path) -> None:
