@@ -44,7 +44,7 @@ prove: setup-dev ## Plant faults, kill the pipeline, open the exports in fresh e
 
 llama: setup-dev ## Build llama.cpp's Python package (minutes), so that the tests open GGUF in it
 	CMAKE_ARGS='-DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF' \
-		python -m pip install --no-binary llama-cpp-python --editable '.[llama]'
+		python -m pip install --no-binary llama-cpp-python --constraint constraints.txt --editable '.[llama]'
 
 lint: setup-dev
 	ruff check .
