@@ -17,6 +17,8 @@ _COMMANDS = {
     "console": "Talk to a model.",
     "playground": "Open the model in the browser, without a server or a network.",
     "summary": "Say what the last pipeline run reached and what to do next.",
+    "runs": "List the runs in MLflow, the best first.",
+    "compare": "Put two runs side by side.",
     "sync": "Bring MLflow what it could not take while a run was going on.",
     "verify": "Run the pipeline again from nothing and compare every byte with dvc.lock.",
     "reproduce": "Make a registered model again and compare the bytes.",

@@ -141,7 +141,7 @@ def test_the_rest_is_exported_when_params_allow_it(source, tmp_path, without):
     verdicts = export_checkpoint(config, source, tmp_path / "out")
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"README.md", "gguf", "huggingface", "parity.json", "playground.html"}
-    assert {verdict.runtime for verdict in verdicts} == {"gguf (read back)"}
+    assert {verdict.runtime for verdict in verdicts} == {"read-back"}
 
 
 def test_a_program_that_no_format_needs_may_be_missing(source, tmp_path, without):

@@ -51,7 +51,7 @@ def evaluate(
         )
         numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
         tracker.figures(facts["step"], {f"{metrics['split']}_{k}": v for k, v in numbers.items()})
-        for file in sorted(out.iterdir()):
+        for file in sorted(out.glob("[!.]*")):
             tracker.artifact(file, "evaluate")
     click.echo(
         f"{metrics['split']}: {metrics['bits_per_character']:.4f} bits per character "

@@ -72,11 +72,11 @@ def export(
 
 def _figures(verdicts: "list[Verdict]", out: Path) -> dict[str, float]:
     """What was measured on this machine, by names that MLflow takes."""
-    figures = {f"export_{name}_bytes": float(size) for name, size in _sizes(out).items()}
+    figures = {f"export/{name}/bytes": float(size) for name, size in _sizes(out).items()}
     for verdict in verdicts:
-        name = f"export_{verdict.export}_in_{verdict.runtime}".replace("(", "").replace(")", "")
-        figures[f"{name}_max_logit_difference"] = verdict.max_difference
-        figures[f"{name}_characters_per_second"] = verdict.characters_per_second
+        name = f"export/{verdict.export}/{verdict.runtime}"
+        figures[f"{name}/max_logit_difference"] = verdict.max_difference
+        figures[f"{name}/characters_per_second"] = verdict.characters_per_second
     return figures
 
 

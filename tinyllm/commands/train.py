@@ -163,7 +163,7 @@ def _describe_run(tracker: "Tracker", sections: dict[str, Section], tokens: Path
 def _record(tracker: "Tracker", result: "TrainingResult", out: Path, reports: Path) -> None:
     from tinyllm.files import sha256
 
-    for file in sorted(reports.iterdir()):
+    for file in sorted(reports.glob("[!.]*")):
         tracker.artifact(file, "train")
     metrics = {"best_val_loss": result.best_val_loss}
     tracker.checkpoint(out, sha256(out / "model.safetensors"), result.best_step, metrics)

@@ -110,7 +110,7 @@ def verify(config: ExportConfig, source: Source, folder: Path) -> Iterator[Verdi
         # each weight must be what the precision makes of the model's
         verify_gguf(source.checkpoint, path, precision, torch.tensor([passage]))
         again = read_model(path, source.checkpoint)
-        yield against(name, "gguf (read back)", precision, again.reader())
+        yield against(name, "read-back", precision, again.reader())
         if "llama.cpp" in config.verify_with:
             from tinyllm.export.llama import LlamaRuntime  # noqa: PLC0415 - optional
 
