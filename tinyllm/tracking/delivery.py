@@ -30,14 +30,15 @@ class Delivery:
         self.journal.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.journal.path.with_suffix(".lock")):
             state = self.journal.state(self.uri)
+            if state["run_id"] is None and not self._open_first(state):
+                return None
             for events, offset in self._batches(state["offset"]):
                 if self._client is None:
                     self._client = connect(self.uri)
                 if events[0]["kind"] == "metrics":
                     self._send_metrics(state["run_id"], events)
                 elif events[0]["kind"] == "run":
-                    state["experiment"] = experiment_id(self._client, events[0]["experiment"])
-                    state["run_id"] = self._open_run(state["experiment"], events[0])
+                    self._open_run(state, events[0])
                 else:
                     self._send(state, events[0])
                 state["offset"] = offset
@@ -61,11 +62,20 @@ class Delivery:
         if metrics:
             yield metrics, offset
 
-    def _open_run(self, experiment: str, event: Event) -> str:
+    def _open_first(self, state: dict[str, Any]) -> bool:
+        """Open the run by the first event that says which; a crash may have torn an earlier one."""
+        opening = next((e for e, _ in self.journal.events() if e["kind"] == "run"), None)
+        if opening is not None:
+            self._client = connect(self.uri)
+            self._open_run(state, opening)
+        return opening is not None
+
+    def _open_run(self, state: dict[str, Any], event: Event) -> None:
         """Find the run of this fingerprint, or create it, and bring its tags up to date."""
         from mlflow.entities import Param, RunTag  # noqa: PLC0415 - see store.connect
 
         client = self._client
+        experiment = experiment_id(client, event["experiment"])
         found = client.search_runs(
             [experiment], f"tags.`{FINGERPRINT_TAG}` = '{self.journal.fingerprint}'", max_results=1
         )
@@ -76,14 +86,15 @@ class Delivery:
             run = client.create_run(
                 experiment, start_time=event["time"], tags=tags, run_name=event.get("name")
             )
-            if event["stage"] != "train":
-                # trained elsewhere: nobody will come to end it
-                client.set_terminated(run.info.run_id, end_time=event["time"])
+        trained_here = any(other["kind"] == "status" for other, _ in self.journal.events())
+        if run.info.status == "RUNNING" and not trained_here and event["stage"] != "train":
+            # trained elsewhere: nobody will come to end it
+            client.set_terminated(run.info.run_id, end_time=event["time"])
         run_id = str(run.info.run_id)
         known = run.data.params
         params = [Param(k, str(v)) for k, v in event.get("params", {}).items() if k not in known]
         client.log_batch(run_id, params=params, tags=[RunTag(k, v) for k, v in tags.items()])
-        return run_id
+        state.update(experiment=experiment, run_id=run_id)
 
     def _send(self, state: dict[str, Any], event: Event) -> None:
         client = self._client
