@@ -115,6 +115,20 @@ def test_a_bit_flipped_in_a_weight_is_named_by_its_tensor(faulty, verdict):
     assert any("o_proj.weight at [3, 4]" in line for line in report["differences"])
 
 
+@pytest.mark.exhaustive
+def test_a_bit_flipped_in_the_tokens_is_named_by_its_file(faulty, verdict):
+    path = faulty / "data/tokens/train.bin"
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
+    flip_a_bit(path, 5_000)
+    code, report = verdict(faulty)
+    assert code == 1
+    assert any("tokenize: out data/tokens is modified" in line for line in report["changed"])
+    assert report["first_stage"] == "tokenize"
+    assert any("train.bin: differs from byte 5000" in line for line in report["differences"])
+
+
 def test_the_champion_is_made_again_from_the_registry_alone(made, tmp_path, tinyllm):
     clone = tmp_path / "clone"
     run_in(tmp_path, "git", "clone", "--quiet", str(made), str(clone))
