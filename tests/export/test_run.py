@@ -99,6 +99,7 @@ def test_the_card_says_what_the_model_is_and_how_to_run_it(exported, source):
     card = (folder / "first/README.md").read_text(encoding="utf-8")
     assert f"{source.checkpoint.model.num_parameters():,}" in card
     assert "2.25" in card
+    assert f"| fingerprint | {'f' * 32} |" in card
     for word in ("transformers", "ONNX Runtime", "llama.cpp", "mlflow models serve", "playground"):
         assert word in card
     # no commit, no date: those are the registry's

@@ -74,7 +74,8 @@ def train(
         _describe_run(tracker, sections, tokens)
         display = stack.enter_context(TrainingDisplay(train, runtime, tracker))
         result = _run(tokens, tokenizer, model, train, arithmetic, runtime, checkpoints, display)
-        _publish(result, out, reports, model, tokenizer, name)
+        description = {"fingerprint": name, "params": train.model_dump(), "data": _data(tokens)}
+        _publish(result, out, reports, model, tokenizer, description)
         _record(tracker, result, out, reports)
         checkpoints.clear()
     bits = result.best_val_loss / math.log(2)
@@ -119,7 +120,7 @@ def _publish(
     reports: Path,
     model: ModelConfig,
     tokenizer: "CharacterTokenizer",
-    fingerprint: str,
+    description: dict[str, Any],
 ) -> None:
     from tinyllm.evaluation.metrics import rounded
     from tinyllm.evaluation.pictures import draw_curves
@@ -128,9 +129,9 @@ def _publish(
     from tinyllm.models.checkpoint import save_checkpoint
 
     facts = {
-        "fingerprint": fingerprint,
         "step": result.best_step,
         "val_loss": rounded(result.best_val_loss),
+        **description,
     }
     history = [
         {key: rounded(value) if key != "step" else value for key, value in row.items()}
@@ -147,6 +148,17 @@ def _publish(
         write_json(folder / "metrics.json", metrics)
         draw_curves(history, folder / "curves.png")
     save_checkpoint(out, result.weights, model, tokenizer, facts)
+
+
+def _data(tokens: Path) -> dict[str, Any]:
+    """What the model learns from and is chosen by: length and fingerprint of both splits."""
+    from tinyllm.files import read_json
+
+    splits = read_json(tokens / "meta.json")["splits"]
+    return {
+        split: {"characters": splits[split]["tokens"], "fingerprint": splits[split]["fingerprint"]}
+        for split in ("train", "val")
+    }
 
 
 def _describe_run(tracker: "Tracker", sections: dict[str, Section], tokens: Path) -> None:

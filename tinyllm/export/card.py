@@ -4,7 +4,7 @@ Everything in it follows from the model and its reports. Commit, date and author
 registry, which knows them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ def write_card(
     parts = [
         "# A character-level language model\n",
         _about(checkpoint),
+        _training(checkpoint),
         _figures(metrics),
         _parity(verdicts),
         "## How to run it\n",
@@ -96,9 +97,21 @@ def _about(checkpoint: Checkpoint) -> str:
         "feed-forward width": config.d_ff,
         "context window": f"{config.sequence_length} characters",
         "alphabet": f"{checkpoint.tokenizer.vocab_size - 1} characters and one for all others",
-        **{f"training: {key}": value for key, value in checkpoint.training.items()},
     }
     return _table(("", ""), list(rows.items()))
+
+
+def _training(checkpoint: Checkpoint) -> str:
+    rows = list(_flat(checkpoint.training))
+    return f"## How it was trained\n\n{_table(('', ''), rows)}" if rows else ""
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _figures(metrics: dict[str, Any]) -> str:
