@@ -58,13 +58,16 @@ def open_pyfunc(folder: Path) -> Reader:
     """Open an MLflow model as MLflow does, and return the reader inside it."""
     import mlflow.pyfunc  # noqa: PLC0415 - see write_pyfunc
 
-    path = list(sys.path)
+    path, compiling = list(sys.path), sys.dont_write_bytecode
+    # the folder is still to be published, and compiled code names the machine's folders
+    sys.dont_write_bytecode = True
     try:
         with _without_advice():
             opened = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
     finally:
         # MLflow puts the model's copy of the code first, for all that is imported from now on
         sys.path[:] = path
+        sys.dont_write_bytecode = compiling
     reader: Reader = opened.model.reader()
     return reader
 
