@@ -17,7 +17,7 @@ from benchmarks.interleave import ROOT, measure, seconds_each, serve, table
 from tinyllm.config.params import load_params
 from tinyllm.errors import TinyLLMError
 
-STEPS = 20
+STEPS = 6
 VARIANTS = ("plain PyTorch", "plain PyTorch, our Muon", "portable", "fast")
 
 
