@@ -6,10 +6,8 @@ import torch
 from tests.conftest import SMALL_TRAINING
 from tests.playground import (
     ODD,
-    Browser,
     native_choices,
     native_logits,
-    open_chromium,
     random_checkpoint,
     sliding,
 )
@@ -42,25 +40,6 @@ def trained(tokens, arithmetic):
     model = Transformer(config, tokenizer.vocab_size)
     model.load_state_dict(result.weights)
     return Checkpoint(model.eval(), tokenizer, {})
-
-
-@pytest.fixture(scope="module")
-def random():
-    """A model of random weights and odd sizes, whose window is short."""
-    return random_checkpoint()
-
-
-@pytest.fixture(scope="module")
-def driver():
-    driver = open_chromium()
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def browser(driver, tmp_path):
-    yield Browser(driver, tmp_path)
-    assert driver.get_log("browser") == []
 
 
 def assert_written(checkpoint, prompt, text, sampling):

@@ -5,30 +5,10 @@ import time
 
 import pytest
 
-from tests.playground import Browser, open_chromium, random_checkpoint
 from tinyllm.export.playground import PAGE, SCRIPTS, write_playground
 from tinyllm.models.checkpoint import load_checkpoint
 
 HOSTILE = "</script><script>document.title = 'taken'</script><!-- {{style}} &amp; \\u003c"
-
-
-@pytest.fixture(scope="module")
-def random():
-    """A model of random weights and odd sizes, whose window is short."""
-    return random_checkpoint()
-
-
-@pytest.fixture(scope="module")
-def driver():
-    driver = open_chromium()
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def browser(driver, tmp_path):
-    yield Browser(driver, tmp_path)
-    assert driver.get_log("browser") == []
 
 
 def test_writing_streams_and_stop_stops_it(browser, random):

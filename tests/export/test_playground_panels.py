@@ -5,29 +5,10 @@ import math
 import pytest
 import torch
 
-from tests.playground import Browser, native_logits, open_chromium, random_checkpoint, sliding
+from tests.playground import native_logits, random_checkpoint, sliding
 from tinyllm.models.functional import rotate
 
 SIGNS = {" ": "\u2423", "\n": "\u21b5"}
-
-
-@pytest.fixture(scope="module")
-def random():
-    """A model of random weights and odd sizes, whose window is short."""
-    return random_checkpoint()
-
-
-@pytest.fixture(scope="module")
-def driver():
-    driver = open_chromium()
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def browser(driver, tmp_path):
-    yield Browser(driver, tmp_path)
-    assert driver.get_log("browser") == []
 
 
 @torch.no_grad()

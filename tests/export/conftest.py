@@ -1,0 +1,24 @@
+"""A browser that cannot reach anything, and a model to show in it."""
+
+import pytest
+
+from tests.playground import Browser, open_chromium, random_checkpoint
+
+
+@pytest.fixture(scope="module")
+def random():
+    """A model of random weights and odd sizes, whose window is short."""
+    return random_checkpoint()
+
+
+@pytest.fixture(scope="module")
+def driver():
+    driver = open_chromium()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(driver, tmp_path):
+    yield Browser(driver, tmp_path)
+    assert driver.get_log("browser") == []
