@@ -3,12 +3,14 @@
 import json
 import re
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.conftest import ROOT
 from tests.export.test_huggingface import contents
 from tinyllm.config.export import ExportConfig
 from tinyllm.errors import TinyLLMError
@@ -129,6 +131,17 @@ def test_a_missing_program_is_named_with_its_extra(source, tmp_path, without, pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_the_optional_packages_the_stage_still_begins():
+    """Really without them: whoever imports one fails."""
+    program = (
+        "import sys\n"
+        "for name in ('onnx', 'onnxruntime', 'gguf', 'transformers', 'llama_cpp'):\n"
+        "    sys.modules[name] = None\n"
+        "import tinyllm.export.run, tinyllm.inference.load, tinyllm.commands.export\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
 def test_llama_is_of_an_extra_of_its_own(source, tmp_path, without):
     without("llama-cpp-python")
     config = ExportConfig(formats=["gguf"], verify_with=["llama.cpp"])
@@ -171,7 +184,7 @@ def test_an_export_that_differs_leaves_the_old_folder(source, tmp_path, monkeypa
             write_onnx(checkpoint, folder)
             weight[0, 0] -= 1
 
-    monkeypatch.setattr("tinyllm.export.run.write_onnx", wrong_write)
+    monkeypatch.setattr("tinyllm.export.onnx_graph.write_onnx", wrong_write)
     with pytest.raises(TinyLLMError, match="onnx predicts otherwise than the model"):
         export_checkpoint(ExportConfig(formats=["onnx"]), source, old)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "kept"]

@@ -14,7 +14,6 @@ from tinyllm.export.card import write_card
 from tinyllm.export.gguf import check_gguf, write_gguf
 from tinyllm.export.gguf_reader import read_model, verify_gguf
 from tinyllm.export.huggingface import write_huggingface
-from tinyllm.export.onnx_graph import write_onnx
 from tinyllm.export.parity import GREEDY_CHARACTERS, PROMPT, Verdict, compare
 from tinyllm.export.playground import write_playground
 from tinyllm.export.pyfunc import open_pyfunc, write_pyfunc
@@ -141,14 +140,20 @@ def _write(form: str, config: ExportConfig, source: Source, folder: Path) -> Non
     if form == "pyfunc":
         with tempfile.TemporaryDirectory() as staging:
             write_huggingface(checkpoint, _made(Path(staging) / "huggingface"))
-            write_onnx(checkpoint, _made(Path(staging) / "onnx"))
+            _write_onnx(checkpoint, _made(Path(staging) / "onnx"))
             write_pyfunc(checkpoint, Path(staging), target)
     elif form == "huggingface":
         write_huggingface(checkpoint, _made(target))
     elif form == "onnx":
-        write_onnx(checkpoint, _made(target))
+        _write_onnx(checkpoint, _made(target))
     else:
         write_gguf(checkpoint, _made(target), config.gguf_precisions)
+
+
+def _write_onnx(checkpoint: Checkpoint, folder: Path) -> None:
+    from tinyllm.export.onnx_graph import write_onnx  # noqa: PLC0415 - onnx is optional
+
+    write_onnx(checkpoint, folder)
 
 
 def _made(folder: Path) -> Path:
