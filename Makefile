@@ -19,7 +19,7 @@ help: ## List the targets
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyllm needs Python 3.11 or newer; name one: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	python -m pip install --quiet --constraint constraints.txt --editable '.[export]'
+	python -m pip install --quiet --constraint constraints.txt --editable '.[export,sweep]'
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed

@@ -32,19 +32,18 @@ def seconds_each(action: Callable[[], object], times: int) -> float:
 
 def measure(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str, list[float]]:
     """Seconds per unit of each program at each of its turns; one runs, the others wait."""
-    processes = {
-        name: subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name, command in commands.items()
-    }
+    processes: dict[str, subprocess.Popen[str]] = {}
     try:
-        for name, process in processes.items():
-            if _answer(name, process) != "ready":
+        for name, command in commands.items():
+            processes[name] = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            # the next one starts when this one waits: none warms up beside another
+            if _answer(name, processes[name]) != "ready":
                 raise RuntimeError(f"{name} did not get ready")
         results: dict[str, list[float]] = {name: [] for name in processes}
         for _ in range(repeats):

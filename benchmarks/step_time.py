@@ -55,33 +55,14 @@ def run_variant(variant: str) -> None:
 
 
 def use_torchs_own_functions() -> None:
-    """Write the model with nothing but what everybody has."""
+    """Write the model with nothing but what everybody has, as it is written where ours is not."""
     import torch
-    from torch.nn import functional as F
 
-    from tinyllm.models import transformer
+    from tinyllm.models import attention, functional
     from tinyllm.training import muon
 
-    def swiglu(gate_and_up):
-        gate, up = gate_and_up.chunk(2, dim=-1)
-        return F.silu(gate) * up
-
-    def rotate(x, cosines, sines):
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat(
-            (first * cosines - second * sines, first * sines + second * cosines), dim=-1
-        )
-
-    def attention(queries, keys, values, _):
-        q, k, v = (x.transpose(1, 2) for x in (queries, keys, values))
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-
-    transformer.linear = F.linear
-    transformer.rms_norm = lambda x, weight, eps: F.rms_norm(x, weight.shape, weight, eps)
-    transformer.rotate = rotate
-    transformer.swiglu = swiglu
-    transformer.causal_attention = attention
-    muon.batched_matmul = torch.bmm
+    functional.onednn_applies = attention.onednn_applies = lambda _: False
+    muon.matmul_in_pairs = torch.bmm
 
 
 def use_torchs_own_optimizers(training) -> None:

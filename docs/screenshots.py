@@ -1,80 +1,70 @@
-"""Take the pictures that the README shows: `python docs/screenshots.py`.
+"""Take the pictures that the README shows: `python docs/screenshots.py [PICTURE ...]`.
 
-Copies the plots of the last pipeline run, and photographs MLflow in headless Chromium (Debian's
-packages chromium and chromium-driver, and selenium from the extra `docs`) and the playground.
-Needs three finished runs in the default store to have something to compare.
+`curves` and `surprise` are plots of the last pipeline run, `playground` is its page in headless
+Chromium. `compare` and `model` are MLflow's pages on three runs with different learning rates: of
+the store that `--store` names, or of a reduced copy of the project, trained for it in minutes.
+Needs Debian's packages chromium, chromium-driver and pngquant, and selenium from the extra `docs`.
 """
 
-import contextlib
-import json
 import shutil
-import socket
 import subprocess
+import sys
+import tempfile
 import time
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
-from mlflow import MlflowClient
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+import click
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from docs.browser import chromium, photograph
+from docs.mlflow_pages import STEPS, photograph_comparison, photograph_version, serving
+from tests.project import ROOT, copy_project, run_in
+
 IMAGES = ROOT / "docs" / "images"
-STORE = f"sqlite:///{ROOT / 'mlflow.db'}"
-_FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1500,950",
-)
+PLOTS = {"curves": "train/curves.png", "surprise": "evaluate/surprise.png"}
+PAGES = {"compare": photograph_comparison, "model": photograph_version}
 
 
-def main() -> None:
-    """Write all pictures to docs/images."""
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    for source in ("train/curves.png", "evaluate/surprise.png", "evaluate/positions.png"):
-        shutil.copyfile(ROOT / "reports" / source, IMAGES / Path(source).name)
-    _photograph_playground()
-    client = MlflowClient(STORE)
-    experiment = client.get_experiment_by_name("tinyllm").experiment_id
-    runs = [run.info.run_id for run in client.search_runs([experiment], max_results=3)]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["mlflow", "ui", "--backend-store-uri", STORE, "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT) as server:
-        try:
-            _wait(f"http://127.0.0.1:{port}/health")
-            _photograph(f"http://127.0.0.1:{port}/#", experiment, runs)
-        finally:
-            server.terminate()
+@click.command()
+@click.argument("pictures", nargs=-1, type=click.Choice([*PLOTS, "playground", *PAGES]))
+@click.option("--store", help="Tracking URI of a store with runs; otherwise three are trained.")
+def main(pictures: tuple[str, ...], store: str | None) -> None:
+    """Write the pictures, or those that are named, to docs/images."""
+    wanted = set(pictures or [*PLOTS, "playground", *PAGES])
+    for name in wanted & PLOTS.keys():
+        shutil.copyfile(ROOT / "reports" / PLOTS[name], IMAGES / f"{name}.png")
+    if "playground" in wanted:
+        _photograph_playground()
+    if pages := wanted & PAGES.keys():
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            serving(store or _train_three(Path(folder) / "project")) as address,
+        ):
+            for name in pages:
+                PAGES[name](address, IMAGES / f"{name}.png")
+    for name in wanted:
+        _shrink(IMAGES / f"{name}.png")
 
 
-def _photograph(base: str, experiment: str, runs: list[str]) -> None:
-    query = urllib.parse.urlencode(
-        {"runs": json.dumps(runs), "experiments": json.dumps([experiment])}
-    )
-    pages = {
-        "runs": f"{base}/experiments/{experiment}/runs",
-        "compare": f"{base}/compare-runs?{query}",
-        "model": f"{base}/models/tinyllm",
-    }
-    with _chromium() as driver:
-        for name, address in pages.items():
-            driver.get(address)
-            time.sleep(8)  # the page fetches its data and draws when it has it
-            driver.save_screenshot(str(IMAGES / f"{name}.png"))
+def _train_three(folder: Path) -> str:
+    """Train with three learning rates in a copy of the project; return the store's address."""
+    folder.mkdir()
+    copy_project(folder)
+    params = (folder / "params.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(params.replace("max_steps: 60", f"max_steps: {STEPS}"))
+    run_in(folder, "git", "commit", "--quiet", "--all", "--message", "enough steps for a curve")
+    run_in(folder, "dvc", "repro")
+    run_in(folder, "git", "add", "--all")
+    run_in(folder, "git", "commit", "--quiet", "--message", "the pipeline ran")
+    for rate in ("0.005", "0.08"):
+        run_in(folder, "dvc", "exp", "run", "-S", f"train.learning_rate={rate}")
+    run_in(folder, "tinyllm", "sync")
+    return f"sqlite:///{folder / 'mlflow.db'}"
 
 
 def _photograph_playground() -> None:
-    with _chromium() as driver:
-        driver.set_window_size(1200, 900)
+    with chromium(1200, 900) as driver:
         driver.get((ROOT / "models/export/playground.html").as_uri())
         driver.find_element("css selector", "textarea").send_keys("DUKE ORSMUND:\n")
         driver.find_element("id", "write").click()
@@ -82,29 +72,13 @@ def _photograph_playground() -> None:
             time.sleep(0.1)
         driver.find_element("id", "show-attention").click()
         driver.find_elements("css selector", "#text .own")[140].click()
-        driver.save_screenshot(str(IMAGES / "playground.png"))
+        photograph(driver, IMAGES / "playground.png")
 
 
-@contextlib.contextmanager
-def _chromium() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    for flag in _FLAGS:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
-def _wait(address: str) -> None:
-    for _ in range(120):
-        try:
-            with urllib.request.urlopen(address, timeout=1):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise SystemExit("MLflow did not start")
+def _shrink(picture: Path) -> None:
+    """Reduce the picture to 256 colours, which pages and plots hardly have."""
+    command = ("pngquant", "--force", "--strip", "--speed", "1", "--output", picture, picture)
+    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

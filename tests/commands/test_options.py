@@ -52,6 +52,7 @@ CHANGED = [
         tie_embeddings=True,
     ),
     TrainingConfig(
+        initial_attention="random",
         seed=2**63 - 1,
         max_steps=7,
         batch_size=5,
@@ -70,7 +71,7 @@ CHANGED = [
         gradient_clip=0.0,
         eval_interval=1,
     ),
-    NumericsConfig(mode="fast", device="cpu", precision="bfloat16", threads=7),
+    NumericsConfig(processes=3, mode="fast", device="cpu", precision="bfloat16", threads=7),
     EvaluateConfig(
         split="val",
         eval_batch_size=1,
@@ -87,7 +88,9 @@ CHANGED = [
         skip_missing=True,
     ),
     RuntimeConfig(log_interval=1, checkpoint_interval=0.0, progress=False),
-    TrackingConfig(tracking=False, experiment="-x", registered_model="it's\nmine"),
+    TrackingConfig(
+        tracking=False, experiment="-x", registered_model="it's\nmine", champion_margin=0.5
+    ),
     SamplingConfig(max_new_tokens=1, temperature=0.0, top_k=3, top_p=0.5, seed=2**62, stop="\n\n"),
 ]
 

@@ -10,6 +10,7 @@ from tinyllm.config.training import TrainingConfig
 from tinyllm.errors import ConfigError
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+PRESETS = sorted((PARAMS.parent / "presets").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -140,3 +141,11 @@ def test_a_flattened_file_reads_back_as_the_same_sections(load):
         name, _, field = key.partition(".")
         nested[name][field] = value
     assert load(yaml.safe_dump(nested)) == sections
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.stem)
+def test_every_preset_can_take_the_place_of_params(preset):
+    load_params(preset)
+    given = yaml.safe_load(preset.read_text(encoding="utf-8"))
+    # DVC wants every section that a stage depends on
+    assert set(given) >= {"prepare", "tokenize", "model", "train", "numerics", "evaluate", "export"}

@@ -39,7 +39,9 @@ def test_the_first_run_is_tracked_whole(project):
     assert run.info.status == "FINISHED"
     assert run.data.params["train.max_steps"] == "60"
     assert run.data.params["prepare.val_fraction"] == "0.1"
-    assert {"train_loss", "val_loss", "gradient_norm", "tokens_per_second"} <= set(run.data.metrics)
+    assert {"train_loss", "val_loss", "gradient_norm", "characters_per_second"} <= set(
+        run.data.metrics
+    )
     assert "test_bits_per_character" in run.data.metrics
     assert len(run.data.tags["git.commit"]) == 40
     assert {dataset.dataset.name for dataset in run.inputs.dataset_inputs} >= {"train", "test"}

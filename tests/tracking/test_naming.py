@@ -2,12 +2,14 @@
 
 import pytest
 
+from tests.project import run_in
 from tinyllm.config.evaluate import EvaluateConfig
 from tinyllm.config.model import ModelConfig
 from tinyllm.config.params import SECTIONS, flatten
 from tinyllm.config.training import TrainingConfig
 from tinyllm.errors import ConfigError
 from tinyllm.tracking.naming import all_params, run_name
+from tinyllm.tracking.note import run_note
 
 DEFAULTS = flatten({name: section() for name, section in SECTIONS.items()})
 
@@ -83,3 +85,15 @@ def test_a_file_with_a_fault_is_refused(workspace):
     (workspace / "params.yaml").write_text("train: {max_stepz: 7}\n")
     with pytest.raises(ConfigError, match="did you mean max_steps"):
         all_params({})
+
+
+def test_the_baseline_is_the_committed_file(workspace):
+    (workspace / "params.yaml").write_text("train: {max_steps: 70, seed: 5}\n")
+    run_in(workspace, "git", "init", "--quiet")
+    run_in(workspace, "git", "add", "params.yaml")
+    run_in(workspace, "git", "commit", "--quiet", "--message", "mine")
+    assert run_name({**DEFAULTS, "train.max_steps": 70, "train.seed": 5}) == "baseline"
+    assert run_name({**DEFAULTS, "train.max_steps": 90, "train.seed": 5}) == "max_steps=90"
+    note = run_note({**DEFAULTS, "train.max_steps": 90, "train.seed": 5}, {})
+    assert "90 steps of 16 windows by muon" in note
+    assert note.endswith("- `train.max_steps`: 90")

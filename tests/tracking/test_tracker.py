@@ -10,14 +10,34 @@ from click.testing import CliRunner
 from tinyllm.commands.sync import sync
 from tinyllm.config.runtime import TrackingConfig
 from tinyllm.errors import Interrupted
-from tinyllm.tracking import tracker as tracker_module
-from tinyllm.tracking.store import connect
-from tinyllm.tracking.tracker import Tracker, journal_folder
+from tinyllm.tracking.delivery import Delivery
+from tinyllm.tracking.journal import Journal
+from tinyllm.tracking.store import connect, journal_folder
+from tinyllm.tracking.tracker import Tracker
 
 FINGERPRINT = "ab" * 16
 CONFIG = TrackingConfig(experiment="plays", registered_model="tiny")
 PARAMS = {"model.d_model": 64, "train.seed": 7}
 STEPS = range(1, 41)
+
+
+class SameProcess:
+    """Delivers at the end and here, since importing MLflow anew takes seconds."""
+
+    def __init__(self, fingerprint, stage):
+        self.delivery = Delivery(Journal(journal_folder(), fingerprint))
+
+    def finish(self, patience):
+        try:
+            self.delivery.deliver()
+        except Exception as error:
+            return str(error)
+        return ""
+
+
+@pytest.fixture
+def same_process(monkeypatch):
+    monkeypatch.setattr("tinyllm.tracking.tracker.BackgroundDelivery", SameProcess)
 
 
 @pytest.fixture
@@ -119,14 +139,14 @@ def test_all_stages_record_one_run(workspace):
     assert_complete(only_run())
 
 
-def test_a_second_run_of_the_same_pipeline_adds_nothing(workspace):
+def test_a_second_run_of_the_same_pipeline_adds_nothing(workspace, same_process):
     for _ in range(2):
         train(workspace)
         finish(workspace)
     assert_complete(only_run())
 
 
-def test_a_training_that_resumes_goes_on_in_its_run(workspace):
+def test_a_training_that_resumes_goes_on_in_its_run(workspace, same_process):
     with pytest.raises(Interrupted):
         train(workspace, range(1, 25), Interrupted("stopped", 15))
     first = only_run()
@@ -146,7 +166,7 @@ def test_a_training_that_resumes_goes_on_in_its_run(workspace):
         (KeyboardInterrupt(), "KILLED"),
     ],
 )
-def test_the_status_tells_how_a_training_ended(workspace, error, status):
+def test_the_status_tells_how_a_training_ended(workspace, same_process, error, status):
     if error is None:
         train(workspace, [1])
     else:
@@ -156,7 +176,7 @@ def test_the_status_tells_how_a_training_ended(workspace, error, status):
     assert only_run().data.metrics["loss"] == 1.0
 
 
-def test_a_later_stage_does_not_close_the_run(workspace):
+def test_a_later_stage_does_not_close_the_run(workspace, same_process):
     with pytest.raises(ValueError, match="oh"):
         train(workspace, [1], ValueError("oh"))
     finish(workspace)
@@ -184,8 +204,7 @@ def test_with_tracking_off_nothing_is_written(workspace):
     assert (workspace / "mlflow.db").read_bytes() == before
 
 
-def test_curves_arrive_while_the_training_goes_on(workspace, monkeypatch):
-    monkeypatch.setattr(tracker_module, "_INTERVAL", 0.05)
+def test_curves_arrive_while_the_training_goes_on(workspace):
     with Tracker(FINGERPRINT, CONFIG, stage="train") as tracker:
         tracker.start("baseline", PARAMS)
         tracker.metrics(1, {"loss": 1.0})

@@ -58,6 +58,6 @@ def test_the_first_step_whose_numbers_differ_is_found(tmp_path):
     for journal, nudge in zip(journals, (0.0, 1e-9), strict=True):
         for step in (10, 20, 30):
             loss = 1.0 / step + (nudge if step >= 20 else 0)
-            journal.add_metrics(step, {"train_loss": loss, "tokens_per_second": step + nudge})
+            journal.add_metrics(step, {"train_loss": loss, "characters_per_second": step + nudge})
     assert first_differing_step(*journals) == 20
     assert first_differing_step(journals[0], journals[0]) is None

@@ -1,7 +1,7 @@
 """`tinyllm export`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -39,8 +39,9 @@ def export(
     huggingface/ opens in transformers as a plain Qwen3 model, onnx/ in ONNX Runtime, gguf/ in
     llama.cpp; pyfunc/ is an MLflow model that 'mlflow models serve' serves; playground.html runs
     the model in a browser. Each is opened again and compared with the model on held-out text
-    before the folder appears; parity.json has the verdicts, README.md describes the model. The
-    model with the fewest bits per character on the same test split becomes 'champion'.
+    before the folder appears; parity.json has the verdicts, README.md describes the model. A
+    model that beats the champion's bits per character on the same test split by more than
+    tracking.champion_margin becomes 'champion', any other 'candidate' ('tinyllm history').
     """
     from tinyllm.numerics import setup_numerics
 
@@ -66,7 +67,9 @@ def export(
             tracker.artifact(out / file, "export")
         if "pyfunc" in export.formats:
             weights = sha256(checkpoint / "model.safetensors")
-            tracker.export(out / "pyfunc", weights, facts["step"], metrics)
+            card = (out / "README.md").read_text(encoding="utf-8")
+            tags = _version_tags(facts, metrics, verdicts)
+            tracker.export(out / "pyfunc", weights, facts["step"], metrics, tags=tags, card=card)
     _show(verdicts, out)
 
 
@@ -78,6 +81,21 @@ def _figures(verdicts: "list[Verdict]", out: Path) -> dict[str, float]:
         figures[f"{name}/max_logit_difference"] = verdict.max_difference
         figures[f"{name}/characters_per_second"] = verdict.characters_per_second
     return figures
+
+
+def _version_tags(
+    facts: dict[str, Any], metrics: dict[str, Any], verdicts: "list[Verdict]"
+) -> dict[str, str]:
+    """What a version in the registry says of its data, its figures and its exports."""
+    data = facts.get("data", {})
+    tags = {f"data.{split}": str(of["fingerprint"]) for split, of in data.items()}
+    tags["data.test"] = str(metrics["fingerprint"])
+    tags |= {f"test.{k}": str(v) for k, v in metrics.items() if isinstance(v, int | float)}
+    tags |= {
+        f"parity.{verdict.export}.{verdict.runtime}": verdict.facts()["logits"]
+        for verdict in verdicts
+    }
+    return {**tags, "tinyllm.fingerprint": str(facts["fingerprint"]), "step": str(facts["step"])}
 
 
 def _sizes(out: Path) -> dict[str, int]:

@@ -79,14 +79,16 @@ class TrainingDisplay:
         now = time.monotonic()
         speed = self._characters / max(now - self._since, 1e-9)
         self._since, self._characters = now, 0
-        self._bar.set_postfix_str(f"loss {report.loss:.3f}, {speed:,.0f} tokens/s")
+        self._bar.set_postfix_str(f"loss {report.loss:.3f}, {speed:,.0f} characters/s")
         self._tracker.metrics(
             report.step,
             {
                 "train_loss": report.loss,
                 "learning_rate": report.learning_rate,
                 "gradient_norm": report.gradient_norm,
-                "tokens_per_second": speed,
+                # a token is a character; as an axis, this compares runs of unlike batches
+                "characters_seen": float(report.step * report.characters),
+                "characters_per_second": speed,
             },
         )
 

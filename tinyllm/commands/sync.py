@@ -13,13 +13,15 @@ def sync() -> None:
     Every run keeps a journal of its own until the store has all of it, so a store that was down
     loses nothing. Delivering twice does no harm: nothing is recorded a second time.
     """
+    from tinyllm.tracking.abandoned import end_abandoned
     from tinyllm.tracking.delivery import Delivery
     from tinyllm.tracking.journal import Journal
-    from tinyllm.tracking.store import tracking_uri
-    from tinyllm.tracking.tracker import journal_folder
+    from tinyllm.tracking.reasons import reason
+    from tinyllm.tracking.store import journal_folder, tracking_uri
 
     uri = tracking_uri()
     delivered = 0
+    end_abandoned()
     for path in sorted(journal_folder().glob("*.jsonl")):
         journal = Journal(journal_folder(), path.stem)
         pending = journal.pending(uri)
@@ -28,10 +30,9 @@ def sync() -> None:
         try:
             run_id = Delivery(journal).deliver()
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
             raise TinyLLMError(
-                f"MLflow at {uri} does not take the run {path.stem}: {reason}; nothing is lost, "
-                f"run 'tinyllm sync' again when the store is back."
+                f"MLflow at {uri} does not take the run {path.stem}: {reason(error)}; nothing "
+                f"is lost, run 'tinyllm sync' again when the store is back."
             ) from None
         click.echo(f"{path.stem}: {pending} event(s) delivered to run {run_id}")
         delivered += 1

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tinyllm.numerics import Arithmetic
     from tinyllm.tokenization.tokenizer import CharacterTokenizer
     from tinyllm.tracking.tracker import Tracker
+    from tinyllm.training.distributed import Group
     from tinyllm.training.run import TrainingResult
 
 
@@ -46,34 +47,49 @@ def train(
     from tinyllm.logger import setup_logger
     from tinyllm.numerics import setup_numerics
 
-    arithmetic = setup_numerics(numerics)
+    arithmetic = setup_numerics(numerics, processes=numerics.processes)
     from tinyllm.commands.observer import TrainingDisplay
     from tinyllm.tokenization.tokenizer import CharacterTokenizer
-    from tinyllm.tracking.lineage import fingerprint
+    from tinyllm.tracking.lineage import CONFIGURATION_TAG, fingerprint
     from tinyllm.tracking.store import working_folder
     from tinyllm.tracking.tracker import Tracker
     from tinyllm.training.checkpoint import WorkingCheckpoints
+    from tinyllm.training.workers import (
+        Workers,
+        check_processes,
+        rank_of_this_process,
+        train_along,
+    )
 
+    check_processes(train, numerics)
     setup_logger(working_folder() / "logs" / "train.log")
     tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
+    shared = (tokens, tokenizer.vocab_size, model, train, numerics, arithmetic)
+    if rank := rank_of_this_process():
+        train_along(*shared, rank=rank)
+        return
     sections: dict[str, Section] = {"model": model, "train": train, "numerics": numerics}
-    name = fingerprint(
-        {
-            "model": model.model_dump(),
-            "train": train.model_dump(),
-            "numerics": numerics.decisive(),
-        },
-        [tokens / file for file in ("train.bin", "val.bin", "tokenizer.json")],
-        [ROOT / path for path in import_closure("tinyllm.commands.train")],
-    )
+    training = {
+        "model": model.model_dump(),
+        "train": train.model_dump(),
+        "numerics": numerics.decisive(),
+    }
+    data = [tokens / file for file in ("train.bin", "val.bin", "tokenizer.json")]
+    code = [ROOT / path for path in import_closure("tinyllm.commands.train")]
+    name = fingerprint(training, data, code)
+    seedless = {**training, "train": train.model_dump(exclude={"seed"})}
+    tags = {CONFIGURATION_TAG: fingerprint(seedless, data, code)}
     checkpoints = WorkingCheckpoints(working_folder() / "training" / name)
     tracker = Tracker(name, tracking, stage="train")
     with contextlib.ExitStack() as stack:
         stack.enter_context(checkpoints.locked())
         stack.enter_context(tracker)
-        _describe_run(tracker, sections, tokens)
+        _describe_run(tracker, sections, tokens, tags)
         display = stack.enter_context(TrainingDisplay(train, runtime, tracker))
-        result = _run(tokens, tokenizer, model, train, arithmetic, runtime, checkpoints, display)
+        group = stack.enter_context(Workers(*shared))
+        result = _run(
+            tokens, tokenizer, model, train, arithmetic, runtime, checkpoints, display, group
+        )
         description = {"fingerprint": name, "params": train.model_dump(), "data": _data(tokens)}
         _publish(result, out, reports, model, tokenizer, description)
         _record(tracker, result, out, reports)
@@ -91,6 +107,7 @@ def _run(
     runtime: RuntimeConfig,
     checkpoints: Any,
     display: Any,
+    group: "Group",
 ) -> "TrainingResult":
     from tinyllm.tokenization.encode import load_tokens
     from tinyllm.training.run import count_epochs, run_training
@@ -111,6 +128,7 @@ def _run(
         checkpoints=checkpoints,
         checkpoint_interval=runtime.checkpoint_interval,
         observer=display,
+        group=group,
     )
 
 
@@ -161,12 +179,14 @@ def _data(tokens: Path) -> dict[str, Any]:
     }
 
 
-def _describe_run(tracker: "Tracker", sections: dict[str, Section], tokens: Path) -> None:
+def _describe_run(
+    tracker: "Tracker", sections: dict[str, Section], tokens: Path, tags: dict[str, str]
+) -> None:
     from tinyllm.files import read_json
     from tinyllm.tracking.naming import all_params, run_name
 
     params = all_params(sections)
-    tracker.start(run_name(params), params)
+    tracker.start(run_name(params), params, tags)
     for split, facts in read_json(tokens / "meta.json")["splits"].items():
         if split != "test":
             tracker.dataset(split, tokens / f"{split}.bin", facts["fingerprint"], "training")

@@ -68,6 +68,20 @@ class Section(BaseModel):
             raise ConfigError("; ".join(faults) + f"{_in(where)}.") from None
 
     @classmethod
+    def check_value(cls, name: str, value: Any) -> None:
+        """Check a value of one parameter by itself, whatever the others are.
+
+        Raises:
+            ConfigError: it is of a wrong type or out of range.
+        """
+        try:
+            cls.model_validate({name: value})
+        except ValidationError as error:
+            faults = [cls._explain(details) for details in error.errors() if details["loc"]]
+            if faults:
+                raise ConfigError("; ".join(faults) + ".") from None
+
+    @classmethod
     def _explain(cls, details: ErrorDetails) -> str:
         key = ".".join(str(part) for part in details["loc"])
         name = f"{cls.section}.{key}" if key else cls.section

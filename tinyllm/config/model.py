@@ -16,7 +16,7 @@ class ModelConfig(Section):
     section: ClassVar[str] = "model"
 
     d_model: int = Field(128, ge=2, description="width of the residual stream")
-    num_heads: int = Field(2, ge=1, description="attention heads per block")
+    num_heads: int = Field(4, ge=1, description="attention heads per block")
     num_layers: int = Field(4, ge=1, description="transformer blocks")
     d_ff: int = Field(384, ge=1, description="width of the feed-forward layer (SwiGLU)")
     sequence_length: int = Field(128, ge=2, description="characters of context")

@@ -22,12 +22,19 @@ class NumericsConfig(Section):
         "auto", description="auto: bfloat16 on CUDA in fast mode, float32 elsewhere"
     )
     threads: int = Field(
-        2, ge=1, le=1024, description="threads that compute, whatever the number of cores"
+        2, ge=1, le=1024, description="threads of each process, whatever the number of cores"
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="processes that train, each on its share of the accumulation steps",
     )
 
     def decisive(self) -> dict[str, Any]:
         """The fields that decide bytes: in portable mode the number of threads does not."""
-        return self.model_dump(exclude={"threads"} if self.mode == "portable" else None)
+        exclude = {"threads", "processes"} if self.mode == "portable" else {"processes"}
+        return self.model_dump(exclude=exclude)
 
     @model_validator(mode="after")
     def _portable_is_float32_on_cpu(self) -> Self:

@@ -40,13 +40,29 @@ def load_params(path: Path) -> dict[str, Section]:
         ConfigError: the file is missing, is not YAML, or holds an unknown section or key or a
             value out of range.
     """
-    raw = _read_yaml(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}.") from None
+    return parse_params(text, str(path))
+
+
+def parse_params(text: str, where: str) -> dict[str, Section]:
+    """As `load_params`, from the text of such a file; errors name it `where`.
+
+    Raises:
+        ConfigError: as `load_params`.
+    """
+    raw = _parse_yaml(text, where)
     unknown = [str(key) for key in raw if key not in SECTIONS]
     if unknown:
+        known = ", ".join(SECTIONS)
         raise ConfigError(
-            f"{', '.join(unknown)} in {path} is not a known section (known: {', '.join(SECTIONS)})."
+            f"{', '.join(unknown)} in {where} is not a known section (known: {known})."
         )
-    return {name: cls.parse(raw.get(name), str(path)) for name, cls in SECTIONS.items()}
+    return {name: cls.parse(raw.get(name), where) for name, cls in SECTIONS.items()}
 
 
 def flatten(sections: Mapping[str, Section]) -> dict[str, Any]:
@@ -58,15 +74,13 @@ def flatten(sections: Mapping[str, Section]) -> dict[str, Any]:
     }
 
 
-def _read_yaml(path: Path) -> dict[Any, Any]:
+def _parse_yaml(text: str, where: str) -> dict[Any, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
+        raw = yaml.safe_load(text)
     # PyYAML lets some errors of the values through as they are
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not valid YAML: {place}.") from None
+        raise ConfigError(f"{where} is not valid YAML: {place}.") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold sections such as 'train:', each with parameters.")
+        raise ConfigError(f"{where} must hold sections such as 'train:', each with parameters.")
     return raw

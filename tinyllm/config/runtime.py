@@ -31,3 +31,8 @@ class TrackingConfig(Section):
     registered_model: str = Field(
         "tinyllm", min_length=1, description="name of the exported model in the registry"
     )
+    champion_margin: float = Field(
+        0.005,
+        ge=0,
+        description="bits per character by which a model must beat the champion to replace it",
+    )

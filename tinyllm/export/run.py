@@ -1,6 +1,7 @@
 """Writing all the exports that are asked for into one folder, each verified before it appears."""
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -73,6 +74,10 @@ def export_checkpoint(
                 verdicts.append(verdict)
         write_json(folder / PARITY, [verdict.facts() for verdict in verdicts])
         write_card(folder / CARD, config, source.checkpoint, source.metrics, verdicts)
+        if "pyfunc" in config.formats:
+            # what the registry holds shall tell of itself
+            for name in (PARITY, CARD):
+                shutil.copyfile(folder / name, folder / "pyfunc" / name)
     return verdicts
 
 

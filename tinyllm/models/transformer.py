@@ -12,15 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinyllm.config.model import ModelConfig
+from tinyllm.models.attention import causal_attention, rotary_tables, rotate
 from tinyllm.models.cache import KeyValueCache
-from tinyllm.models.functional import (
-    causal_attention,
-    linear,
-    rms_norm,
-    rotary_tables,
-    rotate,
-    swiglu,
-)
+from tinyllm.models.functional import linear, linear_add, norm_linear, rms_norm, swiglu
 
 
 class Linear(nn.Module):
@@ -62,19 +56,28 @@ class MultiHeadAttention(nn.Module):
         self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
 
     def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor, cache: KeyValueCache | None
+        self,
+        x: Tensor,
+        norm: RMSNorm,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor,
+        cache: KeyValueCache | None,
     ) -> Tensor:
-        """[batch, time, d_model] -> [batch, time, d_model]."""
+        """Attend in norm(x), before the projection back: [batch, time, d_model], the same."""
         batch, time, _ = x.shape
-        qkv = self.qkv_proj(x).view(batch, time, 3, self.num_heads, self.head_dim)
-        queries, keys, values = qkv.unbind(2)
-        queries = rotate(self.q_norm(queries), *rotary)
-        keys = rotate(self.k_norm(keys), *rotary)
+        qkv = norm_linear(x, norm.weight, self.qkv_proj.weight, norm.eps)
+        qkv = qkv.view(batch, time, 3, self.num_heads, self.head_dim)
         if cache is None:
-            mixed = causal_attention(queries, keys, values, mask)
+            scales = torch.stack((self.q_norm.weight, self.k_norm.weight))
+            mixed = causal_attention(qkv, scales, rotary, mask, self.q_norm.eps)
         else:
+            queries, keys, values = qkv.unbind(2)
+            queries, keys = (
+                rotate(self.q_norm(queries), *rotary),
+                rotate(self.k_norm(keys), *rotary),
+            )
             mixed = cache.attend(self.layer, queries, keys, values)
-        return self.o_proj(mixed.reshape(batch, time, -1))  # type: ignore[no-any-return]
+        return mixed.reshape(batch, time, -1)
 
 
 class FeedForward(nn.Module):
@@ -85,9 +88,9 @@ class FeedForward(nn.Module):
         self.gate_up_proj = Linear(config.d_model, 2 * config.d_ff)
         self.down_proj = Linear(config.d_ff, config.d_model)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., d_model] -> [..., d_model]."""
-        return self.down_proj(swiglu(self.gate_up_proj(x)))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, norm: RMSNorm) -> Tensor:
+        """The hidden layer of norm(x), before the projection back: [..., d_model], [..., d_ff]."""
+        return swiglu(norm_linear(x, norm.weight, self.gate_up_proj.weight, norm.eps))
 
 
 class TransformerBlock(nn.Module):
@@ -105,10 +108,15 @@ class TransformerBlock(nn.Module):
         self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor, cache: KeyValueCache | None
     ) -> Tensor:
         """[batch, time, d_model] -> [batch, time, d_model]."""
-        mixed = self.attention(self.attention_norm(x), rotary, mask, cache)
-        x = x + F.dropout(mixed, self.dropout, self.training)
-        fed = self.feed_forward(self.feed_forward_norm(x))
-        return x + F.dropout(fed, self.dropout, self.training)
+        mixed = self.attention(x, self.attention_norm, rotary, mask, cache)
+        x = self._add(x, mixed, self.attention.o_proj)
+        hidden = self.feed_forward(x, self.feed_forward_norm)
+        return self._add(x, hidden, self.feed_forward.down_proj)
+
+    def _add(self, x: Tensor, branch: Tensor, projection: Linear) -> Tensor:
+        if self.dropout and self.training:
+            return x + F.dropout(projection(branch), self.dropout)
+        return linear_add(branch, projection.weight, x)
 
 
 class Transformer(nn.Module):
@@ -155,7 +163,7 @@ class Transformer(nn.Module):
         if cache:
             cache.advance(time)
         output = self.embedding.weight if self.lm_head is None else self.lm_head.weight
-        return linear(self.norm(x), output)
+        return norm_linear(x, self.norm.weight, output, self.norm.eps)
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
@@ -169,11 +177,15 @@ class Transformer(nn.Module):
             if name.endswith(("o_proj.weight", "down_proj.weight", "lm_head.weight")):
                 parameter.zero_()
             elif name == "embedding.weight":
-                scale = 0.02 if self.lm_head is None else 1.0
-                parameter.normal_(0.0, scale, generator=generator)
+                parameter.normal_(0.0, self.embedding_scale, generator=generator)
             elif parameter.ndim == 2:
                 bound = 1 / math.sqrt(parameter.shape[1])
                 parameter.uniform_(-bound, bound, generator=generator)
+
+    @property
+    def embedding_scale(self) -> float:
+        """Standard deviation of the embedding at first; small where it is the output layer too."""
+        return 0.02 if self.lm_head is None else 1.0
 
     def num_parameters(self) -> int:
         """Number of weights."""

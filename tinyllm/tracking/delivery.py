@@ -8,6 +8,8 @@ from filelock import FileLock
 
 from tinyllm.logger import get_logger
 from tinyllm.tracking.journal import Event, Journal
+from tinyllm.tracking.lineage import CHILD_TAG
+from tinyllm.tracking.note import NOTE_TAG
 from tinyllm.tracking.registry import log_checkpoint, register_export
 from tinyllm.tracking.store import connect, experiment_id, tracking_uri
 
@@ -76,25 +78,45 @@ class Delivery:
 
         client = self._client
         experiment = experiment_id(client, event["experiment"])
-        found = client.search_runs(
-            [experiment], f"tags.`{FINGERPRINT_TAG}` = '{self.journal.fingerprint}'", max_results=1
-        )
         tags = {FINGERPRINT_TAG: self.journal.fingerprint, **event.get("tags", {})}
-        if found:
-            run = found[0]
-        else:
-            run = client.create_run(
-                experiment, start_time=event["time"], tags=tags, run_name=event.get("name")
+        run = self._only_run(experiment)
+        if run is None:
+            # only now: what people write there later is theirs
+            described = {**tags, NOTE_TAG: event.get("note", "")}
+            created = client.create_run(
+                experiment, start_time=event["time"], tags=described, run_name=event.get("name")
             )
+            run = self._only_run(experiment) or created
         trained_here = any(other["kind"] == "status" for other, _ in self.journal.events())
         if run.info.status == "RUNNING" and not trained_here and event["stage"] != "train":
             # trained elsewhere: nobody will come to end it
             client.set_terminated(run.info.run_id, end_time=event["time"])
+        if run.data.tags.get(CHILD_TAG):
+            # who trained it first keeps it, though another sweep may come to the same point
+            tags = {key: value for key, value in tags.items() if key not in (CHILD_TAG, "sweep")}
         run_id = str(run.info.run_id)
         known = run.data.params
         params = [Param(k, str(v)) for k, v in event.get("params", {}).items() if k not in known]
         client.log_batch(run_id, params=params, tags=[RunTag(k, v) for k, v in tags.items()])
         state.update(experiment=experiment, run_id=run_id)
+
+    def _only_run(self, experiment: str) -> Any:
+        """The run of this fingerprint, or None.
+
+        A server that created a run and whose answer was lost is asked a second time and creates
+        another. Of such twins the oldest stays; those that never got a point are deleted.
+        """
+        runs = self._client.search_runs(
+            [experiment],
+            f"tags.`{FINGERPRINT_TAG}` = '{self.journal.fingerprint}'",
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+        )
+        with_points = [run for run in runs if run.data.metrics]
+        kept = next(iter(with_points or runs), None)
+        for run in runs:
+            if run is not kept and not run.data.metrics:
+                self._client.delete_run(run.info.run_id)
+        return kept
 
     def _send(self, state: dict[str, Any], event: Event) -> None:
         client = self._client

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tinyllm.files import read_json, write_json
 
@@ -28,26 +28,32 @@ class Journal:
         self._files = folder / f"{fingerprint}.files"
         self._state_path = folder / f"{fingerprint}.state.json"
         self._last_steps: dict[str, int] | None = None
-        self._whole = False
+        self._file: BinaryIO | None = None
 
     def add(self, kind: str, **details: Any) -> None:
         """Append an event with the present time (milliseconds since 1970, UTC)."""
         event = {"kind": kind, "time": int(time.time() * 1000), **details}
-        self._end_torn_line()
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+        if self._file is None:
+            self._end_torn_line()
+            # unbuffered: what is added is in the file, in one piece, whatever happens next
+            self._file = self.path.open("ab", buffering=0)
+        self._file.write(json.dumps(event).encode() + b"\n")
 
     def add_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Append a point of several curves, unless the journal has that step already.
 
         A training that resumes takes some steps a second time; they come out the same.
         """
-        if self._last_steps is None:
-            self._last_steps = self._find_last_steps()
-        new = {key: value for key, value in values.items() if step > self._last_steps.get(key, -1)}
+        last = self._known_steps()
+        new = {key: value for key, value in values.items() if step > last.get(key, -1)}
         if new:
             self.add("metrics", step=step, values=new)
-            self._last_steps.update(dict.fromkeys(new, step))
+            last.update(dict.fromkeys(new, step))
+
+    def next_step(self, *curves: str) -> int:
+        """The first step that none of these curves has, for those that only count their points."""
+        last = self._known_steps()
+        return 1 + max(last.get(curve, -1) for curve in curves)
 
     def keep(self, path: Path) -> str:
         """Copy a file or folder beside the journal, where it stays until it is delivered.
@@ -111,19 +117,18 @@ class Journal:
 
     def _end_torn_line(self) -> None:
         """End a line that a crash left unfinished, before the first new one."""
-        if self._whole:
-            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
                     file.write(b"\n")
-        self._whole = True
 
-    def _find_last_steps(self) -> dict[str, int]:
-        last: dict[str, int] = {}
-        for event, _ in self.events():
-            if event["kind"] == "metrics":
-                last.update(dict.fromkeys(event["values"], event["step"]))
-        return last
+    def _known_steps(self) -> dict[str, int]:
+        """The last step of each curve in the journal."""
+        if self._last_steps is None:
+            self._last_steps = {}
+            for event, _ in self.events():
+                if event["kind"] == "metrics":
+                    self._last_steps.update(dict.fromkeys(event["values"], event["step"]))
+        return self._last_steps

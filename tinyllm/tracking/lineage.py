@@ -22,6 +22,12 @@ _PLAIN_DIFF = (
     "--src-prefix=a/",
     "--dst-prefix=b/",
 )
+# what runs share that differ by nothing but the seed
+CONFIGURATION_TAG = "tinyllm.configuration"
+# how a sweep tells the trainings that it starts whose they are
+SWEEP_VARIABLE, PARENT_VARIABLE = "TINYLLM_SWEEP", "TINYLLM_PARENT_RUN"
+# MLflow's own tag of a child, and ours of a run that is only there for its children
+CHILD_TAG, PARENT_TAG = "mlflow.parentRunId", "tinyllm.parent"
 _PACKAGES = ("torch", "numpy", "safetensors", "dvc", "mlflow")
 
 
@@ -32,10 +38,23 @@ def git_tags(patch: bytes) -> dict[str, str]:
         return {}
     return {
         "git.commit": commit,
-        "git.branch": git("rev-parse", "--abbrev-ref", "HEAD"),
+        "git.branch": _branch(),
         "git.uncommitted": "yes" if patch else "no",
         "mlflow.source.git.commit": commit,
     }
+
+
+def _branch() -> str:
+    """The branch that is checked out; of a DVC experiment, one that it starts from."""
+    name = git("rev-parse", "--abbrev-ref", "HEAD")
+    if name != "HEAD":
+        return name
+    root = os.environ.get("DVC_ROOT") or "."
+    commit = os.environ.get("DVC_EXP_BASELINE_REV") or "HEAD"
+    heads = git(
+        "-C", root, "for-each-ref", "--points-at", commit, "--format=%(refname:short)", "refs/heads"
+    )
+    return heads.splitlines()[0] if heads else name
 
 
 def git_patch() -> bytes:
@@ -65,8 +84,13 @@ def environment_tags() -> dict[str, str]:
 
 
 def experiment_tags() -> dict[str, str]:
-    """The DVC experiment that this process runs in, if any."""
-    names = {"dvc.experiment": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
+    """The DVC experiment and the sweep that this process runs in, if any."""
+    names = {
+        "dvc.experiment": "DVC_EXP_NAME",
+        "dvc.baseline": "DVC_EXP_BASELINE_REV",
+        "sweep": SWEEP_VARIABLE,
+        CHILD_TAG: PARENT_VARIABLE,
+    }
     return {tag: os.environ[name] for tag, name in names.items() if os.environ.get(name)}
 
 

@@ -1,12 +1,15 @@
-"""Names by which people tell runs apart: what differs from the defaults."""
+"""Names by which people tell runs apart: what differs from the committed params.yaml."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tinyllm.config.base import Section
-from tinyllm.config.params import SECTIONS, flatten, load_params
+from tinyllm.config.params import SECTIONS, flatten, load_params, parse_params
+from tinyllm.errors import ConfigError
+from tinyllm.tracking.lineage import git
 
 _LONGEST = 80
 
@@ -19,14 +22,29 @@ def all_params(sections: Mapping[str, Section]) -> dict[str, Any]:
 
 
 def run_name(params: Mapping[str, Any]) -> str:
-    """`baseline`, or the parameters that differ from the defaults; first the experiment's name."""
-    defaults = flatten({name: section() for name, section in SECTIONS.items()})
-    outputs = {name for name, section in SECTIONS.items() if section.affects_outputs}
-    changed = [
-        f"{key.partition('.')[2]}={value}"
-        for key, value in params.items()
-        if value != defaults.get(key) and key.partition(".")[0] in outputs
-    ]
+    """`baseline`, or the parameters that differ from it; first the experiment's name."""
     experiment = os.environ.get("DVC_EXP_NAME", "")
+    changed = [f"{key.partition('.')[2]}={value}" for key, value in changed_params(params).items()]
     name = " ".join([*([experiment] if experiment else []), *(changed or ["baseline"])])
     return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+
+
+def changed_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, of those that decide about outputs, that differ from the baseline."""
+    baseline = flatten(_baseline())
+    outputs = {name for name, section in SECTIONS.items() if section.affects_outputs}
+    return {
+        key: value
+        for key, value in params.items()
+        if value != baseline.get(key) and key.partition(".")[0] in outputs
+    }
+
+
+def _baseline() -> dict[str, Section]:
+    """The committed params.yaml, of the commit that an experiment starts from; or the defaults."""
+    commit = os.environ.get("DVC_EXP_BASELINE_REV") or "HEAD"
+    if text := git("show", f"{commit}:./params.yaml"):
+        # one that an older version wrote may hold what is unknown now
+        with contextlib.suppress(ConfigError):
+            return parse_params(text, f"{commit}:params.yaml")
+    return {name: section() for name, section in SECTIONS.items()}

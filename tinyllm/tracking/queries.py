@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import TinyLLMError
+from tinyllm.tracking.abandoned import deliver_abandoned
+from tinyllm.tracking.lineage import PARENT_TAG
+from tinyllm.tracking.reasons import reason
 from tinyllm.tracking.store import connect, tracking_uri
 
 # how good a run is, the most telling figure first; all are losses
@@ -72,13 +75,15 @@ def find_runs(
 
 
 def find_run(experiment: str, text: str) -> RunFacts:
-    """The run that an id, the beginning of one, or a name belongs to.
+    """The run that an id, the beginning of one, a name or a DVC experiment belongs to.
 
     Raises:
         TinyLLMError: there is none, or more than one.
     """
     runs = _search(experiment, "")
     found = [run for run in runs if text in (run.run_id, run.name)]
+    # the name of an experiment's run begins with the experiment's
+    found = found or [run for run in runs if run.name.partition(" ")[0] == text]
     if not found and len(text) >= _SHORTEST_ID:
         found = [run for run in runs if run.run_id.startswith(text)]
     if len(found) == 1:
@@ -123,13 +128,15 @@ def _search(experiment: str, where: str) -> list[RunFacts]:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see store.connect
 
     try:
+        deliver_abandoned()
         found = client.get_experiment_by_name(experiment)
         if found is None:
             raise TinyLLMError(f"There is no experiment '{experiment}' in {tracking_uri()}.")
         runs = client.search_runs([found.experiment_id], filter_string=where, max_results=10_000)
     except MlflowException as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise TinyLLMError(f"MLflow at {tracking_uri()} does not answer that: {reason}.") from None
+        raise TinyLLMError(
+            f"MLflow at {tracking_uri()} does not answer that: {reason(error)}."
+        ) from None
     return [
         RunFacts(
             run_id=run.info.run_id,
@@ -140,6 +147,7 @@ def _search(experiment: str, where: str) -> list[RunFacts]:
             metrics=dict(run.data.metrics),
         )
         for run in runs
+        if PARENT_TAG not in run.data.tags
     ]
 
 

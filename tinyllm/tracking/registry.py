@@ -1,13 +1,21 @@
-"""Checkpoints as logged models, exports as versions of a registered model, and its champion."""
+"""Checkpoints as logged models, exports as versions of a registered model."""
 
 from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import TinyLLMError
+from tinyllm.tracking.champion import BITS_TAG, SPLIT_TAG, find_versions, judge, one_at_a_time
+from tinyllm.tracking.reasons import reason
 from tinyllm.tracking.store import connect
 
-CHAMPION = "champion"
-WEIGHTS_TAG, SPLIT_TAG, BITS_TAG = "weights.sha256", "test.fingerprint", "test.bits_per_character"
+WEIGHTS_TAG = "weights.sha256"
+# MLflow's columns hold no more
+_LONGEST_DESCRIPTION = 5000
+_ABOUT = """\
+Character-level language models, a version for each distinct weights. The alias `champion` is the
+best on its test text, `candidate` the newest that waits; `tinyllm history` tells who was champion
+when and why, `tinyllm promote` and `tinyllm rollback` change it.
+"""
 _REGISTRY_SCHEMES = ("models:/", "runs:/")
 
 
@@ -35,9 +43,8 @@ def download_model(uri: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
         raise TinyLLMError(
-            f"Cannot open {uri}: {reason}; 'make ui' lists the models that are there."
+            f"Cannot open {uri}: {reason(error)}; 'make ui' lists the models that are there."
         ) from None
 
 
@@ -49,45 +56,62 @@ def log_checkpoint(client: Any, experiment: str, run_id: str, event: dict[str, A
 
 
 def register_export(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
-    """Register an export, once for distinct weights, and crown the best on its test split."""
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see store.connect
-
+    """Register an export, once for distinct weights, and let it stand up to the champion."""
     name = event["registered_model"]
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    versions = client.search_model_versions(f"name = '{name}'", max_results=10_000)
-    known = [version for version in versions if version.tags.get(WEIGHTS_TAG) == event["sha256"]]
+    _open_registered_model(client, name)
     tags = {
+        **event.get("tags", {}),
         WEIGHTS_TAG: event["sha256"],
         SPLIT_TAG: event["test_fingerprint"],
         BITS_TAG: str(event["bits_per_character"]),
     }
-    if known:
-        for key, value in tags.items():
-            client.set_model_version_tag(name, known[0].version, key, value)
-    else:
-        model_id = _log_model(client, experiment, run_id, event)
-        source = f"models:/{model_id}"
-        client.create_model_version(name, source, run_id, tags=tags, model_id=model_id)
-    crown_champion(client, name, event["test_fingerprint"])
+    description = shorten(event.get("description", ""))
+    known = _find_version(client, name, event["sha256"])
+    model_id = None if known else _log_model(client, experiment, run_id, event)
+    with one_at_a_time():
+        known = _find_version(client, name, event["sha256"])
+        if known:
+            for key, value in tags.items():
+                client.set_model_version_tag(name, known.version, key, value)
+            if description and description != known.description:
+                client.update_model_version(name, known.version, description)
+        else:
+            source = f"models:/{model_id}"
+            known = client.create_model_version(
+                name, source, run_id, tags=tags, description=description, model_id=model_id
+            )
+        margin = event.get("margin", 0.0)
+        bits = float(event["bits_per_character"])
+        judge(client, name, known.version, event["test_fingerprint"], bits, margin)
 
 
-def crown_champion(client: Any, name: str, test_fingerprint: str) -> None:
-    """Give the alias `champion` to the best version on this test split; ties go to the oldest.
+def shorten(card: str, longest: int = _LONGEST_DESCRIPTION) -> str:
+    """A model card without its last sections, as many as it takes to fit into the registry."""
+    note = "\n\n*The whole card is README.md among the version's files.*\n"
+    if len(card) <= longest:
+        return card
+    sections = card.split("\n## ")
+    while len(sections) > 1 and len("\n## ".join(sections)) + len(note) > longest:
+        sections.pop()
+    return "\n## ".join(sections)[: longest - len(note)].rstrip() + note
 
-    Figures on another text cannot be compared, so the champion is always that of the text that
-    was exported last.
-    """
-    versions = [
-        version
-        for version in client.search_model_versions(f"name = '{name}'", max_results=10_000)
-        if version.tags.get(SPLIT_TAG) == test_fingerprint
-    ]
-    best = min(versions, key=lambda version: (float(version.tags[BITS_TAG]), int(version.version)))
-    client.set_registered_model_alias(name, CHAMPION, best.version)
+
+def _open_registered_model(client: Any, name: str) -> None:
+    """Create the registered model, or describe one that has no description yet."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see store.connect
+
+    try:
+        client.create_registered_model(name, description=_ABOUT)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        if not client.get_registered_model(name).description:
+            client.update_registered_model(name, _ABOUT)
+
+
+def _find_version(client: Any, name: str, weights: str) -> Any | None:
+    versions = find_versions(client, name)
+    return next((one for one in versions if one.tags.get(WEIGHTS_TAG) == weights), None)
 
 
 def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> str:

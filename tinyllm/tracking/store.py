@@ -10,6 +10,8 @@ from tinyllm.logger import configure_external_loggers
 
 # MLflow's own defaults wait four minutes for a server that is not there
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+# a server's address is known to who set it, and needs no line for each run that ends
+_QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 
 
 def repository_root() -> Path:
@@ -20,6 +22,11 @@ def repository_root() -> Path:
 def working_folder() -> Path:
     """Where working state is kept that is neither a dependency nor an out."""
     return repository_root() / ".tinyllm"
+
+
+def journal_folder() -> Path:
+    """Where the journals of all runs are kept."""
+    return working_folder() / "journal"
 
 
 def tracking_uri() -> str:
@@ -35,7 +42,7 @@ def connect(uri: str | None = None) -> Any:
         mlflow.exceptions.MlflowException: the store cannot be opened.
     """
     configure_external_loggers()
-    for name, value in _PATIENCE.items():
+    for name, value in {**_PATIENCE, **_QUIET}.items():
         os.environ.setdefault(name, value)
     import mlflow  # noqa: PLC0415 - two seconds that only those who track shall pay
 

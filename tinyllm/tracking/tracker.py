@@ -1,10 +1,10 @@
-"""The tracker that a command holds while it works: writes the journal, delivers beside it.
+"""The tracker that a command holds while it works: it writes the journal.
 
-Nothing that happens to MLflow stops or slows the work: a failed delivery costs one warning, and
-what is missing stays in the journal for `tinyllm sync`.
+Another process delivers beside it, so nothing that happens to MLflow stops or slows the work: a
+failed delivery costs one warning, and what is missing stays in the journal for `tinyllm sync`.
 """
 
-import threading
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,20 +13,20 @@ from typing import Any, Self
 from tinyllm.config.runtime import TrackingConfig
 from tinyllm.errors import Interrupted
 from tinyllm.logger import get_logger
-from tinyllm.tracking.delivery import Delivery
+from tinyllm.tracking.abandoned import recording
+from tinyllm.tracking.background import BackgroundDelivery
 from tinyllm.tracking.journal import Journal
 from tinyllm.tracking.lineage import environment_tags, experiment_tags, git_patch, git_tags
-from tinyllm.tracking.store import working_folder
+from tinyllm.tracking.note import run_note
+from tinyllm.tracking.store import journal_folder, tracking_uri
 
-_INTERVAL = 2.0
-_LONGEST_PAUSE = 60.0
-_LAST_CHANCE = 60.0
+# seconds that a finished command waits for the store
+_PATIENCE = 10.0
+# the first time, a database of our own has to be created
+_PATIENCE_WITH_SQLITE = 30.0
+# folder of a registered version that says where it comes from
+LINEAGE = "lineage"
 _log = get_logger(__name__)
-
-
-def journal_folder() -> Path:
-    """Where the journals of all runs are kept."""
-    return working_folder() / "journal"
 
 
 class Tracker:
@@ -44,15 +44,18 @@ class Tracker:
         self._enabled = config.tracking
         self._stage = stage
         self._journal = Journal(journal_folder(), fingerprint)
-        self._delivery = Delivery(self._journal)
-        self._done = threading.Event()
-        self._worker = threading.Thread(target=self._work, name="tracking", daemon=True)
-        self._warned = False
+        self._uri = tracking_uri()
+        self._delivery: BackgroundDelivery | None = None
+        self._recording = contextlib.ExitStack()
+        self._lineage: dict[str, bytes] = {}
 
-    def start(self, name: str, params: Mapping[str, Any]) -> None:
+    def start(
+        self, name: str, params: Mapping[str, Any], more_tags: Mapping[str, str] | None = None
+    ) -> None:
         """Open the run, or attach to it: name, params and where it comes from."""
         patch = git_patch()
-        tags = {**git_tags(patch), **environment_tags(), **experiment_tags()}
+        tags = {**git_tags(patch), **environment_tags(), **experiment_tags(), **(more_tags or {})}
+        self._lineage = {"uncommitted.patch": patch} if patch else {}
         self._add(
             "run",
             stage=self._stage,
@@ -60,11 +63,13 @@ class Tracker:
             name=name,
             params={key: str(value) for key, value in params.items()},
             tags=tags,
+            note=run_note(params, tags),
         )
         if patch:
             self._keep_bytes("uncommitted.patch", patch, f"lineage/{self._stage}")
         for file in ("params.yaml", "dvc.lock"):
             if Path(file).is_file():
+                self._lineage[file] = Path(file).read_bytes()
                 self.text(Path(file).read_text(encoding="utf-8"), f"lineage/{self._stage}/{file}")
         if self._stage == "train":
             self._add("status", value="RUNNING")
@@ -107,24 +112,47 @@ class Tracker:
                 metrics=dict(metrics),
             )
 
-    def export(self, folder: Path, sha256: str, step: int, test: Mapping[str, Any]) -> None:
-        """Register an exported model, with its figure on a test split."""
-        if self._enabled:
-            self._add(
-                "export",
-                name="export",
-                registered_model=self._config.registered_model,
-                path=self._journal.keep(folder),
-                sha256=sha256,
-                step=step,
-                test_fingerprint=test["fingerprint"],
-                bits_per_character=test["bits_per_character"],
-            )
+    def export(
+        self,
+        folder: Path,
+        sha256: str,
+        step: int,
+        test: Mapping[str, Any],
+        *,
+        tags: Mapping[str, str] | None = None,
+        card: str = "",
+    ) -> None:
+        """Register an exported model, with its figure on a test split.
+
+        Where it comes from is recorded as tags and, as files, in the version's folder `lineage`.
+        """
+        if not self._enabled:
+            return
+        place = Path(self._journal.keep(folder))
+        (place / LINEAGE).mkdir(exist_ok=True)
+        for file, content in self._lineage.items():
+            (place / LINEAGE / file).write_bytes(content)
+        patch = self._lineage.get("uncommitted.patch", b"")
+        self._add(
+            "export",
+            name="export",
+            registered_model=self._config.registered_model,
+            path=str(place),
+            sha256=sha256,
+            step=step,
+            test_fingerprint=test["fingerprint"],
+            bits_per_character=test["bits_per_character"],
+            margin=self._config.champion_margin,
+            tags={**git_tags(patch), **experiment_tags(), **(tags or {})},
+            description=card,
+        )
 
     def __enter__(self) -> Self:
         """Start to deliver in the background."""
         if self._enabled:
-            self._worker.start()
+            if self._stage == "train":
+                self._recording.enter_context(recording(self._journal))
+            self._delivery = BackgroundDelivery(self._journal.fingerprint, self._stage)
         return self
 
     def __exit__(
@@ -134,17 +162,24 @@ class Tracker:
         traceback: TracebackType | None,
     ) -> None:
         """Close the run if this stage opened it, and deliver what is left."""
-        if not self._enabled:
+        if self._delivery is None:
             return
         if self._stage == "train":
             killed = isinstance(error, Interrupted | KeyboardInterrupt)
             self._add(
                 "status", value="FINISHED" if kind is None else "KILLED" if killed else "FAILED"
             )
-        self._done.set()
-        self._worker.join(_LAST_CHANCE)
-        if self._worker.is_alive():
-            self._warn("it does not answer")
+            self._recording.close()
+        local = self._uri.startswith("sqlite:")
+        hindrance = self._delivery.finish(_PATIENCE_WITH_SQLITE if local else _PATIENCE)
+        if missing := self._journal.pending(self._uri):
+            _log.warning(
+                "MLflow at %s has not got everything of this run, %d entries are missing (%s). "
+                "Nothing is lost: 'tinyllm sync' delivers them when the store is back.",
+                self._uri,
+                missing,
+                hindrance or "they came too late",
+            )
 
     def _keep_bytes(self, name: str, data: bytes, folder: str) -> None:
         if self._enabled:
@@ -153,27 +188,3 @@ class Tracker:
     def _add(self, kind: str, **details: Any) -> None:
         if self._enabled:
             self._journal.add(kind, **details)
-
-    def _work(self) -> None:
-        pause = _INTERVAL
-        while True:
-            last = self._done.wait(pause)
-            try:
-                self._delivery.deliver()
-                pause = _INTERVAL
-            except Exception as error:
-                self._warn(" ".join(str(error).split())[:200])
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            if last:
-                return
-
-    def _warn(self, reason: str) -> None:
-        if self._warned:
-            return
-        self._warned = True
-        _log.warning(
-            "MLflow at %s has not got everything of this run (%s). Nothing is lost: "
-            "'tinyllm sync' delivers it when the store is back.",
-            self._delivery.uri,
-            reason,
-        )

@@ -1,10 +1,12 @@
 """The inner loop: optimizer steps, validation, and what they report."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,6 +16,7 @@ from tinyllm.errors import TinyLLMError
 from tinyllm.models.transformer import Transformer
 from tinyllm.numerics import Arithmetic
 from tinyllm.training.data_loader import Batch, EvaluationLoader, TrainLoader
+from tinyllm.training.distributed import Group, hand_out
 from tinyllm.training.optimizer import Optimizers, learning_rate_factor
 
 
@@ -88,6 +91,7 @@ class Training:
     val_loader: EvaluationLoader
     config: TrainingConfig
     arithmetic: Arithmetic
+    group: Group
     progress: Progress
     best_weights: dict[str, Tensor]
 
@@ -118,17 +122,26 @@ def train_epoch(training: Training, observer: Observer, after_step: Callable[[],
 
 
 @torch.no_grad()
-def evaluate(model: Transformer, batches: Iterable[Batch], arithmetic: Arithmetic) -> float:
-    """Mean loss in nats per character over all batches, without dropout."""
+def evaluate(
+    model: Transformer, batches: Iterable[Batch], arithmetic: Arithmetic, group: Group | None = None
+) -> float:
+    """Mean loss in nats per character over all batches, without dropout.
+
+    The processes of a group take turns at the batches, and all get the result.
+    """
+    group = group or Group()
     was_training = model.training
     model.eval()
-    total, count = 0.0, 0
-    for inputs, targets in batches:
+    sums: list[tuple[float, int]] = []
+    for inputs, targets in itertools.islice(batches, group.rank, None, group.size):
         losses, _ = character_losses(model, inputs, targets, arithmetic)
         # by rows and then in double: the same bits for any number of threads
-        total += losses.sum(dim=1).double().sum().item()
-        count += targets.numel()
+        sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
     model.train(was_training)
+    total, count = 0.0, 0
+    for batch_sum, batch_count in group.in_turn(sums):
+        total += batch_sum
+        count += batch_count
     return total / count
 
 
@@ -149,16 +162,8 @@ def take_step(training: Training) -> StepReport:
         TinyLLMError: the loss or the norm of the gradient is not a finite number.
     """
     config, optimizers, progress = training.config, training.optimizers, training.progress
-    device = training.arithmetic.device
     inputs, targets = training.train_loader.next_batch()
-    parts = config.gradient_accumulation_steps
-    loss_value = 0.0
-    for part_inputs, part_targets in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
-        on_device = part_inputs.to(device), part_targets.to(device)
-        losses, _ = character_losses(training.model, *on_device, training.arithmetic)
-        loss = losses.mean(dim=1).mean() / parts
-        loss.backward()
-        loss_value += loss.item()
+    loss_value = _gradients(training, inputs, targets)
     _check_finite("loss", loss_value, progress.step + 1)
     norm = optimizers.clip_gradients().item()
     _check_finite("gradient norm", norm, progress.step + 1)
@@ -172,9 +177,38 @@ def take_step(training: Training) -> StepReport:
     )
 
 
+def _gradients(training: Training, inputs: Tensor, targets: Tensor) -> float:
+    """Leave the gradient of a batch in the weights, and return its mean loss in nats."""
+    parts, group = training.config.gradient_accumulation_steps, training.group
+    parameters = training.optimizers.parameters
+    batches = list(zip(inputs.chunk(parts), targets.chunk(parts), strict=True))
+    total: Tensor | None = None
+    for part in range(group.rank, parts, group.size):
+        loss = _part_loss(training, part, *batches[part])
+        loss.backward()
+        if group.size > 1:
+            total = group.add_up(parameters, loss, total)
+        else:
+            total = loss.detach() if total is None else total + loss.detach()
+    assert total is not None  # noqa: S101 - there is a part for every process
+    return hand_out(total, parameters) if group.size > 1 else total.item()
+
+
+def _part_loss(training: Training, part: int, inputs: Tensor, targets: Tensor) -> Tensor:
+    config, device = training.config, training.arithmetic.device
+    if training.model.config.dropout:
+        # from the place alone, so that any process can take any part, also after a resume
+        place = [config.seed, training.progress.step, part]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+    losses, _ = character_losses(
+        training.model, inputs.to(device), targets.to(device), training.arithmetic
+    )
+    return losses.mean(dim=1).mean() / config.gradient_accumulation_steps
+
+
 def _validate(training: Training, step: StepReport, observer: Observer) -> None:
     progress = training.progress
-    val_loss = evaluate(training.model, training.val_loader, training.arithmetic)
+    val_loss = evaluate(training.model, training.val_loader, training.arithmetic, training.group)
     _check_finite("validation loss", val_loss, progress.step)
     report = ValidationReport(
         step=progress.step,

@@ -14,10 +14,12 @@ from tinyllm.config.model import ModelConfig
 from tinyllm.config.training import TrainingConfig
 from tinyllm.errors import Interrupted
 from tinyllm.logger import get_logger
+from tinyllm.models.initialization import look_back
 from tinyllm.models.transformer import Transformer
 from tinyllm.numerics import Arithmetic
 from tinyllm.training.checkpoint import TrainingState, WorkingCheckpoints
 from tinyllm.training.data_loader import Place, build_dataloaders
+from tinyllm.training.distributed import Group
 from tinyllm.training.loop import Observer, Progress, SilentObserver, Training, train_epoch
 from tinyllm.training.optimizer import Optimizers
 
@@ -46,6 +48,7 @@ def run_training(
     checkpoints: WorkingCheckpoints | None = None,
     checkpoint_interval: float = 20.0,
     observer: Observer | None = None,
+    group: Group | None = None,
 ) -> TrainingResult:
     """Train a model and return its best weights by loss on the full validation split.
 
@@ -59,16 +62,19 @@ def run_training(
         checkpoints: where to keep the state, and to resume from; None keeps nothing.
         checkpoint_interval: seconds between working checkpoints; 0 keeps every step.
         observer: told of progress.
+        group: the processes that train together; of their arguments only checkpoints and observer
+            may differ. The result does not depend on their number.
 
     Raises:
         TinyLLMError: a split is too short, or the loss is not finite.
+        RuntimeError: another process of the group has ended.
         Interrupted: the observer asked to stop; the state was saved before.
     """
     observer = observer or SilentObserver()
     training = set_up_training(
-        train_tokens, val_tokens, vocab_size, model_config, config, arithmetic
+        train_tokens, val_tokens, vocab_size, model_config, config, arithmetic, group
     )
-    state = checkpoints.load_latest() if checkpoints else None
+    state = training.group.from_first(checkpoints.load_latest() if checkpoints else None)
     if state is not None:
         _restore(training, state)
         _log.info("Resuming at step %d of %d.", training.progress.step, config.max_steps)
@@ -91,6 +97,7 @@ def set_up_training(
     model_config: ModelConfig,
     config: TrainingConfig,
     arithmetic: Arithmetic,
+    group: Group | None = None,
 ) -> Training:
     """Make the parts of a training that has not begun; see `run_training` for the arguments.
 
@@ -105,10 +112,11 @@ def set_up_training(
         seed=config.seed,
         device=arithmetic.device,
     )
-    torch.manual_seed(config.seed)
     model = Transformer(model_config, vocab_size)
     # drawn on the CPU, so that every device starts from the same weights
     model.init_weights(torch.Generator().manual_seed(config.seed))
+    if config.initial_attention == "recent":
+        look_back(model)
     model.to(arithmetic.device)
     return Training(
         model=model,
@@ -117,6 +125,7 @@ def set_up_training(
         val_loader=val_loader,
         config=config,
         arithmetic=arithmetic,
+        group=group or Group(),
         progress=Progress(),
         best_weights={},
     )
@@ -151,9 +160,6 @@ def _capture(training: Training) -> TrainingState:
     tensors = {f"model.{k}": v for k, v in training.model.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in training.best_weights.items()}
     tensors |= {f"optimizer.{k}": v for k, v in training.optimizers.state_tensors().items()}
-    tensors["random.cpu"] = torch.get_rng_state()
-    if training.arithmetic.device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
     facts = {
         "progress": asdict(training.progress),
         "place": asdict(training.train_loader.place),
@@ -175,10 +181,6 @@ def _restore(training: Training, state: TrainingState) -> None:
     training.model.load_state_dict(section("model"))
     training.best_weights = {name: tensor.to(device) for name, tensor in section("best").items()}
     training.optimizers.load_state_tensors(section("optimizer"))
-    random = section("random")
-    torch.set_rng_state(random["cpu"])
-    if "cuda" in random:
-        torch.cuda.set_rng_state(random["cuda"])
     training.progress = Progress(**state.facts["progress"])
     training.train_loader.place = Place(**state.facts["place"])
 

@@ -7,13 +7,14 @@ from typing import Any
 from tinyllm.errors import TinyLLMError
 from tinyllm.files import sha256
 from tinyllm.tracking.origin import Origin, find_origin
+from tinyllm.tracking.tracker import LINEAGE
 from tinyllm.verification.compare import compare_paths
 from tinyllm.verification.rebuild import clean_clone, copy_sources, run_pipeline
 
 _WEIGHTS = Path("models/checkpoint/model.safetensors")
 _EXPORT = Path("models/export/pyfunc")
-# MLflow writes it beside the model when it downloads one
-_NOTE_OF_THE_REGISTRY = "registered_model_meta"
+# what registering adds: MLflow's note, and where the version comes from
+_ADDED_BY_THE_REGISTRY = (f"{_EXPORT}/registered_model_meta", f"{_EXPORT}/{LINEAGE}/")
 
 
 @dataclass
@@ -73,5 +74,5 @@ def _differences(origin: Origin, report: Reproduction, clone: Path) -> list[str]
         if not (clone / _EXPORT).is_dir():
             raise TinyLLMError(f"The rebuilt pipeline wrote no {_EXPORT}; export.formats lacks it.")
         files = compare_paths(origin.export, clone / _EXPORT, str(_EXPORT))
-        found += [str(one) for one in files if one.file != f"{_EXPORT}/{_NOTE_OF_THE_REGISTRY}"]
+        found += [str(one) for one in files if not one.file.startswith(_ADDED_BY_THE_REGISTRY)]
     return found

@@ -1,0 +1,248 @@
+"""Where the time of a training step goes, and how it grows.
+
+    python benchmarks/step_parts.py [PARAMS] [--plot FILE]
+
+PARAMS is a params file; params.yaml if left out. Prints the cost of each part of a step, the share
+of the machine's limit that the model's arithmetic reaches (the limit is the quickest product that
+oneDNN does here on the sizes at hand), and how a step grows with width, context and processes.
+Every line is a process of its own; each figure is a median.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.interleave import ROOT
+
+WARM_UP, TIMES = 3, 12
+VOCAB = 66
+PARTS = ("batch", "forward", "backward", "clip", "AdamW", "Muon")
+
+
+def median(action: Callable[[], object]) -> float:
+    """Milliseconds that an action takes."""
+    seconds = []
+    for _ in range(WARM_UP + TIMES):
+        since = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - since)
+    return 1000 * statistics.median(seconds[WARM_UP:])
+
+
+def operations(shape, tokens: int) -> float:
+    """Floating-point operations of the products of one step: forward once, backward twice.
+
+    Attention counts for the half of the scores that is not masked.
+    """
+    block = 4 * shape.d_model**2 + 3 * shape.d_model * shape.d_ff
+    weights = shape.num_layers * block + shape.d_model * VOCAB
+    attention = shape.num_layers * 2 * shape.d_model * (shape.sequence_length + 1) / 2
+    return 3 * 2 * tokens * (weights + attention)
+
+
+def peak(shape, tokens: int) -> float:
+    """The quickest product on the sizes at hand, in operations a second."""
+    import torch
+
+    from tinyllm.models.functional import matmul_transposed
+
+    best = 0.0
+    wide, inner = shape.d_model, shape.d_ff
+    for rows, columns, depth in (
+        (tokens, 3 * wide, wide),
+        (tokens, 2 * inner, wide),
+        (tokens, wide, inner),
+        (1024, 1024, 1024),
+    ):
+        a, b = torch.randn(rows, depth), torch.randn(columns, depth)
+        for _ in range(20):
+            since = time.perf_counter()
+            matmul_transposed(a, b)
+            best = max(best, 2 * rows * columns * depth / (time.perf_counter() - since))
+    return best
+
+
+def measure_parts(task: dict) -> dict[str, float]:
+    """Milliseconds of each part, and of the step, of one process alone."""
+    training = set_up(task)
+    from tinyllm.training.loop import character_losses, take_step
+
+    training.model.train()
+    inputs, targets = training.train_loader.next_batch()
+
+    def forward():
+        return (
+            character_losses(training.model, inputs, targets, training.arithmetic)[0]
+            .mean(dim=1)
+            .mean()
+        )
+
+    both = median(lambda: forward().backward())
+    times = {
+        "batch": median(training.train_loader.next_batch),
+        "forward": median(forward),
+        "clip": median(training.optimizers.clip_gradients),
+        "AdamW": median(training.optimizers.all[0].step),
+        "Muon": median(training.optimizers.all[1].step),
+    }
+    times["backward"] = both - times["forward"]
+    times["step"] = median(lambda: take_step(training))
+    shape = training.model.config
+    times["operations"] = operations(shape, targets.numel())
+    times["peak"] = peak(shape, targets.numel())
+    times["characters"] = targets.numel()
+    return times
+
+
+def set_up(task: dict):
+    """A training on random tokens."""
+    from tinyllm.config.params import load_params
+    from tinyllm.numerics import setup_numerics
+
+    params = load_params(Path(task["params"]))
+    shape, train, numerics = (
+        type(params[name]).parse(params[name].model_dump() | task.get(name, {}))
+        for name in ("model", "train", "numerics")
+    )
+    arithmetic = setup_numerics(numerics)
+    import numpy as np
+
+    from tinyllm.training.run import set_up_training
+
+    tokens = np.random.default_rng(0).integers(1, VOCAB, 300_000).astype(np.uint8)
+    return set_up_training(tokens, tokens[:20_000], VOCAB, shape, train, arithmetic)
+
+
+def measure_processes(task: dict) -> dict[str, float]:
+    """Milliseconds of a step that several processes take together."""
+    import tempfile
+
+    import numpy as np
+
+    from tinyllm.config.params import load_params
+    from tinyllm.numerics import setup_numerics
+
+    params = load_params(Path(task["params"]))
+    shape = params["model"]
+    train = params["train"].model_copy(
+        update=task["train"] | {"max_steps": 20, "warmup_steps": 2, "eval_interval": 1000}
+    )
+    numerics = params["numerics"].model_copy(update=task["numerics"])
+    arithmetic = setup_numerics(numerics, processes=numerics.processes)
+    from tinyllm.training.loop import SilentObserver
+    from tinyllm.training.run import run_training
+    from tinyllm.training.workers import Workers
+
+    times: list[float] = []
+
+    class Clock(SilentObserver):
+        def on_step(self, _report) -> None:
+            times.append(time.perf_counter())
+
+    tokens = np.random.default_rng(0).integers(1, VOCAB, 300_000).astype(np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, part in (("train", tokens), ("val", tokens[:20_000])):
+            part.tofile(Path(folder) / f"{name}.bin")
+        meta = {"dtype": "uint8"}
+        (Path(folder) / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        workers = Workers(Path(folder), VOCAB, shape, train, numerics, arithmetic)
+        with workers as group:
+            run_training(
+                tokens, tokens[:20_000], VOCAB, shape, train, arithmetic,
+                observer=Clock(), group=group,
+            )  # fmt: skip
+    steps = [after - before for before, after in itertools.pairwise(times[3:])]
+    return {"step": 1000 * statistics.median(steps)}
+
+
+def run(task: dict) -> dict[str, float]:
+    """Measure in a process of its own."""
+    command = [sys.executable, __file__, "--task", json.dumps(task)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def growth(params: str) -> dict[str, list[tuple[int, float]]]:
+    """Milliseconds of a step by width, context and processes; characters a step stay the same."""
+    from tinyllm.config.params import load_params
+
+    sections = load_params(Path(params))
+    shape, train = sections["model"], sections["train"]
+    threads = sections["numerics"].threads * sections["numerics"].processes
+    width, length, windows = shape.head_dim, shape.sequence_length, train.batch_size
+    curves: dict[str, list[tuple[int, float]]] = {"width": [], "context": [], "processes": []}
+    for heads in (1, 2, 4):
+        change = {"d_model": heads * width, "num_heads": heads, "d_ff": 3 * heads * width}
+        curves["width"].append((heads * width, run({"params": params, "model": change})["step"]))
+    for factor in (1, 2, 4):
+        change = {"sequence_length": length // 2 * factor}
+        batch = {"batch_size": max(1, windows * 2 // factor)}
+        step = run({"params": params, "model": change, "train": batch})["step"]
+        curves["context"].append((length // 2 * factor, step))
+    for processes in (1, 2):
+        how = {"processes": processes, "threads": max(1, threads // processes)}
+        parts = {"gradient_accumulation_steps": 2, "batch_size": max(1, windows // 2)}
+        task = {"params": params, "train": parts, "numerics": how, "together": True}
+        curves["processes"].append((processes, run(task)["step"]))
+    return curves
+
+
+def show(times: dict[str, float]) -> None:
+    """Print the parts and the share of the limit."""
+    total = sum(times[part] for part in PARTS)
+    print("| part of a step | ms | share |\n|---|---|---|")
+    for part in PARTS:
+        print(f"| {part} | {times[part]:.2f} | {times[part] / total:.1%} |")
+    rate = times["operations"] / (times["forward"] + times["backward"]) * 1000
+    whole = times["operations"] / times["step"] * 1000
+    print(f"\nA step takes {times['step']:.1f} ms: {times['characters'] / times['step']:.1f} "
+          f"thousand characters a second.")  # fmt: skip
+    print(
+        f"Model arithmetic: {times['operations'] / 1e9:.2f} GFLOP a step. oneDNN reaches "
+        f"{times['peak'] / 1e9:.0f} GFLOP/s here; forward and backward run at {rate / 1e9:.0f} "
+        f"({rate / times['peak']:.0%}), the whole step at {whole / 1e9:.0f} "
+        f"({whole / times['peak']:.0%})."
+    )
+
+
+def draw(times: dict[str, float], curves: dict[str, list[tuple[int, float]]], file: Path) -> None:
+    """The same figures as a picture."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.2), layout="constrained")
+    axes[0].barh(PARTS[::-1], [times[part] for part in PARTS[::-1]])
+    axes[0].set_xlabel("ms a step")
+    for axis, (name, points) in zip(axes[1:], curves.items(), strict=True):
+        axis.plot([x for x, _ in points], [y for _, y in points], "o-")
+        axis.set(xlabel=name, ylabel="ms a step", ylim=(0, None), xticks=[x for x, _ in points])
+    figure.savefig(file, dpi=90)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("params", nargs="?", default="params.yaml")
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.task:
+        together = given.task.get("together")
+        print(json.dumps((measure_processes if together else measure_parts)(given.task)))
+    else:
+        parts = run({"params": given.params})
+        show(parts)
+        curves = growth(given.params)
+        for name, points in curves.items():
+            print(f"\n{name}: " + ", ".join(f"{x}: {y:.1f} ms" for x, y in points))
+        if given.plot:
+            draw(parts, curves, given.plot)

@@ -1,0 +1,114 @@
+"""Does a sweep of 12 points find as good a learning rate as a grid of 24?
+
+    python benchmarks/sweep.py [--steps 300] [--trials 12] [--points 24] [--seeds 5]
+
+`tinyllm sweep` runs its trials through DVC in a reduced copy of the project. The grid, and the
+seeds at its best point, call the same training in this process, which is much quicker; that it is
+the same is checked at the sweep's best point. Both choose by the validation split and report the
+test split.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.project import copy_project, run_in
+from tinyllm.config.params import load_params
+from tinyllm.numerics import setup_numerics
+
+
+class Trainer:
+    """Trains and tests in this process, as the stages do, with some parameters changed."""
+
+    def __init__(self, project: Path) -> None:
+        self._params = load_params(project / "params.yaml")
+        self._tokens = project / "data/tokens"
+        self._arithmetic = setup_numerics(self._params["numerics"])
+
+    def bits(self, **changes) -> tuple[float, float]:
+        """Bits per character on val, which choose, and on test."""
+        from tinyllm.evaluation.metrics import score_characters, summarize
+        from tinyllm.models.transformer import Transformer
+        from tinyllm.tokenization.encode import load_tokens
+        from tinyllm.tokenization.tokenizer import CharacterTokenizer
+        from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
+        from tinyllm.training.run import run_training
+
+        model, train = self._params["model"], self._params["train"]
+        train = type(train).parse({**train.model_dump(), **changes})
+        vocab_size = CharacterTokenizer.load_state(self._tokens / "tokenizer.json").vocab_size
+        data = {split: load_tokens(self._tokens, split) for split in ("train", "val", "test")}
+        result = run_training(
+            data["train"], data["val"], vocab_size, model, train, self._arithmetic
+        )
+        trained = Transformer(model, vocab_size)
+        trained.load_state_dict(result.weights)
+        text = OptimizedTextDataset(data["test"], model.sequence_length, "test")
+        loader = EvaluationLoader(
+            text, self._params["evaluate"].eval_batch_size, self._arithmetic.device
+        )
+        scores = score_characters(trained.eval(), loader, self._arithmetic)
+        figures = summarize(scores, len(data["test"]), len(data["test"]))
+        return result.best_val_loss / np.log(2), figures["bits_per_character"]
+
+
+def make_project(project: Path, steps: int) -> None:
+    """A reduced copy whose training takes a few seconds."""
+    copy_project(project)
+    place = project / "params.yaml"
+    params = yaml.safe_load(place.read_text(encoding="utf-8"))
+    params["train"] |= {"max_steps": steps, "eval_interval": max(1, steps // 10)}
+    place.write_text(yaml.safe_dump(params), encoding="utf-8")
+    run_in(project, "dvc", "repro", "tokenize")
+    run_in(project, "git", "add", "--all")
+    run_in(project, "git", "commit", "--quiet", "--message", "what all trials share")
+
+
+@click.command()
+@click.option("--steps", default=300, show_default=True, help="Of each training.")
+@click.option("--trials", default=12, show_default=True, help="Of the sweep.")
+@click.option("--points", default=24, show_default=True, help="Of the grid.")
+@click.option("--seeds", default=5, show_default=True, help="At the grid's best point.")
+@click.option("--low", default=0.001, show_default=True)
+@click.option("--high", default=1.0, show_default=True)
+def main(steps: int, trials: int, points: int, seeds: int, low: float, high: float) -> None:
+    """Sweep, grid, noise, verdict; exit code 1 if the sweep's best is not within the noise."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        project = Path(folder) / "project"
+        make_project(project, steps)
+        space = f"train.learning_rate=log({low:g},{high:g})"
+        command = ("tinyllm", "sweep", "-s", space, "--trials", str(trials), "--json")
+        found = json.loads(run_in(project, *command).stdout)
+        trainer = Trainer(project)
+        best = found["best"]
+        rate = best["params"]["train.learning_rate"]
+        same = abs(trainer.bits(learning_rate=rate)[1] - best["test"]) < 1e-5
+        grid = {}
+        for value in np.geomspace(low, high, points):
+            grid[float(value)] = trainer.bits(learning_rate=float(value))
+            print(f"grid {value:.5f}: val {grid[value][0]:.4f}, test {grid[value][1]:.4f}")
+        top = min(grid, key=lambda value: grid[value][0])
+        repeated = [trainer.bits(learning_rate=top, seed=seed)[1] for seed in range(seeds)]
+    for trial in found["trials"]:
+        figure = trial["state"] if trial["val"] is None else f"val {trial['val']:.4f}"
+        print(f"sweep {trial['params']['train.learning_rate']:.5f}: {figure}")
+    noise = statistics.stdev(repeated)
+    gap = best["test"] - grid[top][1]
+    print(f"trained here as by DVC: {'yes' if same else 'NO'}")
+    print(f"sweep of {trials}: {rate:.4g}, {best['test']:.4f} bits per character on test")
+    print(f"grid of {points}: {top:.4g}, {grid[top][1]:.4f}; sweep minus grid {gap:+.4f}")
+    print(f"standard deviation between {seeds} seeds there: {noise:.4f}")
+    print(f"within the noise: {'yes' if gap <= noise else 'NO'}")
+    sys.exit(0 if same and gap <= noise else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What the commands on the registry share: whose registry, and how its failures are told."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinyllm.config.params import load_params
+from tinyllm.config.runtime import TrackingConfig
+from tinyllm.errors import TinyLLMError
+
+
+def tracking_config() -> TrackingConfig:
+    """The section `tracking` of params.yaml where there is one, else the defaults."""
+    path = Path("params.yaml")
+    section = load_params(path)["tracking"] if path.is_file() else TrackingConfig()
+    assert isinstance(section, TrackingConfig)  # noqa: S101 - for the type checker
+    return section
+
+
+def name_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--name`: the registered model."""
+    text = "Registered model.  [default: tracking.registered_model]"
+    return click.option("--name", default=lambda: tracking_config().registered_model, help=text)(
+        command
+    )
+
+
+@contextlib.contextmanager
+def registry(name: str) -> Iterator[Any]:
+    """Yield MLflow's client; what MLflow cannot do comes out as one sentence.
+
+    Raises:
+        TinyLLMError: the registry does not answer, or has no such model.
+    """
+    from tinyllm.tracking.store import connect, tracking_uri
+
+    try:
+        client = connect()
+        client.get_registered_model(name)
+        yield client
+    except TinyLLMError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise TinyLLMError(
+            f"The registry at {tracking_uri()} does not do that: {reason}."
+        ) from None

@@ -1,0 +1,36 @@
+"""Curves as a Mermaid chart: GitHub draws it in a comment, where it shows no embedded PNG."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+_POINTS = 30
+_COLOURS = {"base": "#9a9a9a", "head": "#1f77b4"}
+
+
+def draw_chart(base: Sequence[Mapping[str, str]], head: Sequence[Mapping[str, str]]) -> str:
+    """Validation loss of both by step, in bits per character; empty where neither has a history."""
+    histories = {"base": base, "head": head}
+    shown = {name: rows for name, rows in histories.items() if rows}
+    if not shown:
+        return ""
+    steps = [float(row["step"]) for rows in shown.values() for row in rows]
+    grid = np.linspace(min(steps), max(steps), _POINTS)
+    palette = ", ".join(_COLOURS[name] for name in shown)
+    lines = [
+        "```mermaid",
+        f'%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "{palette}"}}}}}}}}%%',
+        "xychart-beta",
+        '    title "Validation loss"',
+        f'    x-axis "optimizer step" {min(steps):g} --> {max(steps):g}',
+        '    y-axis "bits per character"',
+    ]
+    for rows in shown.values():
+        at = [float(row["step"]) for row in rows]
+        bits = [float(row["val_loss"]) / math.log(2) for row in rows]
+        # a chart's points are evenly spaced; beyond its last step a curve stays where it ended
+        values = np.interp(grid, at, bits)
+        lines.append(f"    line [{', '.join(f'{value:.4f}' for value in values)}]")
+    key = ", ".join({"base": "grey: base", "head": "blue: this change"}[name] for name in shown)
+    return "\n".join([*lines, "```", "", f"{key[0].upper()}{key[1:]}."])

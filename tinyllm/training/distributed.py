@@ -1,0 +1,115 @@
+"""The processes that share a training, and what they exchange, by torch.distributed.
+
+A batch falls into parts (`train.gradient_accumulation_steps`). One process works through them one
+after the other; several take one each at a time, and every process adds up the gradients of all in
+the order of the parts. So weights are the same to the byte for any number of processes, which an
+all-reduce (and DistributedDataParallel, which is built on it) does not promise.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+# longer than a validation or a pause of the machine; a process that ends is noticed at once
+_TIMEOUT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process's place among those that train together; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensor of every process, by rank.
+
+        Raises:
+            RuntimeError: a process has ended.
+        """
+        if self.size == 1:
+            return [tensor]
+        tensors = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(tensors, tensor)
+        return tensors
+
+    def in_turn(self, items: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
+        """Put together what the processes have for every `size`-th place, in order.
+
+        Raises:
+            RuntimeError: a process has ended.
+        """
+        if self.size == 1:
+            return list(items)
+        boxes: list[Any] = [None] * self.size
+        dist.all_gather_object(boxes, list(items))
+        rounds = itertools.zip_longest(*boxes)
+        return [item for one_round in rounds for item in one_round if item is not None]
+
+    def from_first(self, value: Any) -> Any:
+        """Return what the process of rank 0 gave.
+
+        Raises:
+            RuntimeError: a process has ended.
+        """
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def add_up(self, parameters: Sequence[Tensor], loss: Tensor, total: Tensor | None) -> Tensor:
+        """Add one part's gradients and loss of every process to the total, in their order.
+
+        Args:
+            parameters: hold the gradients of this process's part, and lose them.
+            loss: this process's share of the loss, a scalar.
+            total: what the call before returned, None at first.
+
+        Returns:
+            All gradients one after the other, and the loss at the end.
+
+        Raises:
+            RuntimeError: a process has ended.
+        """
+        gradients = [p.grad.reshape(-1) for p in parameters if p.grad is not None]
+        for parameter in parameters:
+            parameter.grad = None
+        pieces = self.gather(torch.cat([*gradients, loss.detach().reshape(1)]))
+        if total is None:
+            total, *pieces = pieces
+        for piece in pieces:
+            total.add_(piece)
+        return total
+
+
+def hand_out(total: Tensor, parameters: Sequence[Tensor]) -> float:
+    """Give each parameter its gradient out of the sum of `Group.add_up`; return the loss."""
+    pieces = total[:-1].split([parameter.numel() for parameter in parameters])
+    for parameter, piece in zip(parameters, pieces, strict=True):
+        parameter.grad = piece.view_as(parameter)
+    return total[-1].item()
+
+
+def join_group(rank: int, size: int, meeting: str, device: torch.device) -> Group:
+    """Meet the other processes; returns when all are there.
+
+    Raises:
+        RuntimeError: they did not come in time.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(rank % torch.cuda.device_count())
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        init_method=meeting,
+        rank=rank,
+        world_size=size,
+        timeout=_TIMEOUT,
+    )
+    return Group(rank, size)
