@@ -54,9 +54,8 @@ def test_metrics_and_plots_can_be_compared(run):
 
 
 def test_experiments_and_a_queue_with_two_workers_land_in_one_store(project, run):
-    for rate in ("0.01", "0.03"):
-        run("dvc", "exp", "run", "-S", f"train.learning_rate={rate}")
-    for rate in ("0.004", "0.005", "0.006", "0.007"):
+    run("dvc", "exp", "run", "-S", "train.learning_rate=0.01")
+    for rate in ("0.004", "0.005"):
         run("dvc", "exp", "run", "--queue", "-S", f"train.learning_rate={rate}")
     run("dvc", "queue", "start", "-j", "2")
     deadline = time.monotonic() + 240
@@ -65,13 +64,13 @@ def test_experiments_and_a_queue_with_two_workers_land_in_one_store(project, run
         if "Queued" not in states and "Running" not in states:
             break
         time.sleep(2)
-    assert states.count("Success") >= 4, states
+    assert states.count("Success") >= 2, states
     runs = runs_in(project)
-    assert len(runs) == 7
+    assert len(runs) == 4
     assert {one.info.status for one in runs} == {"FINISHED"}
-    assert len({one.data.params["train.learning_rate"] for one in runs}) == 7
+    assert len({one.data.params["train.learning_rate"] for one in runs}) == 4
     assert all("test_bits_per_character" in one.data.metrics for one in runs)
-    assert run("dvc", "exp", "show", "--csv").stdout.count("0.00") >= 4
+    assert run("dvc", "exp", "show", "--csv").stdout.count("0.00") >= 2
 
 
 def test_going_back_to_earlier_parameters_runs_nothing(project, run):

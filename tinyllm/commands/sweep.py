@@ -1,6 +1,7 @@
 """`tinyllm sweep`."""
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,7 +48,7 @@ def sweep(
     Optuna draws the points, first at random and then near the good ones. Each runs as a DVC
     experiment up to its evaluation; one in the worst quarter at the same training step is
     stopped. Interrupted or killed, the same command goes on where it was. In MLflow, all are
-    children of one run. At the end, 'dvc exp apply NAME' takes over the best.
+    children of one run. At the end, a command is printed that takes over the best.
     """
     from tinyllm.experiments.setting import find_setting
     from tinyllm.experiments.space import parse_space
@@ -90,8 +91,20 @@ def _report(study: "Sweep") -> dict[str, Any]:
         "name": study.setting.name,
         "trials": [trial.to_dict() for trial in trials],
         "best": None if best is None else best.to_dict(),
-        "apply": None if best is None else f"dvc exp apply {best.name}",
+        "apply": None if best is None else _apply(study, best),
     }
+
+
+def _apply(study: "Sweep", best: "TrialFacts") -> str:
+    """The command that trains the best again in the workspace, which DVC's run cache spares it.
+
+    `dvc exp apply` would do where the commit's own exports are in DVC's cache, and fails in a
+    clone whose pipeline never ran.
+    """
+    from tinyllm.experiments.space import override
+
+    sets = [*study.setting.overrides, *(override(key, best.params[key]) for key in best.params)]
+    return shlex.join(["dvc", "exp", "run", *(word for text in sets for word in ("-S", text))])
 
 
 def _close(study: "Sweep", status: str) -> None:
@@ -139,5 +152,5 @@ def _show(report: dict[str, Any]) -> None:
     wide.print(
         f"Best on val: {best['name']}, {best['val']:.4f} bits per character there and "
         f"{best['test']:.4f} on test. To take it over, exported and registered:\n\n"
-        f"  {report['apply']} && dvc repro"
+        f"  {report['apply']}"
     )
