@@ -42,6 +42,15 @@ class TrainingConfig(Section):
     muon_momentum: float = Field(0.95, ge=0, lt=1, description="momentum of Muon")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="first-moment decay of AdamW")
     adam_beta2: float = Field(0.95, ge=0, lt=1, description="second-moment decay of AdamW")
+    teacher_order: int = Field(
+        5, ge=0, le=16, description="order of the n-gram model that softens targets; 0: none does"
+    )
+    teacher_weight: float = Field(
+        1.0, ge=0, le=1, description="its share of the targets at the first step"
+    )
+    final_teacher_weight: float = Field(
+        0.5, ge=0, le=1, description="its share of the targets at the last step"
+    )
     gradient_clip: float = Field(1.0, ge=0, description="largest global gradient norm; 0: no limit")
     eval_interval: int = Field(
         50, ge=1, description="steps between validations, which also choose the best checkpoint"

@@ -18,6 +18,7 @@ from tinyllm.numerics import Arithmetic
 from tinyllm.training.data_loader import Batch, EvaluationLoader, TrainLoader
 from tinyllm.training.distributed import Group, hand_out
 from tinyllm.training.optimizer import Optimizers, learning_rate_factor
+from tinyllm.training.teacher import NgramTeacher
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Training:
     group: Group
     progress: Progress
     best_weights: dict[str, Tensor]
+    teacher: NgramTeacher | None = None
 
 
 def train_epoch(training: Training, observer: Observer, after_step: Callable[[], None]) -> None:
@@ -184,26 +186,42 @@ def _gradients(training: Training, inputs: Tensor, targets: Tensor) -> float:
     batches = list(zip(inputs.chunk(parts), targets.chunk(parts), strict=True))
     total: Tensor | None = None
     for part in range(group.rank, parts, group.size):
-        loss = _part_loss(training, part, *batches[part])
-        loss.backward()
+        objective, loss = _part_losses(training, part, *batches[part])
+        objective.backward()
         if group.size > 1:
             total = group.add_up(parameters, loss, total)
         else:
-            total = loss.detach() if total is None else total + loss.detach()
+            total = loss if total is None else total + loss
     assert total is not None  # noqa: S101 - there is a part for every process
     return hand_out(total, parameters) if group.size > 1 else total.item()
 
 
-def _part_loss(training: Training, part: int, inputs: Tensor, targets: Tensor) -> Tensor:
+def _part_losses(
+    training: Training, part: int, inputs: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A part's share of what is minimised, and of the mean loss on the characters themselves."""
     config, device = training.config, training.arithmetic.device
     if training.model.config.dropout:
         # from the place alone, so that any process can take any part, also after a resume
         place = [config.seed, training.progress.step, part]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
-    losses, _ = character_losses(
-        training.model, inputs.to(device), targets.to(device), training.arithmetic
-    )
-    return losses.mean(dim=1).mean() / config.gradient_accumulation_steps
+    inputs, targets = inputs.to(device), targets.to(device)
+    losses, logits = character_losses(training.model, inputs, targets, training.arithmetic)
+    share = 1 / config.gradient_accumulation_steps
+    loss = losses.mean(dim=1).mean() * share
+    weight = teacher_weight(training.progress.step, config)
+    if training.teacher is None or weight == 0:
+        return loss, loss.detach()
+    soft_targets = training.teacher.soften(inputs, targets)
+    taught = -(F.log_softmax(logits, dim=-1) * soft_targets).sum(dim=-1)
+    mixed = losses * (1 - weight) + taught * weight
+    return mixed.mean(dim=1).mean() * share, loss.detach()
+
+
+def teacher_weight(step: int, config: TrainingConfig) -> float:
+    """Share of the n-gram teacher in the targets of `step` (counted from 0)."""
+    progress = step / max(1, config.max_steps - 1)
+    return config.teacher_weight + progress * (config.final_teacher_weight - config.teacher_weight)
 
 
 def _validate(training: Training, step: StepReport, observer: Observer) -> None:

@@ -22,6 +22,7 @@ from tinyllm.training.data_loader import Place, build_dataloaders
 from tinyllm.training.distributed import Group
 from tinyllm.training.loop import Observer, Progress, SilentObserver, Training, train_epoch
 from tinyllm.training.optimizer import Optimizers
+from tinyllm.training.teacher import NgramTeacher
 
 _log = get_logger(__name__)
 
@@ -128,7 +129,16 @@ def set_up_training(
         group=group or Group(),
         progress=Progress(),
         best_weights={},
+        teacher=_find_teacher(train_tokens, vocab_size, config, arithmetic.device),
     )
+
+
+def _find_teacher(
+    tokens: NDArray[Any], vocab_size: int, config: TrainingConfig, device: torch.device
+) -> NgramTeacher | None:
+    if config.teacher_order == 0 or config.teacher_weight == config.final_teacher_weight == 0:
+        return None
+    return NgramTeacher(tokens, vocab_size, config.teacher_order, device)
 
 
 def _saver(

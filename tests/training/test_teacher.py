@@ -1,0 +1,89 @@
+"""The n-gram teacher: its distributions against a count by hand, and what it does to a training."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from tinyllm.config.training import TrainingConfig
+from tinyllm.training import teacher as module
+from tinyllm.training.loop import teacher_weight
+from tinyllm.training.teacher import NgramTeacher
+
+CPU = torch.device("cpu")
+VOCAB = 6
+DISCOUNT = 0.75
+TEXT = np.random.default_rng(5).integers(1, VOCAB, 300).astype(np.uint8)
+LENGTH = 12
+
+
+def by_hand(context: tuple[int, ...]) -> np.ndarray:
+    """Interpolated absolute discounting, straight from its definition."""
+    text = TEXT.tolist()
+    if not context:
+        counts = Counter(text)
+        return np.array([(counts[c] + 1) / (len(text) + VOCAB) for c in range(VOCAB)])
+    length = len(context)
+    followers = Counter(
+        text[i] for i in range(length, len(text)) if tuple(text[i - length : i]) == context
+    )
+    if not followers:
+        return by_hand(context[1:])
+    kept = np.array([max(followers[c] - DISCOUNT, 0) for c in range(VOCAB)])
+    given = DISCOUNT * len(followers) * by_hand(context[1:])
+    return (kept + given) / followers.total()
+
+
+def windows(starts):
+    cut = torch.from_numpy(np.stack([TEXT[s : s + LENGTH + 1] for s in starts]).astype(np.int64))
+    return cut[:, :-1], cut[:, 1:]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 5, 9, 16])
+def test_distributions_are_those_counted_by_hand(order):
+    inputs, targets = windows([0, 7, 150, 287])
+    found = NgramTeacher(TEXT, VOCAB, order, CPU).soften(inputs, targets)
+    assert found.shape == (4, LENGTH, VOCAB)
+    for row, window in zip(found, inputs.tolist(), strict=True):
+        for place in range(LENGTH):
+            context = tuple(window[max(0, place - order + 2) : place + 1]) if order > 1 else ()
+            np.testing.assert_allclose(row[place].numpy(), by_hand(context), atol=1e-6)
+
+
+def test_distributions_sum_to_one_and_favour_what_came():
+    inputs, targets = windows(range(0, 280, 9))
+    found = NgramTeacher(TEXT, VOCAB, 6, CPU).soften(inputs, targets)
+    torch.testing.assert_close(found.sum(-1), torch.ones(found.shape[:2]))
+    of_target = found.gather(-1, targets[..., None])
+    assert of_target.mean() > 2 / VOCAB
+
+
+def test_windows_shorter_than_the_order_are_softened_too():
+    inputs, targets = (tensor[:, :2] for tensor in windows([3]))
+    found = NgramTeacher(TEXT, VOCAB, 9, CPU).soften(inputs, targets)
+    expected = by_hand(tuple(inputs[0].tolist()))
+    np.testing.assert_allclose(found[0, 1].numpy(), expected, atol=1e-6)
+
+
+def test_a_table_that_would_be_too_large_keeps_the_common_contexts(monkeypatch):
+    whole = NgramTeacher(TEXT, VOCAB, 4, CPU)
+    monkeypatch.setattr(module, "_MOST_NUMBERS", 10 * VOCAB)
+    small = NgramTeacher(TEXT, VOCAB, 4, CPU)
+    assert len(small._table) <= 1 + 3 * 10 < len(whole._table)
+    inputs, targets = windows([20, 40])
+    torch.testing.assert_close(small.soften(inputs, targets).sum(-1), torch.ones(2, LENGTH))
+
+
+def test_an_order_below_one_is_refused():
+    with pytest.raises(ValueError, match="nothing to count"):
+        NgramTeacher(TEXT, VOCAB, 0, CPU)
+
+
+def test_its_weight_goes_from_the_first_to_the_last_value():
+    config = TrainingConfig(max_steps=11, warmup_steps=2, teacher_weight=0.8)
+    config = config.model_copy(update={"final_teacher_weight": 0.3})
+    weights = [teacher_weight(step, config) for step in range(11)]
+    assert weights == pytest.approx(np.linspace(0.8, 0.3, 11).tolist())
+    alone = TrainingConfig(max_steps=1, warmup_steps=1)
+    assert teacher_weight(0, alone) == alone.teacher_weight
