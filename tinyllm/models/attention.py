@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinyllm.models.functional import inverse_rms, matmul_transposed, onednn_applies, rms_norm
+from tinyllm.models.functional import matmul_transposed, onednn_applies, rms_norm
 
 _BLOCK = 16
 # multiplications above which a product of its own is quicker than a share of a convolution
@@ -96,7 +96,10 @@ def matmul_in_pairs(a: Tensor, b: Tensor) -> Tensor:
 
 
 class _Attention(torch.autograd.Function):
-    """Attention by explicit products; `pair` counts batch times heads."""
+    """Attention by explicit products; `pair` counts batch times heads.
+
+    Characters lie last in memory: a head has too few features for operations to run along them.
+    """
 
     @staticmethod
     def forward(
@@ -109,64 +112,66 @@ class _Attention(torch.autograd.Function):
         eps: float,
     ) -> Tensor:
         batch, time, _, heads, width = ctx.shape = qkv.shape
-        pairs = batch * heads
-        projected = qkv[:, :, :2]
-        inverse = inverse_rms(projected, eps)
-        normal = projected * inverse
+        by_feature = (batch * heads, width, time)
+        # [3, heads, head_dim, batch, time]; no copy where `norm_linear` has written it so
+        x = qkv.permute(2, 3, 4, 0, 1).contiguous()
+        inverse = _inverse_rms_of_features(x[:2], eps)
+        normal = x[:2] * inverse
         # the scale of the scores goes with the queries
-        weights = torch.stack((scales[0] / math.sqrt(width), scales[1]))
-        q = qkv.new_empty(batch, heads, time, width)
-        k_t = qkv.new_empty(batch, heads, width, time)
-        _rotate_into(q.transpose(1, 2), normal[:, :, 0], weights[0], cosines, sines)
-        _rotate_into(k_t.permute(0, 3, 1, 2), normal[:, :, 1], weights[1], cosines, sines)
-        q, k_t = q.view(pairs, time, width), k_t.view(pairs, width, time)
-        v = qkv[:, :, 2].transpose(1, 2).reshape(pairs, time, width)
-        attention = torch.softmax(matmul_in_pairs(q, k_t).add_(mask), dim=-1)
-        result = matmul_in_pairs(attention, v)
-        ctx.save_for_backward(
-            normal, inverse, weights, cosines, sines, q, k_t, v, attention, result
-        )
+        weights = torch.stack((scales[0] / math.sqrt(width), scales[1])).view(2, 1, width, 1, 1)
+        tables = tuple(table.squeeze(1).t().contiguous()[:, None] for table in (cosines, sines))
+        queries_keys = qkv.new_empty(2, batch, heads, width, time)
+        _rotate_into(queries_keys.permute(0, 2, 3, 1, 4), normal, weights, *tables)
+        q, k = queries_keys.view(2, *by_feature)
+        v = x[2].permute(2, 0, 1, 3).reshape(by_feature)
+        attention = torch.softmax(matmul_in_pairs(q.mT, k).add_(mask), dim=-1)
+        result = matmul_in_pairs(attention, v.mT)
+        ctx.save_for_backward(normal, inverse, weights, *tables, q, k, v, attention, result)
         return result.view(batch, heads, time, width).transpose(1, 2)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        normal, inverse, weights, cosines, sines, q, k_t, v, attention, result = ctx.saved_tensors
+        normal, inverse, weights, cosines, sines, q, k, v, attention, result = ctx.saved_tensors
         batch, time, _, heads, width = ctx.shape
-        g = grad.transpose(1, 2).reshape(v.shape)
+        g = grad.transpose(1, 2).reshape(result.shape)
         # the products with the large matrix on the right need no transposed copy of it
-        grad_v_t = matmul_in_pairs(g.mT.contiguous(), attention)
-        grad_attention = matmul_in_pairs(g, v.mT.contiguous())
+        grad_v = matmul_in_pairs(g.mT, attention)
+        grad_attention = matmul_in_pairs(g, v)
         # gradient of softmax: torch's own sums in an order that depends on the number of threads,
         # and the inner sum is that of the much smaller result with its gradient
         inner = (g * result).sum(dim=-1, keepdim=True)
         grad_scores = grad_attention.sub_(inner).mul_(attention)
-        grad_q = matmul_in_pairs(grad_scores, k_t.mT.contiguous())
-        grad_k_t = matmul_in_pairs(q.mT.contiguous(), grad_scores)
-        by_head = (batch, heads, width, time)
-        grad_qkv = grad.new_empty(ctx.shape)
-        grad_qkv[:, :, 2].copy_(grad_v_t.view(by_head).permute(0, 3, 1, 2))
+        grad_q = matmul_in_pairs(grad_scores, k.mT).mT.contiguous()
+        grad_k = matmul_in_pairs(q, grad_scores)
+        by_head = [x.view(batch, heads, width, time).permute(1, 2, 0, 3) for x in (grad_q, grad_k)]
         turned = torch.empty_like(normal)
-        grad_q = grad_q.view(batch, heads, time, width).transpose(1, 2)
-        _rotate_back(turned[:, :, 0], grad_q, cosines, sines)
-        grad_k = grad_k_t.view(by_head).permute(0, 3, 1, 2)
-        _rotate_back(turned[:, :, 1], grad_k, cosines, sines)
+        for target, source in zip(turned, by_head, strict=True):
+            _rotate_back(target, source, cosines, sines)
         by_weight = turned * normal
-        grad_weights = by_weight.view(batch * time, -1).sum(dim=0).view(2, heads, width).sum(dim=1)
+        # along the characters first, so that each of the many sums is one thread's
+        grad_weights = by_weight.flatten(3).sum(dim=-1).sum(dim=1)
         grad_scales = torch.stack((grad_weights[0] / math.sqrt(width), grad_weights[1]))
-        spread = weights[:, None]
-        along = by_weight.mul_(spread).sum(dim=-1, keepdim=True).div_(width)
+        along = by_weight.mul_(weights).sum(dim=2, keepdim=True).div_(width)
+        grad_qkv = grad.new_empty(3, heads, width, batch, time)
         # products and sums apart: fused, they would round as the CPU's vector width has it
-        torch.mul(turned.mul_(spread).sub_(normal * along), inverse, out=grad_qkv[:, :, :2])
-        return grad_qkv, grad_scales, None, None, None, None
+        torch.mul(turned.mul_(weights).sub_(normal * along), inverse, out=grad_qkv[:2])
+        grad_qkv[2].copy_(grad_v.view(batch, heads, width, time).permute(1, 2, 0, 3))
+        return grad_qkv.permute(3, 4, 0, 1, 2), grad_scales, None, None, None, None
+
+
+def _inverse_rms_of_features(x: Tensor, eps: float) -> Tensor:
+    """One over the root mean square: [2, heads, head_dim, batch, time] -> the same, head_dim 1."""
+    squares = x.square().sum(dim=2, keepdim=True)
+    return squares.mul_(1 / x.shape[2]).add_(eps).rsqrt_()
 
 
 def _rotate_into(
     target: Tensor, x: Tensor, weights: Tensor, cosines: Tensor, sines: Tensor
 ) -> None:
-    """Scale `x` [batch, time, heads, head_dim], then rotate its halves into `target`."""
-    first, second = x.chunk(2, dim=-1)
-    first_weights, second_weights = weights.chunk(2)
-    target_first, target_second = target.chunk(2, dim=-1)
+    """Scale `x` [2, heads, head_dim, batch, time], then rotate its halves into `target`."""
+    first, second = x.chunk(2, dim=2)
+    first_weights, second_weights = weights.chunk(2, dim=2)
+    target_first, target_second = target.chunk(2, dim=2)
     torch.mul(first, cosines * first_weights, out=target_first)
     target_first.sub_(second * (sines * second_weights))
     torch.mul(second, cosines * second_weights, out=target_second)
@@ -174,8 +179,8 @@ def _rotate_into(
 
 
 def _rotate_back(target: Tensor, grad: Tensor, cosines: Tensor, sines: Tensor) -> None:
-    """Rotate the halves of a gradient by the opposite angle into `target`."""
-    first, second = grad.chunk(2, dim=-1)
-    target_first, target_second = target.chunk(2, dim=-1)
+    """Rotate the halves of a gradient [heads, head_dim, batch, time] back into `target`."""
+    first, second = grad.chunk(2, dim=1)
+    target_first, target_second = target.chunk(2, dim=1)
     torch.mul(first, cosines, out=target_first).add_(second * sines)
     torch.mul(second, cosines, out=target_second).sub_(first * sines)

@@ -31,10 +31,15 @@ def linear_add(x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
     return _matmul_transposed_add(x, weight, residual)
 
 
-def norm_linear(x: Tensor, scale: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Return rms_norm(x, scale) W^T: [..., inputs], [inputs], [outputs, inputs]."""
+def norm_linear(
+    x: Tensor, scale: Tensor, weight: Tensor, eps: float, *, features_first: bool = False
+) -> Tensor:
+    """Return rms_norm(x, scale) W^T: [..., inputs], [inputs], [outputs, inputs].
+
+    With `features_first` the result may lie in memory as [outputs, ...], in the same shape.
+    """
     if onednn_applies(x) and _needs_gradient(x, weight):
-        return _NormLinear.apply(x, scale, weight, eps)  # type: ignore[no-any-return,no-untyped-call]
+        return _NormLinear.apply(x, scale, weight, eps, features_first)  # type: ignore[no-any-return,no-untyped-call]
     return linear(rms_norm(x, scale, eps), weight)
 
 
@@ -111,15 +116,19 @@ class _NormLinear(torch.autograd.Function):
     """A norm whose scale is multiplied into the small weight instead of the large activations."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, weight: Tensor, eps: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, weight: Tensor, eps: float, features_first: bool
+    ) -> Tensor:
         inverse = inverse_rms(x, eps)
         normal = x * inverse
         scaled = weight * scale
         ctx.save_for_backward(normal, inverse, scale, weight, scaled)
+        if features_first:
+            return matmul_transposed(scaled, normal.flatten(0, -2)).t().view(*x.shape[:-1], -1)
         return matmul_transposed(normal, scaled)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         normal, inverse, scale, weight, scaled = ctx.saved_tensors
         grad_scaled = _weight_gradient(grad, normal)
         grad_scale = (grad_scaled * weight).sum(dim=0)
@@ -127,7 +136,7 @@ class _NormLinear(torch.autograd.Function):
         along = (grad_x * normal).sum(dim=-1, keepdim=True).div_(normal.shape[-1])
         # products and sums apart: fused, they would round as the CPU's vector width has it
         grad_x.sub_(normal * along).mul_(inverse)
-        return grad_x, grad_scale, grad_scaled.mul_(scale), None
+        return grad_x, grad_scale, grad_scaled.mul_(scale), None, None
 
 
 class _SwiGLU(torch.autograd.Function):

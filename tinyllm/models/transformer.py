@@ -65,7 +65,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:
         """Attend in norm(x), before the projection back: [batch, time, d_model], the same."""
         batch, time, _ = x.shape
-        qkv = norm_linear(x, norm.weight, self.qkv_proj.weight, norm.eps)
+        qkv = norm_linear(x, norm.weight, self.qkv_proj.weight, norm.eps, features_first=True)
         qkv = qkv.view(batch, time, 3, self.num_heads, self.head_dim)
         if cache is None:
             scales = torch.stack((self.q_norm.weight, self.k_norm.weight))
