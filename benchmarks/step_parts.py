@@ -24,7 +24,7 @@ from benchmarks.interleave import ROOT
 
 WARM_UP, TIMES = 3, 12
 VOCAB = 66
-PARTS = ("batch", "forward", "backward", "clip", "AdamW", "Muon")
+PARTS = ("batch", "teacher", "forward", "backward", "clip", "AdamW", "Muon")
 
 
 def median(action: Callable[[], object]) -> float:
@@ -85,9 +85,14 @@ def measure_parts(task: dict) -> dict[str, float]:
             .mean()
         )
 
+    def teach():
+        if training.teacher:
+            training.teacher.soften(inputs, targets)
+
     both = median(lambda: forward().backward())
     times = {
         "batch": median(training.train_loader.next_batch),
+        "teacher": median(teach),
         "forward": median(forward),
         "clip": median(training.optimizers.clip_gradients),
         "AdamW": median(training.optimizers.all[0].step),

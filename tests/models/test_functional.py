@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tinyllm.models import functional
 from tinyllm.models.attention import batched_matmul, causal_attention, rotary_tables, rotate
 from tinyllm.models.functional import (
     linear,
@@ -160,6 +161,12 @@ def test_values_and_gradients_equal_torch(name, shapes):
     assert len(ours) == len(shapes) + 1
     for mine, other in zip(ours, reference, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "shapes"), SMALL_SHAPES)
+def test_values_and_gradients_equal_torch_where_mkl_is_quicker(name, shapes, monkeypatch):
+    monkeypatch.setattr(functional, "_mkl_is_quicker", lambda: True)
+    test_values_and_gradients_equal_torch(name, shapes)
 
 
 @pytest.mark.parametrize(("name", "shapes", "counts"), LARGE_SHAPES)

@@ -1,11 +1,13 @@
 """The arithmetic that decides speed and repeatability: linear layers, norms, SwiGLU.
 
 On the CPU, torch's own linear layer calls MKL. oneDNN, which torch carries too, is quicker on
-many CPUs and, capped to AVX2 by `tinyllm.numerics`, gives the same bits on all of them and for
-any number of threads; MKL does neither. What lies between the products costs as much as they do
-for small models, so each function here writes as few intermediate tensors as it can.
+AMD's CPUs and, capped to AVX2 by `tinyllm.numerics`, gives the same bits on all of them and for
+any number of threads; MKL, quicker on Intel's, does not. What lies between the products costs as
+much as they do for small models, so each function here writes as few intermediate tensors as it can.
 """
 
+import functools
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,7 +64,9 @@ def swiglu(gate_and_up: Tensor) -> Tensor:
 
 
 def matmul_transposed(a: Tensor, b: Tensor) -> Tensor:
-    """Return a b^T through oneDNN on float32 CPU tensors: [..., k] and [n, k] -> [..., n]."""
+    """Return a b^T of float32 CPU tensors: [..., k] and [n, k] -> [..., n]."""
+    if _mkl_is_quicker():
+        return F.linear(a, b)
     return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # type: ignore[no-any-return]  # noqa: SLF001
 
 
@@ -163,7 +167,21 @@ class _SwiGLU(torch.autograd.Function):
         return result
 
 
+@functools.cache
+def _mkl_is_quicker() -> bool:
+    """Whether this is an Intel CPU with AVX-512, and the arithmetic is not pinned to AVX2."""
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return False
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
 def _matmul_transposed_add(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    if _mkl_is_quicker():
+        rows = torch.addmm(c.flatten(0, -2), a.flatten(0, -2), b.t())
+        return rows.view(c.shape)
     return torch.ops.mkldnn._linear_pointwise.binary(a, c, b, None, "add")  # type: ignore[no-any-return]  # noqa: SLF001
 
 
