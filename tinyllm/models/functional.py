@@ -3,7 +3,7 @@
 On the CPU, torch's own linear layer calls MKL. oneDNN, which torch carries too, is quicker on
 AMD's CPUs and, capped to AVX2 by `tinyllm.numerics`, gives the same bits on all of them and for
 any number of threads; MKL, quicker on Intel's, does not. What lies between the products costs as
-much as they do for small models, so each function here writes as few intermediate tensors as it can.
+much as they do for small models, so each function writes as few intermediate tensors as it can.
 """
 
 import functools
