@@ -11,7 +11,7 @@ SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
 SHAKESPEARE_CACHED := .dvc/cache/files/md5/6f/b458f1232090904fb40fe944165e91
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro test prove llama lint format ui chat shakespeare clean
+.PHONY: help setup setup-dev repro test prove bench llama lint format ui chat shakespeare clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,13 @@ test: setup-dev lint ## Run all checks: ruff, mypy, pytest with coverage
 
 prove: setup-dev ## Plant faults, kill the pipeline, open the exports in fresh environments
 	python -m pytest -m exhaustive
+
+bench: setup-dev shakespeare ## Race the well-known small recipe for CPUs; where a step's time goes
+	python benchmarks/peer.py $(SHAKESPEARE)
+	python benchmarks/step_time.py
+	mkdir -p .tinyllm
+	python benchmarks/step_parts.py --plot .tinyllm/step.png
+	python benchmarks/step_parts.py presets/shakespeare-98s.yaml
 
 llama: setup-dev ## Build llama.cpp's Python package (minutes), so that the tests open GGUF in it
 	CMAKE_ARGS='-DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF' \

@@ -81,9 +81,54 @@ def test_an_order_below_one_is_refused():
 
 
 def test_its_weight_goes_from_the_first_to_the_last_value():
-    config = TrainingConfig(max_steps=11, warmup_steps=2, teacher_weight=0.8)
-    config = config.model_copy(update={"final_teacher_weight": 0.3})
+    config = TrainingConfig(
+        max_steps=11, warmup_steps=2, teacher_weight=0.8, final_teacher_weight=0.3
+    )
     weights = [teacher_weight(step, config) for step in range(11)]
     assert weights == pytest.approx(np.linspace(0.8, 0.3, 11).tolist())
     alone = TrainingConfig(max_steps=1, warmup_steps=1)
     assert teacher_weight(0, alone) == alone.teacher_weight
+
+
+@pytest.fixture
+def train(arithmetic):
+    """The last loss on the text itself, of a small model trained on a part of the sample."""
+    from tests.conftest import SMALL_MODEL, SMALL_TRAINING
+    from tinyllm.training.run import run_training
+
+    def run(tokens, **settings):
+        config = SMALL_TRAINING.model_copy(
+            update={"max_steps": 40, "eval_interval": 40, **settings}
+        )
+        train, val, vocab = tokens
+        return run_training(train, val, vocab, SMALL_MODEL, config, arithmetic)
+
+    return run
+
+
+@pytest.fixture
+def split(tokens):
+    from tinyllm.tokenization.encode import load_tokens
+    from tinyllm.tokenization.tokenizer import CharacterTokenizer
+
+    vocab = CharacterTokenizer.load_state(tokens / "tokenizer.json").vocab_size
+    return load_tokens(tokens, "train"), load_tokens(tokens, "val"), vocab
+
+
+def test_a_short_training_learns_more_with_it(train, split):
+    alone, taught = train(split), train(split, teacher_order=4, final_teacher_weight=1.0)
+    assert taught.best_val_loss < alone.best_val_loss - 0.02
+
+
+def test_a_weight_of_nothing_changes_no_bit(train, split):
+    alone = train(split, max_steps=3)
+    idle = train(split, max_steps=3, teacher_order=4, teacher_weight=0.0, final_teacher_weight=0.0)
+    assert all(torch.equal(alone.weights[name], idle.weights[name]) for name in alone.weights)
+
+
+def test_accumulated_parts_are_taught_alike(train, split):
+    settings = {"max_steps": 3, "teacher_order": 4}
+    whole = train(split, **settings, batch_size=8)
+    parts = train(split, **settings, batch_size=2, gradient_accumulation_steps=4)
+    losses = [result.history[-1]["train_loss"] for result in (whole, parts)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)

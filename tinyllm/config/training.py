@@ -43,13 +43,13 @@ class TrainingConfig(Section):
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="first-moment decay of AdamW")
     adam_beta2: float = Field(0.95, ge=0, lt=1, description="second-moment decay of AdamW")
     teacher_order: int = Field(
-        5, ge=0, le=16, description="order of the n-gram model that softens targets; 0: none does"
+        0, ge=0, le=16, description="order of the n-grams that soften the targets; 0: none do"
     )
     teacher_weight: float = Field(
-        1.0, ge=0, le=1, description="its share of the targets at the first step"
+        1.0, ge=0, le=1, description="their share of the targets at the first step"
     )
     final_teacher_weight: float = Field(
-        0.5, ge=0, le=1, description="its share of the targets at the last step"
+        0.0, ge=0, le=1, description="their share of the targets at the last step"
     )
     gradient_clip: float = Field(1.0, ge=0, description="largest global gradient norm; 0: no limit")
     eval_interval: int = Field(
