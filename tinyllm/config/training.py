@@ -28,7 +28,7 @@ class TrainingConfig(Section):
         0.03, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
     )
     embedding_learning_rate: float = Field(
-        0.02, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"
+        0.01, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"
     )
     warmup_steps: int = Field(20, ge=0, description="steps of linear warm-up")
     decay: Literal["linear", "cosine"] = Field("linear", description="shape of the decay")
