@@ -62,7 +62,7 @@ def use_torchs_own_functions() -> None:
     from tinyllm.training import muon
 
     functional.onednn_applies = attention.onednn_applies = lambda _: False
-    muon.matmul_in_pairs = torch.bmm
+    muon.multiply_pairs = torch.bmm
 
 
 def use_torchs_own_optimizers(training) -> None:

@@ -11,7 +11,7 @@ import torch
 from tinyllm import numerics
 from tinyllm.config.numerics import NumericsConfig
 from tinyllm.errors import TinyLLMError
-from tinyllm.numerics import PORTABLE_ENVIRONMENT, choose_device, setup_numerics
+from tinyllm.numerics import ONEDNN_LIMIT, PORTABLE_ENVIRONMENT, choose_device, setup_numerics
 
 PORTABLE, FAST = NumericsConfig(mode="portable"), NumericsConfig(mode="fast")
 SET_UP = """
@@ -52,7 +52,8 @@ def machine(monkeypatch):
 
 def new_process(before="", **environment):
     """Output lines of a process that sets up portable arithmetic after `before`."""
-    inherited = {k: v for k, v in os.environ.items() if k not in PORTABLE_ENVIRONMENT}
+    pinned = {*PORTABLE_ENVIRONMENT, ONEDNN_LIMIT}
+    inherited = {k: v for k, v in os.environ.items() if k not in pinned}
     result = subprocess.run(
         [sys.executable, "-c", before + SET_UP],
         env=inherited | environment,
@@ -78,9 +79,10 @@ def test_environment_is_pinned(arithmetic):
     assert arithmetic.portable
     assert {name: os.environ[name] for name in PORTABLE_ENVIRONMENT} == {
         "ATEN_CPU_CAPABILITY": "avx2",
-        "ONEDNN_MAX_CPU_ISA": "AVX2",
         "MKL_CBWR": "COMPATIBLE",
     }
+    has_avx512 = "avx512dq" in numerics._cpu_flags()
+    assert os.environ[ONEDNN_LIMIT] == ("AVX512_CORE" if has_avx512 else "AVX2")
     assert torch.backends.cpu.get_cpu_capability() == "AVX2"
     assert torch.are_deterministic_algorithms_enabled()
 
@@ -183,11 +185,34 @@ def test_threads_are_set(mode, threads):
     assert torch.get_num_threads() == threads
 
 
-def test_fast_mode_leaves_the_environment_alone(monkeypatch, machine):
+def test_fast_mode_limits_onednn_to_float32_and_nothing_else(monkeypatch, machine):
     machine()
+    monkeypatch.setattr(numerics, "_cpu_flags", lambda: numerics._AVX512_FLAGS)
     monkeypatch.setattr(os, "environ", {"OMP_DYNAMIC": "TRUE"})
-    setup_numerics(FAST)
+    setup_numerics(NumericsConfig(mode="fast", precision="bfloat16"))
     assert os.environ == {"OMP_DYNAMIC": "TRUE"}
+    setup_numerics(FAST)
+    assert os.environ == {"OMP_DYNAMIC": "TRUE", ONEDNN_LIMIT: "AVX512_CORE"}
+
+
+AVX512 = {"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16", "amx_tile"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "inherited", "expected"),
+    [
+        (AVX512, None, "AVX512_CORE"),
+        (AVX512, "avx2", "AVX2"),
+        (AVX512, "DEFAULT", "AVX512_CORE"),
+        (AVX512 - {"avx512vl"}, None, "AVX2"),
+        ({"avx2", "fma"}, "AVX512_CORE_AMX", "AVX2"),
+        (set(), None, "AVX2"),
+    ],
+)
+def test_onednn_may_use_the_widest_vectors_that_agree(monkeypatch, flags, inherited, expected):
+    monkeypatch.setattr(numerics, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(os, "environ", {ONEDNN_LIMIT: inherited} if inherited else {})
+    assert numerics._widest_vectors() == expected
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])

@@ -1,8 +1,10 @@
 """What pins the arithmetic: set before torch computes, checked once it is there.
 
 Two runs of the same program agree to the byte on one machine; on two they differ, because torch,
-oneDNN and MKL choose their kernels by what the CPU offers. Mode `portable` makes them choose the
-same kernels on every x86-64 CPU with AVX2. Mode `fast` leaves the choice to them.
+oneDNN and MKL choose their kernels by what the CPU offers. Mode `portable` makes them choose
+kernels that give the same bits on every x86-64 CPU with AVX2: torch's own ones for AVX2, and
+oneDNN's for AVX2 or AVX-512, which agree on what `tinyllm.models.products` asks of them. Mode
+`fast` leaves the choice to them.
 """
 
 from __future__ import annotations
@@ -22,13 +24,12 @@ from tinyllm.errors import TinyLLMError
 if TYPE_CHECKING:
     import torch
 
-PORTABLE_ENVIRONMENT = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_CBWR": "COMPATIBLE",
-}
+PORTABLE_ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE"}
+# the widest vectors that oneDNN may use; set to AVX2 by a user, it gives the same bytes more slowly
+ONEDNN_LIMIT = "ONEDNN_MAX_CPU_ISA"
+_AVX512_FLAGS = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 # what `golden_probe` gives with the wheels of constraints.txt on every CPU that was tried
-_GOLDEN = "d328827499924a7c"
+_GOLDEN = "4463d4afdbb8e779"
 _DANGEROUS_ENVIRONMENT = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_DYNAMIC")
 _MKL_CBWR_COMPATIBLE = 3
 _MKL_CBWR_ALL = 1
@@ -62,13 +63,19 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
         os.environ.update(PORTABLE_ENVIRONMENT)
         for name in _DANGEROUS_ENVIRONMENT:
             os.environ.pop(name, None)
+    if config.precision != "bfloat16":
+        os.environ[ONEDNN_LIMIT] = _widest_vectors()
     import torch  # noqa: PLC0415 - the environment has to be set first
+
+    from tinyllm.models import products  # noqa: PLC0415 - as above
 
     torch.set_num_threads(config.threads * config.processes // processes)
     torch.use_deterministic_algorithms(True)
     # would fill every new tensor; nothing here reads memory that it has not written
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
+    if config.precision != "bfloat16" and not products.mkl_is_quicker():
+        products.send_products_to_onednn()
     if portable:
         _check_pin()
     device = choose_device(config)
@@ -105,6 +112,13 @@ def choose_device(config: NumericsConfig) -> torch.device:
     if config.mode == "portable":
         return torch.device("cpu")
     return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+
+
+def _widest_vectors() -> str:
+    """What oneDNN may use at most: beyond AVX-512's first form it rounds to bfloat16 at times."""
+    has_avx512 = _cpu_flags() >= _AVX512_FLAGS
+    wanted = os.environ.get(ONEDNN_LIMIT, "").upper()
+    return "AVX512_CORE" if has_avx512 and wanted != "AVX2" else "AVX2"
 
 
 def _refuse_foreign_machine() -> None:
@@ -163,17 +177,19 @@ def golden_probe() -> str:
     import torch  # noqa: PLC0415 - see setup_numerics
     from torch.nn import functional as F  # noqa: PLC0415 - see setup_numerics
 
-    from tinyllm.models.attention import batched_matmul  # noqa: PLC0415 - as above
-    from tinyllm.models.functional import linear, swiglu  # noqa: PLC0415 - as above
+    from tinyllm.models.functional import norm_swiglu  # noqa: PLC0415 - as above
+    from tinyllm.models.products import multiply_pairs  # noqa: PLC0415 - as above
 
     generator = torch.Generator().manual_seed(20)
     weight = torch.nn.Parameter(torch.randn(64, 48, generator=generator))
-    x = torch.randn(4, 33, 48, generator=generator)
+    scale = torch.linspace(0.5, 1.5, 48)
+    # more characters than one chain may add up, so that the weight's gradient has three
+    x = torch.randn(9, 128, 48, generator=generator)
     optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
     for _ in range(2):
-        hidden = F.rms_norm(swiglu(linear(x, weight)), (32,))
-        mixed = torch.softmax(batched_matmul(hidden.detach(), hidden.detach().mT), dim=-1)
-        loss = F.cross_entropy(hidden.flatten(0, 1), torch.arange(132) % 32)
+        hidden = F.rms_norm(norm_swiglu(x, scale, weight, 1e-6), (32,))
+        mixed = torch.softmax(multiply_pairs(hidden.detach(), hidden.detach().mT), dim=-1)
+        loss = F.cross_entropy(hidden.flatten(0, 1), torch.arange(9 * 128) % 32)
         (loss + (hidden * mixed[..., :32]).mean()).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -6,16 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tinyllm.models import functional
-from tinyllm.models.attention import batched_matmul, causal_attention, rotary_tables, rotate
-from tinyllm.models.functional import (
-    linear,
-    linear_add,
-    matmul_transposed,
-    norm_linear,
-    rms_norm,
-    swiglu,
-)
+from tinyllm.models import products, scores
+from tinyllm.models.attention import causal_attention, rotary_tables, rotate
+from tinyllm.models.functional import linear, linear_add, norm_linear, norm_swiglu, rms_norm
 
 THETA = 10_000.0
 
@@ -66,8 +59,12 @@ def reference_linear_add(x, weight, residual):
     return F.linear(x, weight) + residual
 
 
-def reference_swiglu(gate_and_up):
-    gate, up = gate_and_up.chunk(2, dim=-1)
+def norm_then_swiglu(x, scale, weight):
+    return norm_swiglu(x, scale, weight, 1e-6)
+
+
+def reference_swiglu(x, scale, weight):
+    gate, up = reference_norm_linear(x, scale, weight).chunk(2, dim=-1)
     return F.silu(gate) * up
 
 
@@ -99,11 +96,10 @@ def reference_turn(x):
 
 PAIRS = {
     "linear": (linear, F.linear),
-    "batched_matmul": (batched_matmul, torch.bmm),
     "attention": (attend, reference_attention),
     "linear_add": (linear_add, reference_linear_add),
     "norm_linear": (norm_then_linear, reference_norm_linear),
-    "swiglu": (swiglu, reference_swiglu),
+    "norm_swiglu": (norm_then_swiglu, reference_swiglu),
     "rotate": (turn, reference_turn),
     "rms_norm": (norm, reference_norm),
     "rms_norm_strided": (norm_strided, lambda qkv, w: reference_norm(qkv.unbind(2)[1], w)),
@@ -111,8 +107,6 @@ PAIRS = {
 SMALL_SHAPES = [
     ("linear", ((3, 7, 24), (10, 24))),
     ("linear", ((5, 3), (1, 3))),
-    ("batched_matmul", ((6, 9, 5), (6, 5, 11))),
-    ("batched_matmul", ((1, 1, 4), (1, 4, 1))),
     ("attention", ((2, 13, 3, 2, 8), (2, 8))),
     ("attention", ((1, 1, 3, 1, 2), (2, 2))),
     ("attention", ((1, 9, 3, 4, 6), (2, 6))),
@@ -120,7 +114,7 @@ SMALL_SHAPES = [
     ("linear_add", ((2, 5, 10), (24, 10), (2, 5, 24))),
     ("norm_linear", ((3, 7, 24), (24,), (10, 24))),
     ("norm_linear", ((3, 7, 10), (10,), (24, 10))),
-    ("swiglu", ((3, 7, 34),)),
+    ("norm_swiglu", ((3, 7, 24), (24,), (34, 24))),
     ("rotate", ((2, 9, 3, 8),)),
     ("rms_norm", ((3, 7, 24), (24,))),
     ("rms_norm", ((5, 1), (1,))),
@@ -130,8 +124,6 @@ SMALL_SHAPES = [
 LARGE_SHAPES = [
     ("linear", ((8, 128, 64), (192, 64)), (1, 2, 4)),
     ("linear", ((3, 37, 50), (33, 50)), (1, 2, 4)),
-    ("batched_matmul", ((24, 64, 16), (24, 16, 72)), (1, 2, 4)),
-    ("batched_matmul", ((24, 65, 20), (24, 20, 67)), (1, 2, 4)),
     ("attention", ((6, 64, 3, 4, 16), (2, 16)), (1, 2, 4)),
     ("attention", ((6, 50, 3, 4, 18), (2, 18)), (1, 2, 4)),
     ("attention", ((1, 127, 3, 2, 64), (2, 64)), (1, 2, 3, 4, 8)),
@@ -140,7 +132,8 @@ LARGE_SHAPES = [
     ("linear_add", ((3, 37, 150), (33, 150), (3, 37, 33)), (1, 2, 3, 4)),
     ("norm_linear", ((16, 128, 128), (128,), (384, 128)), (1, 2, 3, 4, 8)),
     ("norm_linear", ((7, 127, 99), (99,), (50, 99)), (1, 2, 3, 4, 8)),
-    ("swiglu", ((8, 128, 202),), (1, 2, 4)),
+    ("norm_swiglu", ((8, 128, 48), (48,), (202, 48)), (1, 2, 4)),
+    ("norm_swiglu", ((6, 100, 66), (66,), (1100, 66)), (1, 2, 3, 4)),
     ("rotate", ((8, 65, 4, 32),), (1, 2, 4)),
 ]
 
@@ -160,12 +153,13 @@ def test_values_and_gradients_equal_torch(name, shapes):
     ours, reference = (value_and_gradients(function, shapes) for function in PAIRS[name])
     assert len(ours) == len(shapes) + 1
     for mine, other in zip(ours, reference, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "shapes"), SMALL_SHAPES)
 def test_values_and_gradients_equal_torch_where_mkl_is_quicker(name, shapes, monkeypatch):
-    monkeypatch.setattr(functional, "_mkl_is_quicker", lambda: True)
+    monkeypatch.setattr(products, "mkl_is_quicker", lambda: True)
+    monkeypatch.setattr(scores, "mkl_is_quicker", lambda: True)
     test_values_and_gradients_equal_torch(name, shapes)
 
 
@@ -179,18 +173,9 @@ def test_threads_change_no_bit(name, shapes, counts, set_threads):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-@pytest.mark.parametrize("shape", [(4, 128, 340, 128), (2, 50, 150, 50), (64, 100, 32, 100)])
-def test_threads_change_no_bit_of_products_with_ragged_blocks(shape, set_threads):
-    pairs, rows, inner, columns = shape
-    a, b = torch.randn(pairs, rows, inner), torch.randn(pairs, inner, columns)
-    results = []
-    for count in (1, 2, 3, 4, 8):
-        set_threads(count)
-        results.append(batched_matmul(a, b))
-    assert all(torch.equal(results[0], other) for other in results[1:])
-
-
-@pytest.mark.parametrize("name", ["linear", "linear_add", "norm_linear", "attention", "swiglu"])
+@pytest.mark.parametrize(
+    "name", ["linear", "linear_add", "norm_linear", "attention", "norm_swiglu"]
+)
 def test_other_precisions_take_the_general_way(name):
     shapes = next(shapes for known, shapes in SMALL_SHAPES if known == name)
     ours, reference = (value_and_gradients(f, shapes, torch.float64) for f in PAIRS[name])
@@ -201,7 +186,7 @@ def test_other_precisions_take_the_general_way(name):
 
 @pytest.mark.parametrize(("name", "shapes"), SMALL_SHAPES)
 def test_values_are_the_same_without_gradients(name, shapes):
-    if "norm" in name or name == "swiglu":
+    if "norm" in name:
         pytest.skip("written otherwise where no gradients are needed")
     function = PAIRS[name][0]
     with_gradients = value_and_gradients(function, shapes)[0]
@@ -223,11 +208,6 @@ def test_linear_passes_gradients_through_a_fixed_weight():
     linear(x, weight).sum().backward()
     assert weight.grad is None
     torch.testing.assert_close(x.grad, weight.sum(0).expand(4, 6), rtol=1e-5, atol=1e-5)
-
-
-def test_matmul_transposed_takes_transposed_views():
-    a, b = torch.randn(6, 4).t(), torch.randn(6, 3).t()
-    torch.testing.assert_close(matmul_transposed(a, b), a @ b.t(), rtol=1e-5, atol=1e-5)
 
 
 def test_attention_to_the_first_character_is_its_value():

@@ -9,6 +9,7 @@ from tinyllm.config.model import ModelConfig
 from tinyllm.config.sampling import SamplingConfig
 from tinyllm.config.training import TrainingConfig
 from tinyllm.inference.generate import generate_text
+from tinyllm.models import products
 from tinyllm.training.run import run_training
 
 # whose last bit depends on the CPU's vendor even when ATen, oneDNN and MKL are capped
@@ -16,6 +17,8 @@ BANNED = {"sqrt", "log10", "log2", "asin", "acos", "atan", "atan2", "tan", "_cdi
 DOUBLE_BANNED = {"log", "log1p"}
 # MKL's products round alike everywhere only when capped, and then depend on the thread count
 MKL_PRODUCTS = {"mm", "bmm", "addmm", "addbmm", "baddbmm", "addmv", "mv", "dot"}
+# these reach oneDNN instead where they are large enough and the CPU has AVX-512
+ONEDNN_PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1}
 
 
 class Walk(TorchDispatchMode):
@@ -33,9 +36,18 @@ class Walk(TorchDispatchMode):
         self.seen.add(name)
         double = any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in args)
         root = plain == "pow" and any(a in (0.5, -0.5) for a in args if isinstance(a, float))
-        if plain in self.banned or root or (double and plain in DOUBLE_BANNED):
+        banned = plain in self.banned and not reaches_onednn(name, args)
+        if banned or root or (double and plain in DOUBLE_BANNED):
             self.found.append(name)
         return func(*args, **(kwargs or {}))
+
+
+def reaches_onednn(name, args):
+    if name not in ONEDNN_PRODUCTS or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    a, b = args[ONEDNN_PRODUCTS[name] :][:2]
+    sent = torch.backends.mkldnn.matmul.fp32_precision == "bf16" and a.dtype == torch.float32
+    return sent and a.numel() * b.shape[-1] > 16**3
 
 
 def walk_training(arithmetic, optimizer):
@@ -51,13 +63,19 @@ def walk_training(arithmetic, optimizer):
     return walk
 
 
+@pytest.mark.parametrize("avx512", [True, False])
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
-def test_a_training_step_runs_no_banned_operation(arithmetic, optimizer):
+def test_a_training_step_runs_no_banned_operation(arithmetic, optimizer, avx512, monkeypatch):
+    if not avx512:
+        monkeypatch.setattr(products, "_products_reach_onednn", lambda: False)
+    elif not products._products_reach_onednn():
+        pytest.skip("this CPU has no AVX-512")
     walk = walk_training(arithmetic, optimizer)
     assert walk.found == []
     # the walk saw forward pass, backward pass and optimizer
     assert "_fused_adamw_" in walk.seen
-    assert {"mkldnn::_linear_pointwise", "convolution", "sigmoid"} <= walk.seen
+    assert {"mkldnn::_linear_pointwise", "sigmoid"} <= walk.seen
+    assert ("bmm" if avx512 else "convolution") in walk.seen
 
 
 def test_generation_runs_no_banned_operation(checkpoint):

@@ -1,18 +1,16 @@
-"""The arithmetic that decides speed and repeatability: linear layers, norms, SwiGLU.
+"""The arithmetic of a step on the CPU: linear layers, norms, SwiGLU.
 
-On the CPU, torch's own linear layer calls MKL. oneDNN, which torch carries too, is quicker on
-AMD's CPUs and, capped to AVX2 by `tinyllm.numerics`, gives the same bits on all of them and for
-any number of threads; MKL, quicker on Intel's, does not. What lies between the products costs as
-much as they do for small models, so each function writes as few intermediate tensors as it can.
+What lies between the products costs as much as they do for small models, so each function writes
+as few intermediate tensors as it can; `tinyllm.models.products` multiplies.
 """
 
-import functools
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from tinyllm.models.products import multiply
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -21,7 +19,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
     if _needs_gradient(x, weight):
         return _Linear.apply(x, weight)  # type: ignore[no-any-return,no-untyped-call]
-    return matmul_transposed(x, weight)
+    return _linear(x, weight)
 
 
 def linear_add(x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
@@ -30,7 +28,7 @@ def linear_add(x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
         return residual + F.linear(x, weight)
     if _needs_gradient(x, weight):
         return _LinearAdd.apply(x, weight, residual)  # type: ignore[no-any-return,no-untyped-call]
-    return _matmul_transposed_add(x, weight, residual)
+    return _linear(x, weight, residual)
 
 
 def norm_linear(
@@ -55,19 +53,15 @@ def rms_norm(x: Tensor, scale: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x, scale.shape, scale, eps)
 
 
-def swiglu(gate_and_up: Tensor) -> Tensor:
-    """Return silu(gate) * up: [..., 2 n] -> [..., n]; Shazeer 2020, arXiv:2002.05202."""
-    if onednn_applies(gate_and_up) and _needs_gradient(gate_and_up):
-        return _SwiGLU.apply(gate_and_up)  # type: ignore[no-any-return,no-untyped-call]
-    gate, up = gate_and_up.chunk(2, dim=-1)
+def norm_swiglu(x: Tensor, scale: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Return silu(gate) * up, where (gate, up) = rms_norm(x, scale) W^T.
+
+    [..., inputs], [inputs], [2 n, inputs] -> [..., n]. SwiGLU: Shazeer 2020, arXiv:2002.05202.
+    """
+    if onednn_applies(x) and _needs_gradient(x, weight):
+        return _NormSwiGLU.apply(x, scale, weight, eps)  # type: ignore[no-any-return,no-untyped-call]
+    gate, up = norm_linear(x, scale, weight, eps).chunk(2, dim=-1)
     return F.silu(gate) * up
-
-
-def matmul_transposed(a: Tensor, b: Tensor) -> Tensor:
-    """Return a b^T of float32 CPU tensors: [..., k] and [n, k] -> [..., n]."""
-    if _mkl_is_quicker():
-        return F.linear(a, b)
-    return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # type: ignore[no-any-return]  # noqa: SLF001
 
 
 def inverse_rms(x: Tensor, eps: float) -> Tensor:
@@ -88,32 +82,32 @@ def onednn_applies(x: Tensor) -> bool:
 
 
 class _Linear(torch.autograd.Function):
-    """A linear layer whose three products all go through oneDNN."""
+    """A linear layer whose three products are all ours."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return matmul_transposed(x, weight)
+        return _linear(x, weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        grad_x = matmul_transposed(grad, weight.t()) if ctx.needs_input_grad[0] else None
+        grad_x = _linear(grad, weight.t()) if ctx.needs_input_grad[0] else None
         return grad_x, _weight_gradient(grad, x) if ctx.needs_input_grad[1] else None
 
 
 class _LinearAdd(torch.autograd.Function):
-    """A linear layer that oneDNN adds to the residual stream as it writes."""
+    """A linear layer that is added to the residual stream as it is written."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _matmul_transposed_add(x, weight, residual)
+        return _linear(x, weight, residual)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        return matmul_transposed(grad, weight.t()), _weight_gradient(grad, x), grad
+        return _linear(grad, weight.t()), _weight_gradient(grad, x), grad
 
 
 class _NormLinear(torch.autograd.Function):
@@ -128,71 +122,68 @@ class _NormLinear(torch.autograd.Function):
         scaled = weight * scale
         ctx.save_for_backward(normal, inverse, scale, weight, scaled)
         if features_first:
-            return matmul_transposed(scaled, normal.flatten(0, -2)).t().view(*x.shape[:-1], -1)
-        return matmul_transposed(normal, scaled)
+            return multiply(scaled, normal.flatten(0, -2).t()).t().view(*x.shape[:-1], -1)
+        return _linear(normal, scaled)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         normal, inverse, scale, weight, scaled = ctx.saved_tensors
         grad_scaled = _weight_gradient(grad, normal)
+        grad_x = _grad_before_norm(_linear(grad, scaled.t()), normal, inverse)
         grad_scale = (grad_scaled * weight).sum(dim=0)
-        grad_x = matmul_transposed(grad, scaled.t())
-        along = (grad_x * normal).sum(dim=-1, keepdim=True).div_(normal.shape[-1])
-        # products and sums apart: fused, they would round as the CPU's vector width has it
-        grad_x.sub_(normal * along).mul_(inverse)
         return grad_x, grad_scale, grad_scaled.mul_(scale), None, None
 
 
-class _SwiGLU(torch.autograd.Function):
-    """SwiGLU whose backward pass takes no exponentials and writes both halves in place."""
+class _NormSwiGLU(torch.autograd.Function):
+    """Norm, linear layer and SwiGLU; gate and up lie apart, so that all runs along full rows."""
 
     @staticmethod
-    def forward(ctx: Any, gate_and_up: Tensor) -> Tensor:
-        gate, up = gate_and_up.chunk(2, dim=-1)
+    def forward(ctx: Any, x: Tensor, scale: Tensor, weight: Tensor, eps: float) -> Tensor:
+        inverse = inverse_rms(x, eps)
+        normal = x * inverse
+        scaled = weight * scale
+        gate, up = (_linear(normal, half) for half in scaled.chunk(2))
         sigmoid = torch.sigmoid(gate)
-        activated = gate * sigmoid
-        ctx.save_for_backward(gate_and_up, sigmoid, activated)
+        activated = gate.mul_(sigmoid)
+        ctx.save_for_backward(normal, inverse, scale, weight, scaled, up, sigmoid, activated)
         return activated * up
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        gate_and_up, sigmoid, activated = ctx.saved_tensors
-        _, up = gate_and_up.chunk(2, dim=-1)
-        result = torch.empty_like(gate_and_up)
-        grad_gate, grad_up = result.chunk(2, dim=-1)
-        torch.mul(grad, activated, out=grad_up)
-        # silu' = s + silu (1 - s)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        normal, inverse, scale, weight, scaled, up, sigmoid, activated = ctx.saved_tensors
+        # silu' = s + silu (1 - s), without another exponential
         slope = (1 - sigmoid).mul_(activated).add_(sigmoid)
-        torch.mul(slope.mul_(grad), up, out=grad_gate)
-        return result
+        grads = slope.mul_(up).mul_(grad), grad * activated
+        gate_weight, up_weight = scaled.chunk(2)
+        grad_normal = _linear(grads[1], up_weight.t(), _linear(grads[0], gate_weight.t()))
+        grad_x = _grad_before_norm(grad_normal, normal, inverse)
+        grad_scaled = torch.cat([_weight_gradient(half, normal) for half in grads])
+        grad_scale = (grad_scaled * weight).sum(dim=0)
+        return grad_x, grad_scale, grad_scaled.mul_(scale), None
 
 
-@functools.cache
-def _mkl_is_quicker() -> bool:
-    """Whether this is an Intel CPU with AVX-512, and the arithmetic is not pinned to AVX2."""
-    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
-        return False
-    try:
-        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
+def _grad_before_norm(grad: Tensor, normal: Tensor, inverse: Tensor) -> Tensor:
+    """Gradient of x, in place of the `grad` of `normal` = x * `inverse`."""
+    along = (grad * normal).sum(dim=-1, keepdim=True).div_(normal.shape[-1])
+    # products and sums apart: fused, they would round as the CPU's vector width has it
+    return grad.sub_(normal * along).mul_(inverse)
 
 
-def _matmul_transposed_add(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    if _mkl_is_quicker():
-        rows = torch.addmm(c.flatten(0, -2), a.flatten(0, -2), b.t())
-        return rows.view(c.shape)
-    return torch.ops.mkldnn._linear_pointwise.binary(a, c, b, None, "add")  # type: ignore[no-any-return]  # noqa: SLF001
+def _linear(x: Tensor, weight: Tensor, plus: Tensor | None = None) -> Tensor:
+    """Return x W^T, or plus + x W^T: [..., inputs], [outputs, inputs] -> [..., outputs]."""
+    rows = x.reshape(-1, x.shape[-1])
+    plus = None if plus is None else plus.flatten(0, -2)
+    return multiply(rows, weight.t(), plus).view(*x.shape[:-1], -1)
 
 
 def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """Gradient of a weight [outputs, inputs] from [..., outputs] and [..., inputs]."""
     rows = grad.reshape(-1, grad.shape[-1])
     inputs = x.reshape(-1, x.shape[-1])
-    # oneDNN is quicker when the product is wider than high
+    # products are quicker when they are wider than high
     if rows.shape[1] > inputs.shape[1]:
-        return matmul_transposed(inputs.t(), rows.t()).t()
-    return matmul_transposed(rows.t(), inputs.t())
+        return multiply(inputs.t(), rows).t()
+    return multiply(rows.t(), inputs)
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:

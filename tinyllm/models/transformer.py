@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from tinyllm.config.model import ModelConfig
 from tinyllm.models.attention import causal_attention, rotary_tables, rotate
 from tinyllm.models.cache import KeyValueCache
-from tinyllm.models.functional import linear, linear_add, norm_linear, rms_norm, swiglu
+from tinyllm.models.functional import linear, linear_add, norm_linear, norm_swiglu, rms_norm
 
 
 class Linear(nn.Module):
@@ -90,7 +90,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, norm: RMSNorm) -> Tensor:
         """The hidden layer of norm(x), before the projection back: [..., d_model], [..., d_ff]."""
-        return swiglu(norm_linear(x, norm.weight, self.gate_up_proj.weight, norm.eps))
+        return norm_swiglu(x, norm.weight, self.gate_up_proj.weight, norm.eps)
 
 
 class TransformerBlock(nn.Module):

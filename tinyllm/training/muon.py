@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tinyllm.models.attention import matmul_in_pairs
+from tinyllm.models.products import multiply_pairs
 
 # odd polynomials a x + b x^3 + c x^5, each the nearest to one, in the largest deviation, on what
 # the ones before leave of the singular values from 0.01 to 1: Amsel et al. 2025, arXiv:2505.16932
@@ -101,18 +101,18 @@ def orthogonalize(matrices: list[Tensor]) -> list[Tensor]:
 def _newton_schulz(y: Tensor) -> Tensor:
     """Orthogonalise a stack of matrices that are at least as high as wide: [n, high, wide]."""
     on_cpu = y.device.type == "cpu"
-    product = matmul_in_pairs if on_cpu else torch.bmm
+    product = multiply_pairs if on_cpu else torch.bmm
     # by rows first: a full sum of a large matrix depends on the number of threads
     norms = torch.linalg.vector_norm(torch.linalg.vector_norm(y, dim=2), dim=1)
     x = (y / (norms + _EPSILON)[:, None, None]).to(torch.float32 if on_cpu else torch.bfloat16)
-    gram = product(x.mT.contiguous(), x)
+    gram = product(x.mT, x)
     # float32 alone bears the many products of the Gram matrix with itself
     if on_cpu and x.shape[1] >= _TALL * x.shape[2]:
         x = product(x, _whitening(gram, product))
     else:
         for index, coefficients in enumerate(_COEFFICIENTS):
             if index:
-                gram = product(x.mT.contiguous(), x)
+                gram = product(x.mT, x)
             x = product(x, _polynomial(gram, coefficients, product))
     orthogonal: Tensor = x.to(y.dtype)
     return orthogonal
