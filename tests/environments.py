@@ -4,8 +4,8 @@
     python -m tests.environments --sample    the committed parameters, against the committed lock
     python -m tests.environments "one core"  some of them
 
-What differs between them must not matter: cores, threads, hash seed, locale, time zone, user,
-folder, logging, progress bar, tracking, checkpoint interval.
+What differs between them must not matter: cores, threads, the width of vectors, hash seed, locale,
+time zone, user, folder, logging, progress bar, tracking, checkpoint interval.
 """
 
 import os
@@ -20,6 +20,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.project import clean_environment, copy_project
+from tinyllm.numerics import ONEDNN_LIMIT
 
 _NOBODY = 65534
 
@@ -41,6 +42,7 @@ SURROUNDINGS = {
     "two cores": Surrounding(prefix=("taskset", "-c", "0,1")),
     "one thread": Surrounding(params={"numerics": {"threads": 1}}),
     "four threads": Surrounding(params={"numerics": {"threads": 4}}),
+    "narrow vectors": Surrounding(environment={ONEDNN_LIMIT: "AVX2"}),
     "hash seed 1": Surrounding(environment={"PYTHONHASHSEED": "1"}),
     "hash seed 2": Surrounding(environment={"PYTHONHASHSEED": "2"}),
     "locale C": Surrounding(environment={"LC_ALL": "C", "PYTHONUTF8": "0"}),
