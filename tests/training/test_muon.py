@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tinyllm.training.muon import Muon, orthogonalize
+from tinyllm.training.muon import Muon, even_out_rows, orthogonalize
 
 SHAPES = [(24, 24), (12, 40), (40, 12), (1, 7), (7, 1), (33, 31)]
 
@@ -47,7 +47,7 @@ def some_weight(rows, columns, seed=0):
 
 def trained(weights, gradients, **settings):
     """Copies of `weights` [(weight, parts)] after one Muon step for each round of gradients."""
-    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0} | settings
+    settings = {"lr": 0.1, "momentum": 0.9, "beta2": 0.0, "weight_decay": 0.0} | settings
     copies = [(weight.detach().clone().requires_grad_(), parts) for weight, parts in weights]
     optimizer = Muon(copies, **settings)
     for of_round in gradients:
@@ -55,6 +55,12 @@ def trained(weights, gradients, **settings):
             weight.grad = gradient.clone()
         optimizer.step()
     return [weight.detach() for weight, _ in copies]
+
+
+def evened_out(update):
+    """The update with rows of one length, and the norm that it had."""
+    rows = update / update.norm(dim=1, keepdim=True)
+    return rows * (update.norm() / rows.norm())
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -137,10 +143,10 @@ def test_weights_together_are_trained_as_each_alone():
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (10, 30), (30, 10)])
-def test_first_update_is_orthogonal_and_scaled_by_the_shape(shape):
+def test_first_update_is_orthogonal_evened_out_and_scaled_by_the_shape(shape):
     weight, gradient = some_weight(*shape), torch.randn(shape)
-    (after,) = trained([(weight, 1)], [[gradient]], lr=0.5)
-    expected = orthogonalize([gradient])[0] * math.sqrt(max(1.0, shape[0] / shape[1]))
+    (after,) = trained([(weight, 1)], [[gradient]], lr=0.5, beta2=0.9)
+    expected = evened_out(orthogonalize([gradient])[0]) * math.sqrt(max(1.0, shape[0] / shape[1]))
     torch.testing.assert_close((weight - after) / 0.5, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -149,7 +155,7 @@ def test_momentum_is_nesterovs():
     before, after = (trained([(weight, 1)], g)[0] for g in ([[first]], [[first], [second]]))
     momentum = 0.9 * (0.1 * first) + 0.1 * second
     (expected,) = orthogonalize([0.1 * second + 0.9 * momentum])
-    torch.testing.assert_close((before - after) / 0.1, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close((before - after) / 0.1, evened_out(expected), rtol=1e-3, atol=1e-4)
 
 
 def test_without_momentum_the_past_is_forgotten():
@@ -157,7 +163,24 @@ def test_without_momentum_the_past_is_forgotten():
     both = trained([(weight, 1)], [[first], [second]], momentum=0.0)[0]
     one = trained([(weight, 1)], [[first]], momentum=0.0)[0]
     (expected,) = orthogonalize([second])
-    torch.testing.assert_close((one - both) / 0.1, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close((one - both) / 0.1, evened_out(expected), rtol=1e-3, atol=1e-4)
+
+
+def test_rows_are_evened_out_by_their_running_mean():
+    first, second = torch.randn(4, 7), torch.randn(4, 7)
+    means = [torch.zeros(4, 1)]
+    for update in (first.clone(), second.clone()):
+        even_out_rows([update], means, 0.75)
+    expected = 0.1875 * first.square().mean(1) + 0.25 * second.square().mean(1)
+    torch.testing.assert_close(means[0][:, 0], expected)
+    rows = second / expected.sqrt()[:, None]
+    torch.testing.assert_close(update, rows * (second.norm() / rows.norm()))
+
+
+def test_rows_of_zeros_stay():
+    update = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    even_out_rows([update], [torch.zeros(2, 1)], 0.9)
+    torch.testing.assert_close(update, torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
 
 
 def test_weight_decay_shrinks_by_its_share():
@@ -175,7 +198,7 @@ def test_learning_rate_zero_changes_nothing():
 def test_weight_without_gradient_stays():
     still, moving = some_weight(4, 4), some_weight(4, 4, seed=1)
     before = still.detach().clone()
-    optimizer = Muon([(still, 1), (moving, 1)], 0.1, 0.9, 0.5)
+    optimizer = Muon([(still, 1), (moving, 1)], 0.1, 0.9, 0.95, 0.5)
     moving.grad = torch.randn(4, 4)
     optimizer.step()
     assert torch.equal(still, before)
@@ -184,7 +207,7 @@ def test_weight_without_gradient_stays():
 
 def test_learning_rate_can_be_changed_between_steps():
     weight = some_weight(6, 6)
-    optimizer = Muon([(weight, 1)], 0.1, 0.9, 0.0)
+    optimizer = Muon([(weight, 1)], 0.1, 0.9, 0.95, 0.0)
     optimizer.param_groups[0]["lr"] = 0.0
     weight.grad = torch.randn(6, 6)
     optimizer.step()

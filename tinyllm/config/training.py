@@ -40,6 +40,9 @@ class TrainingConfig(Section):
     )
     weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay of the matrices")
     muon_momentum: float = Field(0.95, ge=0, lt=1, description="momentum of Muon")
+    muon_beta2: float = Field(
+        0.95, ge=0, lt=1, description="decay of the rows' mean squares, which Muon evens out"
+    )
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="first-moment decay of AdamW")
     adam_beta2: float = Field(0.95, ge=0, lt=1, description="second-moment decay of AdamW")
     teacher_order: int = Field(

@@ -1,8 +1,9 @@
 """Muon: momentum whose matrices are orthogonalised by a Newton-Schulz iteration.
 
-Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. Unlike torch's, this one works in
-float32 through oneDNN on the CPU (the same bits on every CPU under `tinyllm.numerics`), on all
-matrices of a shape at once, and treats the parts of a fused weight as matrices of their own.
+Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; with the rows of the updates evened
+out, Li et al. 2025, https://arxiv.org/abs/2510.05491. Unlike torch's, this one works in float32 on
+the CPU (the same bits on every CPU under `tinyllm.numerics`), on all matrices of a shape at once,
+and treats the parts of a fused weight as matrices of their own.
 """
 
 import math
@@ -18,19 +19,21 @@ from tinyllm.models.products import multiply_pairs
 # the ones before leave of the singular values from 0.01 to 1: Amsel et al. 2025, arXiv:2505.16932
 _COEFFICIENTS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
 _EPSILON = 1e-7
+_SMALLEST_SQUARE = 1e-12
 _TALL = 2
 
 _Product = Callable[[Tensor, Tensor], Tensor]
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised; decoupled weight decay.
+    """Nesterov momentum, orthogonalised, its rows evened out; decoupled weight decay.
 
     Args:
         parameters: pairs of a weight [rows, columns] and the number of equal parts that its rows
             fall into (3 for fused queries, keys and values).
         lr: learning rate; an update has a root mean square of about lr / sqrt(columns).
         momentum: share of the old momentum kept at each step.
+        beta2: the same for the mean squares of the rows of the updates.
         weight_decay: share of the weight, times lr, taken away at each step.
     """
 
@@ -39,11 +42,12 @@ class Muon(torch.optim.Optimizer):
         parameters: Iterable[tuple[Tensor, int]],
         lr: float,
         momentum: float,
+        beta2: float,
         weight_decay: float,
     ) -> None:
         pairs = list(parameters)
         self._parts = {id(weight): parts for weight, parts in pairs}
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        defaults = {"lr": lr, "momentum": momentum, "beta2": beta2, "weight_decay": weight_decay}
         super().__init__([weight for weight, _ in pairs], defaults)
 
     @torch.no_grad()
@@ -56,21 +60,24 @@ class Muon(torch.optim.Optimizer):
 
     def _step_group(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        momenta = [self._momentum(weight) for weight in weights]
+        momenta = [self._state(weight)["momentum"] for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])  # noqa: SLF001
         targets = self._split(weights, weights)
         updates = orthogonalize(self._split(weights, nesterov))
+        means = self._split(weights, [self._state(weight)["row_squares"] for weight in weights])
+        even_out_rows(updates, means, group["beta2"])
         scales = [math.sqrt(max(1.0, u.shape[0] / u.shape[1])) for u in updates]
         torch._foreach_mul_(updates, scales)
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(targets, updates, alpha=-group["lr"])
 
-    def _momentum(self, weight: Tensor) -> Tensor:
-        state = self.state[weight]
+    def _state(self, weight: Tensor) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
-        return state["momentum"]  # type: ignore[no-any-return]
+            state["row_squares"] = weight.new_zeros(len(weight), 1)
+        return state
 
     def _split(self, weights: list[Tensor], tensors: Iterable[Tensor]) -> list[Tensor]:
         return [
@@ -78,6 +85,22 @@ class Muon(torch.optim.Optimizer):
             for weight, tensor in zip(weights, tensors, strict=True)
             for part in tensor.chunk(self._parts[id(weight)])
         ]
+
+
+def even_out_rows(updates: list[Tensor], means: list[Tensor], beta2: float) -> None:
+    """Scale the rows of each update so that all have been equally large of late; in place.
+
+    An orthogonalised update of a matrix that is not square still moves some neurons much more than
+    others. The norm of the whole update stays. `means`, [rows, 1] for each update, are the running
+    means of the squares, and move on.
+    """
+    squares = [update.square().mean(dim=1, keepdim=True) for update in updates]
+    torch._foreach_lerp_(means, squares, 1 - beta2)
+    factors = [mean.add(_SMALLEST_SQUARE).rsqrt_() for mean in means]
+    for factor, square in zip(factors, squares, strict=True):
+        before, after = square.sum(), (square * factor.square()).sum()
+        factor.mul_(((after + _SMALLEST_SQUARE) / (before + _SMALLEST_SQUARE)).rsqrt_())
+    torch._foreach_mul_(updates, factors)
 
 
 def orthogonalize(matrices: list[Tensor]) -> list[Tensor]:

@@ -30,7 +30,13 @@ class Optimizers:
         if config.optimizer == "muon":
             pairs = [(p, _parts(name)) for name, p in matrices.items()]
             self.all.append(
-                Muon(pairs, config.learning_rate, config.muon_momentum, config.weight_decay)
+                Muon(
+                    pairs,
+                    config.learning_rate,
+                    config.muon_momentum,
+                    config.muon_beta2,
+                    config.weight_decay,
+                )
             )
         else:
             self.all.append(
