@@ -66,6 +66,7 @@ CHANGED = [
         final_learning_rate_fraction=0.1,
         weight_decay=0.0,
         muon_momentum=0.0,
+        muon_beta2=0.5,
         adam_beta1=0.0,
         adam_beta2=0.999,
         teacher_order=5,
