@@ -18,8 +18,28 @@ from tinyllm.models.products import multiply, multiply_pairs
 from tinyllm.numerics import ONEDNN_LIMIT, _cpu_flags
 
 # inner dimensions around blocks and around the longest chain
-SHAPES = [(3, 5, 2), (64, 16, 48), (70, 97, 33), (130, 512, 64), (40, 513, 24), (96, 1500, 80)]
-PAIRS = [(1, 9, 5, 11), (6, 17, 20, 33), (24, 64, 16, 72), (4, 128, 340, 128), (3, 40, 700, 24)]
+SHAPES = [
+    (1, 32, 1),
+    (1, 600, 9),
+    (9, 40, 1),
+    (2, 32, 2),
+    (3, 5, 2),
+    (64, 16, 48),
+    (70, 97, 33),
+    (130, 512, 64),
+    (40, 513, 24),
+    (96, 1500, 80),
+]
+PAIRS = [
+    (1, 9, 5, 11),
+    (8, 2, 32, 2),
+    (50, 20, 32, 3),
+    (40, 1, 64, 1),
+    (6, 17, 20, 33),
+    (24, 64, 16, 72),
+    (4, 128, 340, 128),
+    (3, 40, 700, 24),
+]
 # of every kind: short and long chains, whole and ragged blocks, one pair and many, transposed
 PRODUCTS = """
 import sys

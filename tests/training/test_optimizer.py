@@ -226,5 +226,5 @@ def test_state_names_each_weight_once(optimizer):
     assert optimizers.state_tensors() == {}
     trained(optimizers, model, [0])
     matrices, others = 8, 11
-    expected = others * 3 + matrices * (1 if optimizer == "muon" else 3)
+    expected = others * 3 + matrices * (2 if optimizer == "muon" else 3)
     assert len(optimizers.state_tensors()) == expected

@@ -25,7 +25,7 @@ class TrainingConfig(Section):
         "muon", description="for matrices inside the blocks; AdamW always trains the rest"
     )
     learning_rate: float = Field(
-        0.03, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
+        0.07, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
     )
     embedding_learning_rate: float = Field(
         0.01, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"

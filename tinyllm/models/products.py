@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tinyllm.models.chains import check_chain
 
 _LONGEST_CHAIN = 512
-# grouped convolutions sum in one order only in blocks that are full
+# grouped convolutions sum in one order only in blocks that are full, and not over a few columns
 _BLOCK = 16
 # multiplications above which a product of its own is quicker than a share of a convolution
 _LARGE = 2**23
@@ -103,6 +103,12 @@ def _is_pinned() -> bool:
 
 
 def _chain(a: Tensor, b: Tensor, plus: Tensor | None) -> Tensor:
+    rows, columns = len(a), b.shape[1]
+    if rows == 1 or columns == 1:
+        # a product with a vector has kernels of its own, which add up otherwise
+        a, b = a.expand(max(2, rows), -1), b.expand(-1, max(2, columns))
+        plus = None if plus is None else plus.expand(len(a), b.shape[1]).contiguous()
+        return _chain(a.contiguous(), b.contiguous(), plus)[:rows, :columns]
     if not a.is_contiguous():
         large = a.shape[0] * a.shape[1] * b.shape[1] > _SMALL
         if large and _products_reach_onednn():
@@ -119,7 +125,8 @@ def _chains_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     pairs, (_, rows, inner), columns = len(a), a.shape, b.shape[2]
     if pairs * rows * inner * columns > _SMALL and _products_reach_onednn():
         return torch.bmm(a, b)
-    if pairs == 1 or rows * inner * columns >= _LARGE:
+    narrow = min(rows, columns) < _BLOCK
+    if pairs == 1 or narrow or rows * inner * columns >= _LARGE:
         return torch.stack([_chain(x, y, None) for x, y in zip(a, b, strict=True)])
     return _grouped_convolution(a, b)
 
