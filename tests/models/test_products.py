@@ -114,7 +114,8 @@ def test_products_in_pairs_are_what_the_definition_says(shape):
     a, b = random(pairs, rows, inner), random(pairs, inner, columns)
     result = multiply_pairs(a, b)
     assert torch.equal(multiply_pairs(a.mT.contiguous().mT, b.mT.contiguous().mT), result)
-    for pair, row, column in ((0, 0, 0), (pairs - 1, rows - 1, columns - 1), (0, rows // 3, 1)):
+    places = ((0, 0, 0), (pairs - 1, rows - 1, columns - 1), (0, rows // 3, columns // 2))
+    for pair, row, column in places:
         assert result[pair, row, column].item() == defined(a[pair, row], b[pair, :, column])
 
 
@@ -124,6 +125,14 @@ def test_values_are_those_of_torch(shape):
     a, b = random(rows, inner), random(inner, columns)
     torch.testing.assert_close(multiply(a, b), a @ b, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(multiply_pairs(a[None], b[None])[0], a @ b, rtol=1e-4, atol=1e-4)
+
+
+def test_operands_with_gaps_keep_to_the_definition():
+    a, b = random(6, 40)[:, 3:23], random(6, 80).t()[5:25]
+    result = multiply(a, b)
+    assert torch.equal(multiply(a.contiguous(), b), result)
+    assert result[2, 3].item() == defined(a[2], b[:, 3])
+    assert torch.equal(multiply_pairs(a[None], b[None])[0], result)
 
 
 def test_what_is_added_to_is_left_alone():

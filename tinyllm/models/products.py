@@ -109,7 +109,7 @@ def _chain(a: Tensor, b: Tensor, plus: Tensor | None) -> Tensor:
         a, b = a.expand(max(2, rows), -1), b.expand(-1, max(2, columns))
         plus = None if plus is None else plus.expand(len(a), b.shape[1]).contiguous()
         return _chain(a.contiguous(), b.contiguous(), plus)[:rows, :columns]
-    if not a.is_contiguous():
+    if not (a.is_contiguous() and (b.is_contiguous() or b.t().is_contiguous())):
         large = a.shape[0] * a.shape[1] * b.shape[1] > _SMALL
         if large and _products_reach_onednn():
             return torch.mm(a, b) if plus is None else torch.addmm(plus, a, b)
