@@ -95,7 +95,7 @@ def test_a_changed_parameter_is_named_with_the_step_it_tells_at(faulty, verdict)
 @pytest.mark.exhaustive
 def test_changed_code_is_named(faulty, verdict):
     code_file = faulty / "tinyllm/training/muon.py"
-    code_file.write_text(code_file.read_text().replace("-4.7750", "-4.7751"), encoding="utf-8")
+    code_file.write_text(code_file.read_text().replace("-23.6204", "-23.6205"), encoding="utf-8")
     code, report = verdict(faulty)
     assert code == 1
     assert any("train: dependency tinyllm/training" in line for line in report["changed"])
@@ -149,7 +149,7 @@ def test_a_model_made_from_uncommitted_changes_is_made_again(faulty, tmp_path, t
     run_in(faulty, "dvc", "repro")
     clone = tmp_path / "clone"
     run_in(tmp_path, "git", "clone", "--quiet", str(faulty), str(clone))
-    result = tinyllm(clone, "reproduce", "models:/tinyllm@champion", store=faulty)
+    result = tinyllm(clone, "reproduce", "models:/tinyllm@candidate", store=faulty)
     assert result.exit_code == 0, result.output
     assert "with uncommitted changes" in result.stdout
     assert "Reproduced" in result.stdout
