@@ -196,29 +196,29 @@ def equal_time(text: Path) -> None:
     from tinyllm.training.loop import evaluate
 
     loss = evaluate(training.model, training.val_loader, arithmetic)
-    half = training.model.config.sequence_length // 2
-    print(
-        f"{EQUAL}, fast: {seconds:.1f} s, validation loss {loss:.4f}; "
-        f"{overlapping_loss(training.model, read_tokens(text)[1]):.4f} where windows overlap by "
-        f"half, so that each character has at least {half} before it"
-    )
+    window, tokens = training.model.config.sequence_length, read_tokens(text)[1]
+    print(f"{EQUAL}, fast: {seconds:.1f} s, validation loss {loss:.4f}")
+    for stride in (window // 2, window // 4):
+        overlapping = overlapping_loss(training.model, tokens, stride)
+        before = window - stride
+        print(f"{overlapping:.4f} where windows overlap, at least {before} before each character")
 
 
-def overlapping_loss(model, tokens) -> float:
-    """Loss on a split, each character predicted once, in the later half of a window."""
+def overlapping_loss(model, tokens, stride: int) -> float:
+    """Loss on a split, each character predicted once, among the last `stride` of a window."""
     import torch
     from torch.nn import functional as F
 
     window = model.config.sequence_length
     text = torch.from_numpy(tokens.astype("int64"))
-    windows = text.unfold(0, window + 1, window // 2)
+    windows = text.unfold(0, window + 1, stride)
     total, count = 0.0, 0
     model.eval()
     with torch.no_grad():
         for first, chunk in enumerate(windows.split(64)):
             logits = model(chunk[:, :-1].contiguous())
             losses = F.cross_entropy(logits.mT, chunk[:, 1:].contiguous(), reduction="none")
-            scored = [losses[:, window // 2 :]] + ([losses[0, : window // 2]] if not first else [])
+            scored = [losses[:, -stride:]] + ([losses[0, :-stride]] if not first else [])
             total += sum(part.double().sum().item() for part in scored)
             count += sum(part.numel() for part in scored)
     return total / count
