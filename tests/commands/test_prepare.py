@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from tinyllm.cli import main
 from tinyllm.config.params import SECTIONS
+from tinyllm.config.training import TrainingConfig
 from tinyllm.tokenization.encode import load_tokens
 from tinyllm.tokenization.tokenizer import CharacterTokenizer
 
@@ -197,6 +198,7 @@ def test_params_prints_a_row_of_four_cells_for_every_parameter():
 
 def test_params_shows_defaults_ranges_and_meanings():
     output = call("params").stdout
-    assert "| `train.learning_rate` | `0.03` | > 0, <= 10 | peak learning rate" in output
+    rate = TrainingConfig().learning_rate
+    assert f"| `train.learning_rate` | `{rate}` | > 0, <= 10 | peak learning rate" in output
     assert "| `prepare.unicode_form` | `NFC` | NFC, NFD, NFKC, NFKD, none |" in output
     assert re.search(r"\| `evaluate.prompts` \| `\['DUKE ORSMUND:\\n', .*\]` \|", output)
