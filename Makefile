@@ -37,7 +37,7 @@ repro: setup ## Run the pipeline: prepare, tokenize, train, evaluate, export
 	@tinyllm summary
 
 test: setup-dev lint ## Run all checks: ruff, mypy, pytest with coverage
-	python -m pytest -m 'not exhaustive' --cov --cov-report=term --cov-fail-under=90
+	python -m pytest --numprocesses 2 --dist loadfile -m 'not exhaustive' --cov --cov-report=term --cov-fail-under=90
 
 prove: setup-dev ## Plant faults, kill the pipeline, open the exports in fresh environments
 	python -m pytest -m exhaustive

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tinyllm.models.elementwise import add_product
 from tinyllm.models.functional import onednn_applies, rms_norm
 from tinyllm.models.scores import attend, attend_back
 
@@ -108,8 +109,8 @@ class _Attention(torch.autograd.Function):
         grad_scales = torch.stack((grad_weights[0] / math.sqrt(width), grad_weights[1]))
         along = by_weight.mul_(weights).sum(dim=2, keepdim=True).div_(width)
         grad_qkv = grad.new_empty(3, heads, width, batch, time)
-        # products and sums apart: fused, they would round as the CPU's vector width has it
-        torch.mul(turned.mul_(weights).sub_(normal * along), inverse, out=grad_qkv[:2])
+        turned = add_product(turned.mul_(weights), normal, along, sign=-1)
+        torch.mul(turned, inverse, out=grad_qkv[:2])
         grad_qkv[2].copy_(grad_v)
         return grad_qkv.permute(3, 4, 0, 1, 2), grad_scales, None, None, None, None
 
@@ -128,14 +129,16 @@ def _rotate_into(
     first_weights, second_weights = weights.chunk(2, dim=2)
     target_first, target_second = target.chunk(2, dim=2)
     torch.mul(first, cosines * first_weights, out=target_first)
-    target_first.sub_(second * (sines * second_weights))
+    add_product(target_first, second, sines * second_weights, sign=-1)
     torch.mul(second, cosines * second_weights, out=target_second)
-    target_second.add_(first * (sines * first_weights))
+    add_product(target_second, first, sines * first_weights)
 
 
 def _rotate_back(target: Tensor, grad: Tensor, cosines: Tensor, sines: Tensor) -> None:
     """Rotate the halves of a gradient [heads, head_dim, batch, time] back into `target`."""
     first, second = grad.chunk(2, dim=1)
     target_first, target_second = target.chunk(2, dim=1)
-    torch.mul(first, cosines, out=target_first).add_(second * sines)
-    torch.mul(second, cosines, out=target_second).sub_(first * sines)
+    torch.mul(first, cosines, out=target_first)
+    add_product(target_first, second, sines)
+    torch.mul(second, cosines, out=target_second)
+    add_product(target_second, first, sines, sign=-1)

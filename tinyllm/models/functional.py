@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tinyllm.models.elementwise import add_product, swiglu, swiglu_back
 from tinyllm.models.products import multiply
 
 
@@ -143,17 +144,14 @@ class _NormSwiGLU(torch.autograd.Function):
         normal = x * inverse
         scaled = weight * scale
         gate, up = (_linear(normal, half) for half in scaled.chunk(2))
-        sigmoid = torch.sigmoid(gate)
-        activated = gate.mul_(sigmoid)
-        ctx.save_for_backward(normal, inverse, scale, weight, scaled, up, sigmoid, activated)
-        return activated * up
+        result, saved = swiglu(gate, up)
+        ctx.save_for_backward(normal, inverse, scale, weight, scaled, up, *saved)
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        normal, inverse, scale, weight, scaled, up, sigmoid, activated = ctx.saved_tensors
-        # silu' = s + silu (1 - s), without another exponential
-        slope = (1 - sigmoid).mul_(activated).add_(sigmoid)
-        grads = slope.mul_(up).mul_(grad), grad * activated
+        normal, inverse, scale, weight, scaled, up, *saved = ctx.saved_tensors
+        grads = swiglu_back(grad, up, *saved)
         gate_weight, up_weight = scaled.chunk(2)
         grad_normal = _linear(grads[1], up_weight.t(), _linear(grads[0], gate_weight.t()))
         grad_x = _grad_before_norm(grad_normal, normal, inverse)
@@ -165,8 +163,7 @@ class _NormSwiGLU(torch.autograd.Function):
 def _grad_before_norm(grad: Tensor, normal: Tensor, inverse: Tensor) -> Tensor:
     """Gradient of x, in place of the `grad` of `normal` = x * `inverse`."""
     along = (grad * normal).sum(dim=-1, keepdim=True).div_(normal.shape[-1])
-    # products and sums apart: fused, they would round as the CPU's vector width has it
-    return grad.sub_(normal * along).mul_(inverse)
+    return add_product(grad, normal, along, sign=-1).mul_(inverse)
 
 
 def _linear(x: Tensor, weight: Tensor, plus: Tensor | None = None) -> Tensor:

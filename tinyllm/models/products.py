@@ -57,6 +57,12 @@ def multiply_pairs(a: Tensor, b: Tensor) -> Tensor:
 
 
 @functools.cache
+def is_pinned() -> bool:
+    """Whether `tinyllm.numerics` asked for arithmetic that other CPUs repeat."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+@functools.cache
 def mkl_is_quicker() -> bool:
     """Whether this is an Intel CPU with AVX-512, and the arithmetic is not pinned."""
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
@@ -91,15 +97,9 @@ def _chains(length: int) -> Iterator[slice]:
 
 
 def _checked(a: Tensor, b: Tensor, plus: Tensor | None, result: Tensor) -> Tensor:
-    if _is_pinned():
+    if is_pinned():
         check_chain(a, b, plus, result)
     return result
-
-
-@functools.cache
-def _is_pinned() -> bool:
-    """Whether `tinyllm.numerics` asked for arithmetic that other CPUs repeat."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def _chain(a: Tensor, b: Tensor, plus: Tensor | None) -> Tensor:
