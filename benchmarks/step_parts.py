@@ -27,10 +27,10 @@ VOCAB = 66
 PARTS = ("batch", "teacher", "forward", "backward", "clip", "AdamW", "Muon")
 
 
-def median(action: Callable[[], object]) -> float:
+def median(action: Callable[[], object], times: int = TIMES) -> float:
     """Milliseconds that an action takes."""
     seconds = []
-    for _ in range(WARM_UP + TIMES):
+    for _ in range(WARM_UP + times):
         since = time.perf_counter()
         action()
         seconds.append(time.perf_counter() - since)
@@ -49,13 +49,12 @@ def operations(shape, tokens: int) -> float:
 
 
 def peak(shape, tokens: int) -> float:
-    """The quickest product on the sizes at hand, in operations a second."""
+    """The quickest product on the sizes at hand, in operations a second; a median as all else."""
     import torch
 
     from tinyllm.models.products import multiply
 
-    best = 0.0
-    wide, inner = shape.d_model, shape.d_ff
+    wide, inner, rates = shape.d_model, shape.d_ff, []
     for rows, columns, depth in (
         (tokens, 3 * wide, wide),
         (tokens, 2 * inner, wide),
@@ -63,11 +62,9 @@ def peak(shape, tokens: int) -> float:
         (1024, 1024, 1024),
     ):
         a, b = torch.randn(rows, depth), torch.randn(columns, depth)
-        for _ in range(20):
-            since = time.perf_counter()
-            multiply(a, b.t())
-            best = max(best, 2 * rows * columns * depth / (time.perf_counter() - since))
-    return best
+        milliseconds = median(lambda a=a, b=b: multiply(a, b.t()), times=200)
+        rates.append(2000 * rows * columns * depth / milliseconds)
+    return max(rates)
 
 
 def measure_parts(task: dict) -> dict[str, float]:
@@ -89,7 +86,12 @@ def measure_parts(task: dict) -> dict[str, float]:
         if training.teacher:
             training.teacher.soften(inputs, targets)
 
-    both = median(lambda: forward().backward())
+    def back_too():
+        # as a step begins: a gradient that is there would be added to
+        training.model.zero_grad(set_to_none=True)
+        forward().backward()
+
+    both = median(back_too)
     times = {
         "batch": median(training.train_loader.next_batch),
         "teacher": median(teach),

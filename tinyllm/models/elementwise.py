@@ -28,12 +28,10 @@ def swiglu(gate: Tensor, up: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     return activated * up, (activated, gate)
 
 
-def swiglu_back(
-    grad: Tensor, up: Tensor, activated: Tensor, saved: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of gate and up from that of `swiglu`."""
+def swiglu_back(grad: Tensor, up: Tensor, activated: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of gate and up from that of `swiglu`; all it is given may be overwritten."""
     if is_pinned():
         # silu' = s + silu (1 - s), without another exponential
-        slope = (1 - saved).mul_(activated).add_(saved)
-        return slope.mul_(up).mul_(grad), grad * activated
-    return torch.ops.aten.silu_backward(grad * up, saved), grad * activated
+        slope = (1 - rest).mul_(activated).add_(rest)
+        return slope.mul_(up).mul_(grad), activated.mul_(grad)
+    return torch.ops.aten.silu_backward(up.mul_(grad), rest), activated.mul_(grad)
