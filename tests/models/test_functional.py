@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tinyllm.models import elementwise, products, scores
+from tinyllm.models import elementwise, functional, products, scores
 from tinyllm.models.attention import causal_attention, rotary_tables, rotate
 from tinyllm.models.functional import linear, linear_add, norm_linear, norm_swiglu, rms_norm
 
@@ -158,8 +158,8 @@ def test_values_and_gradients_equal_torch(name, shapes):
 
 @pytest.mark.parametrize(("name", "shapes"), SMALL_SHAPES)
 def test_the_quicker_arithmetic_equals_torch_too(name, shapes, monkeypatch):
-    monkeypatch.setattr(products, "mkl_is_quicker", lambda: True)
-    monkeypatch.setattr(scores, "mkl_is_quicker", lambda: True)
+    for module in (functional, products, scores):
+        monkeypatch.setattr(module, "mkl_is_quicker", lambda: True)
     monkeypatch.setattr(elementwise, "is_pinned", lambda: False)
     test_values_and_gradients_equal_torch(name, shapes)
 

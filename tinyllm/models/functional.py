@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyllm.models.elementwise import add_product, swiglu, swiglu_back
-from tinyllm.models.products import multiply
+from tinyllm.models.products import mkl_is_quicker, multiply
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -177,8 +177,8 @@ def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """Gradient of a weight [outputs, inputs] from [..., outputs] and [..., inputs]."""
     rows = grad.reshape(-1, grad.shape[-1])
     inputs = x.reshape(-1, x.shape[-1])
-    # products are quicker when they are wider than high
-    if rows.shape[1] > inputs.shape[1]:
+    # oneDNN's products are quicker when they are wider than high
+    if rows.shape[1] > inputs.shape[1] and not mkl_is_quicker():
         return multiply(inputs.t(), rows).t()
     return multiply(rows.t(), inputs)
 
