@@ -123,11 +123,16 @@ def main(count: int) -> int:
         since = time.monotonic()
         run_in(project, "dvc", "repro", "--force", "--no-run-cache")
         whole = time.monotonic() - since
-        outcomes = []
-        for number in range(count):
-            way = list(WAYS)[number % len(WAYS)]
-            outcomes.append(kill_once(project, way, draw.uniform(0.5, whole)))
-            print(f"{number + 1:3}  {outcomes[-1]}", flush=True)
+        outcomes: list[Outcome] = []
+        while len(outcomes) < count:
+            way = list(WAYS)[len(outcomes) % len(WAYS)]
+            outcome = kill_once(project, way, draw.uniform(0.5, whole))
+            if outcome.stage == "finished":
+                # it was over before it could be killed, which tells nothing
+                whole = outcome.after
+                continue
+            outcomes.append(outcome)
+            print(f"{len(outcomes):3}  {outcome}", flush=True)
     same = sum(outcome.same for outcome in outcomes)
     print(f"{same} of {count} ended with the same bytes")
     return 0 if same == count else 1
