@@ -2,11 +2,11 @@
 
 import math
 import shutil
-import time
 
 import pytest
 import torch
 
+from tests.waiting import wait_until
 from tinyllm.config.model import ModelConfig
 from tinyllm.export.playground import write_playground
 from tinyllm.inference.sampling import next_token
@@ -85,10 +85,7 @@ class Browser:
         return self.text()
 
     def wait(self):
-        deadline = time.monotonic() + 60
-        while self.find("#stop").is_enabled():
-            assert time.monotonic() < deadline, "the page does not come to an end"
-            time.sleep(0.02)
+        wait_until(lambda: not self.find("#stop").is_enabled(), between=0.02)
 
     def text(self):
         return self.run("return document.getElementById('text').textContent")

@@ -3,12 +3,12 @@
 import json
 import shlex
 import subprocess
-import time
 
 import psutil
 import pytest
 
 from tests.project import clean_environment, run_in
+from tests.waiting import wait_until
 
 SPACE = "train.learning_rate=log(0.00001,0.03)"
 # the fifth point of this seed is the lowest by far, the other four are good ones
@@ -30,11 +30,8 @@ def steps_in_journals(project) -> int:
 def kill_in_the_middle(project, command: list[str]) -> psutil.Process:
     """kill -9 of the command alone; return DVC's process, which outlives it."""
     process = subprocess.Popen(command, cwd=project, env=clean_environment())
-    deadline = time.monotonic() + 300
-    while steps_in_journals(project) < 40:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: process.poll() is not None or steps_in_journals(project) >= 40, between=0.02)
+    assert process.poll() is None
     (child,) = psutil.Process(process.pid).children()
     process.kill()
     process.wait()
@@ -79,11 +76,9 @@ def test_all_trials_are_children_of_one_run_that_tells_of_the_best(resumed, find
 
 
 def test_a_sweep_that_is_done_runs_nothing(project, resumed):
-    before = time.monotonic()
     again = json.loads(run_in(project, *sweep("--trials", "2")).stdout)
     assert again == resumed
     assert steps_in_journals(project) == 300
-    assert time.monotonic() - before < 60
 
 
 def test_a_name_belongs_to_one_search(project, resumed):

@@ -3,13 +3,13 @@
 import json
 import socket
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.project import clean_environment
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -58,13 +58,12 @@ def test_experiments_and_a_queue_with_two_workers_land_in_one_store(project, run
     for rate in ("0.004", "0.005"):
         run("dvc", "exp", "run", "--queue", "-S", f"train.learning_rate={rate}")
     run("dvc", "queue", "start", "-j", "2")
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        states = run("dvc", "queue", "status").stdout
-        if "Queued" not in states and "Running" not in states:
-            break
-        time.sleep(2)
-    assert states.count("Success") >= 2, states
+
+    def states() -> str:
+        return run("dvc", "queue", "status").stdout
+
+    wait_until(lambda: not {"Queued", "Running"} & set(states().split()), between=2)
+    assert states().count("Success") >= 2, states()
     runs = runs_in(project)
     assert len(runs) == 4
     assert {one.info.status for one in runs} == {"FINISHED"}
@@ -91,7 +90,7 @@ def test_the_champion_answers_over_http(project):
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(command, cwd=project, env=environment) as server:
         try:
-            wait_for_port(port)
+            wait_until(lambda: server.poll() is not None or answers(port), between=0.2)
             first = ask(port, "O, my ", {"max_new_tokens": 30, "seed": 3})
             again = ask(port, "O, my ", {"max_new_tokens": 30, "seed": 3})
             short = ask(port, "O, my ", {"max_new_tokens": 5, "seed": 3})
@@ -113,16 +112,13 @@ def test_a_text_of_ones_own_needs_one_parameter(project, run):
     assert metrics["bits_per_character"] < 2.5
 
 
-def wait_for_port(port: int) -> None:
-    """Wait until the server answers."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail("the server did not answer within a minute")
+def answers(port: int) -> bool:
+    """Tell whether the server answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def ask(port: int, prompt: str, params: dict) -> str:

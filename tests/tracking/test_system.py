@@ -1,9 +1,8 @@
 """Samples of the machine and the training process, under MLflow's names."""
 
-import time
-
 import psutil
 
+from tests.waiting import wait_until
 from tinyllm.tracking.journal import Journal
 from tinyllm.tracking.system import SystemMetrics, usage
 
@@ -17,10 +16,8 @@ def test_samples_are_numbered_on_when_a_training_resumes(tmp_path):
     for _ in range(2):
         before = len(samples(journal))
         with SystemMetrics(journal, psutil.Process(), 0.01):
-            deadline = time.monotonic() + 30
-            while len(samples(journal)) < before + 3:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            enough = before + 3
+            wait_until(lambda enough=enough: len(samples(journal)) >= enough)
     found = samples(journal)
     assert [event["step"] for event in found] == list(range(len(found)))
     assert all(0 < e["values"]["system/system_memory_usage_percentage"] < 100 for e in found)

@@ -1,12 +1,14 @@
 """The tracker on a real store: what arrives, how a run ends, and stores that are not there."""
 
 import logging
-import time
+import os
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
+from tests.waiting import wait_until
 from tinyllm.commands.sync import sync
 from tinyllm.config.runtime import TrackingConfig
 from tinyllm.errors import Interrupted
@@ -204,14 +206,18 @@ def test_with_tracking_off_nothing_is_written(workspace):
     assert (workspace / "mlflow.db").read_bytes() == before
 
 
+def spare_time_is_there():
+    """Let the delivery have a share of a core, which other tests may leave no time to spare."""
+    for child in psutil.Process().children():
+        os.sched_setscheduler(child.pid, os.SCHED_OTHER, os.sched_param(0))
+    return True
+
+
 def test_curves_arrive_while_the_training_goes_on(workspace):
     with Tracker(FINGERPRINT, CONFIG, stage="train") as tracker:
         tracker.start("baseline", PARAMS)
         tracker.metrics(1, {"loss": 1.0})
-        deadline = time.monotonic() + 30
-        while not has_points():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: spare_time_is_there() and has_points())
         assert only_run().info.status == "RUNNING"
     assert only_run().info.status == "FINISHED"
 
