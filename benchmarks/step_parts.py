@@ -156,9 +156,10 @@ def measure_processes(task: dict) -> dict[str, float]:
 
     tokens = np.random.default_rng(0).integers(1, VOCAB, 300_000).astype(np.uint8)
     with tempfile.TemporaryDirectory() as folder:
+        meta = {"dtype": "uint8", "splits": {}}
         for name, part in (("train", tokens), ("val", tokens[:20_000])):
             part.tofile(Path(folder) / f"{name}.bin")
-        meta = {"dtype": "uint8"}
+            meta["splits"][name] = {"tokens": len(part)}
         (Path(folder) / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         workers = Workers(Path(folder), VOCAB, shape, train, numerics, arithmetic)
         with workers as group:

@@ -34,11 +34,11 @@ def _one_thread():
 def train(tokens, arithmetic):
     vocab_size = CharacterTokenizer.load_state(tokens / "tokenizer.json").vocab_size
 
-    def run(processes, *, parts=2, observe=None, checkpoints=None, **settings):
+    def run(processes, *, parts=2, observe=None, checkpoints=None, others=tokens, **settings):
         settings = {"max_steps": 6, "warmup_steps": 1, "eval_interval": 4} | settings
         config = TrainingConfig(batch_size=2, gradient_accumulation_steps=parts, **settings)
         numerics = NumericsConfig(threads=1, processes=processes)
-        workers = Workers(tokens, vocab_size, SMALL_MODEL, config, numerics, arithmetic)
+        workers = Workers(others, vocab_size, SMALL_MODEL, config, numerics, arithmetic)
         with workers as group:
             return run_training(
                 load_tokens(tokens, "train"),
@@ -101,6 +101,12 @@ def test_a_killed_process_ends_the_training_and_a_rerun_goes_on(train, tmp_path)
     assert time.monotonic() - seen[0].killed_at < 30
     assert checkpoints.load_latest().step == 3
     assert_same(train(2, checkpoints=checkpoints), train(1))
+
+
+def test_a_process_that_cannot_begin_ends_the_training_at_once(train, tmp_path):
+    (tmp_path / "meta.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(TinyLLMError, match=r"Process 1 .* ended \(.* describes no split train"):
+        train(2, others=tmp_path)
 
 
 def test_the_other_processes_end_with_this_one(train):

@@ -176,10 +176,13 @@ def train_along(
 
     Raises:
         RuntimeError: another process has ended.
+        TinyLLMError: the folder's tokens cannot be read.
     """
     from tinyllm.tokenization.encode import load_tokens  # noqa: PLC0415 - after the pin
     from tinyllm.training.run import run_training  # noqa: PLC0415 - after the pin
 
+    # first of all: of one that ends before, the others would learn only when their patience ends
+    group = _join(meeting, rank, numerics.processes, arithmetic)
     run_training(
         load_tokens(tokens, "train"),
         load_tokens(tokens, "val"),
@@ -187,7 +190,7 @@ def train_along(
         model,
         config,
         arithmetic,
-        group=_join(meeting, rank, numerics.processes, arithmetic),
+        group=group,
     )
 
 
