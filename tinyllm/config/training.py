@@ -39,7 +39,7 @@ class TrainingConfig(Section):
         0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak"
     )
     weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay of the matrices")
-    muon_momentum: float = Field(0.95, ge=0, lt=1, description="momentum of Muon")
+    muon_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of Muon")
     muon_beta2: float = Field(
         0.95, ge=0, lt=1, description="decay of the rows' mean squares, which Muon evens out"
     )
