@@ -70,6 +70,33 @@ def test_what_was_made_is_made_again(made, verdict):
     assert run_in(made, "git", "status", "--porcelain").stdout == ""
 
 
+@pytest.fixture
+def fresh(made, tmp_path) -> Path:
+    """A clone of that project in which nothing was made yet."""
+    run_in(made, "git", "clone", "--quiet", ".", str(tmp_path / "fresh"))
+    assert not (tmp_path / "fresh/models/checkpoint").exists()
+    return tmp_path / "fresh"
+
+
+def test_a_fresh_clone_is_verified_from_its_lock_alone(fresh, verdict):
+    code, report = verdict(fresh)
+    assert code == 0, report
+    assert report["outs"] >= 9
+
+
+@pytest.mark.exhaustive
+def test_a_lock_that_cannot_be_made_again_is_found_in_a_fresh_clone(fresh, verdict):
+    lock = (fresh / "dvc.lock").read_text(encoding="utf-8")
+    (whole, digit) = re.search(r"path: models/export\n.*\n\s+md5: (.)", lock).group(0, 1)
+    other = whole[:-1] + ("0" if digit != "0" else "1")
+    (fresh / "dvc.lock").write_text(lock.replace(whole, other), encoding="utf-8")
+    code, report = verdict(fresh)
+    assert code == 1
+    assert report["first_stage"] == "export"
+    (difference,) = report["differences"]
+    assert "differs from dvc.lock, in the clone" in difference
+
+
 @pytest.mark.exhaustive
 def test_a_bit_flipped_in_the_data_is_named(faulty, verdict):
     flip_a_bit(faulty / "data/raw/sample/the-salt-duke.txt", 30_000)

@@ -43,6 +43,8 @@ class Verification:
 def verify(root: Path) -> Verification:
     """Run the working tree's pipeline in a clean clone and compare every out with dvc.lock.
 
+    Outs that are here are compared too; none need be, as in a fresh clone.
+
     Raises:
         TinyLLMError: there is no lock, or the pipeline fails in the clone.
     """
@@ -66,7 +68,7 @@ def verify(root: Path) -> Verification:
 
 
 def changed_since_lock(root: Path) -> list[str]:
-    """What of data, code, parameters and outs is not as dvc.lock has it, in words."""
+    """What of data, code, parameters and outs is here and not as dvc.lock has it, in words."""
     result = subprocess.run(
         ["dvc", "status", "--json"],  # noqa: S607 - the environment's own dvc
         cwd=root,
@@ -77,8 +79,12 @@ def changed_since_lock(root: Path) -> list[str]:
     if result.returncode:
         raise TinyLLMError(f"'dvc status' failed: {result.stderr.strip()}")
     lock = read_lock(root)
+    outs = {out["path"] for entry in lock.values() for out in entry.get("outs", [])}
+    not_here = {path for path in outs if not (root / path).exists()}
     found = []
     for stage, changes in json.loads(result.stdout or "{}").items():
+        if stage.endswith(".dvc"):
+            continue  # a text of its own; where a stage reads it, it is that stage's dependency
         for change in changes:
             if isinstance(change, str):
                 found.append(f"{stage}: {change}")
@@ -86,7 +92,11 @@ def changed_since_lock(root: Path) -> list[str]:
             for kind, items in change.items():
                 what = "out" if kind == "changed outs" else "dependency"
                 paths = {path: state for path, state in items.items() if isinstance(state, str)}
-                found += [f"{stage}: {what} {path} is {state}" for path, state in paths.items()]
+                found += [
+                    f"{stage}: {what} {path} is {state}"
+                    for path, state in paths.items()
+                    if path not in not_here
+                ]
                 for file in items.keys() - paths.keys():
                     locked = lock.get(stage, {}).get("params", {}).get(file, {})
                     found += [f"{stage}: {line}" for line in _changed_params(root / file, locked)]
@@ -123,12 +133,14 @@ def _compare_out(
     root, clone = folders
     path = out["path"]
     found = next((o for o in rebuilt.get("outs", []) if o["path"] == path), None)
-    files = compare_paths(root / path, clone / path, path)
+    is_here = (root / path).exists()
+    files = compare_paths(root / path, clone / path, path) if is_here else []
     if found is not None and found["md5"] == out["md5"] and not files:
         return
     report.first_stage = report.first_stage or stage
     if not files:
-        files = [Difference(path, "differs from dvc.lock, here as in the clone")]
+        where = "here as in the clone" if is_here else "in the clone; it is not here"
+        files = [Difference(path, f"differs from dvc.lock, {where}")]
     report.differences += [f"{stage}: {difference}" for difference in files]
 
 
