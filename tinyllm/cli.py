@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
         """The commands in the order in which a newcomer meets them."""
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import the command's module, or return None for a name that is not in the table."""
         if cmd_name not in _COMMANDS:
             return None
@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the table."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))

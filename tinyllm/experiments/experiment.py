@@ -18,6 +18,7 @@ import psutil
 from tinyllm.experiments.space import override
 from tinyllm.tracking.journal import Journal
 from tinyllm.tracking.lineage import git
+from tinyllm.tracking.outs import read_out
 from tinyllm.tracking.store import journal_folder, working_folder
 
 # experiments are compared before they are exported and registered
@@ -211,13 +212,7 @@ def _read(name: str, fingerprint: str | None = None) -> Outcome | None:
 
 def _trained_as(commit: str) -> str | None:
     """The fingerprint of a training that DVC restored, so that nobody could follow it."""
-    import dvc.api  # noqa: PLC0415 - a second that only restored trainings cost
-    from dvc.exceptions import DvcException  # noqa: PLC0415
-
-    try:
-        config = json.loads(dvc.api.read("models/checkpoint/config.json", rev=commit))
-    except (DvcException, OSError, ValueError):
-        return None
+    config = json.loads(read_out("models/checkpoint/config.json", commit) or "{}")
     found = config.get("training", {}).get("fingerprint")
     return None if found is None else str(found)
 

@@ -131,7 +131,7 @@ def _range(key: str, expression: str) -> Axis:
     except ValueError:
         raise ConfigError(f"{key}: the bounds in {expression!r} must be numbers.") from None
     assert low is not None  # noqa: S101 - the pattern demands both
-    assert high is not None  # noqa: S101
+    assert high is not None  # noqa: S101 - as above
     if low >= high:
         raise ConfigError(f"{key}: {low:g} is not less than {high:g}.")
     if form == "log" and (step is not None or low <= 0):

@@ -100,7 +100,7 @@ def verify(config: ExportConfig, source: Source, folder: Path) -> Iterator[Verdi
         )
 
     if "huggingface" in config.formats and "transformers" in config.verify_with:
-        from tinyllm.export.transformers_reader import TransformersReader  # noqa: PLC0415
+        from tinyllm.export.transformers_reader import TransformersReader  # noqa: PLC0415 - optional
 
         reader = TransformersReader(folder / "huggingface")
         yield against("huggingface", "transformers", "f32", reader)

@@ -87,7 +87,7 @@ def send_products_to_onednn() -> None:
 def _products_reach_onednn() -> bool:
     sent = torch.backends.mkldnn.matmul.fp32_precision == "bf16"  # type: ignore[attr-defined]
     # which is to say that oneDNN has AVX-512, the least with which it could round
-    return sent and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
+    return sent and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public one
 
 
 def _chains(length: int) -> Iterator[slice]:
@@ -115,7 +115,7 @@ def _chain(a: Tensor, b: Tensor, plus: Tensor | None) -> Tensor:
             return torch.mm(a, b) if plus is None else torch.addmm(plus, a, b)
         # oneDNN falls back to a plain loop where a matrix has gaps
         a, b = a.contiguous(), b.contiguous()
-    onednn = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
+    onednn = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - torch has no public one
     if plus is None:
         return onednn(a, b.t(), None, "none", [], "")  # type: ignore[no-any-return]
     return onednn.binary(a, plus, b.t(), None, "add")  # type: ignore[no-any-return]

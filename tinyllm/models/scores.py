@@ -15,7 +15,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, tuple
     """Return the mixed values [batch, heads, time, head_dim], and what `attend_back` needs."""
     if mkl_is_quicker():
         q, k, v = (x.mT.contiguous() for x in (q, k, v))
-        result, normaliser = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(  # noqa: SLF001
+        result, normaliser = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(  # noqa: SLF001 - torch has no public one
             q, k, v, 0.0, is_causal=True, scale=1.0
         )
         return result, (q, k, v, result, normaliser)
@@ -30,7 +30,7 @@ def attend_back(grad: Tensor, saved: tuple[Tensor, ...]) -> list[Tensor]:
     """Gradients of queries, keys and values, as `attend` got them, from that of its result."""
     q, k, v, result, rest = saved
     if mkl_is_quicker():
-        gradients = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(  # noqa: SLF001
+        gradients = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(  # noqa: SLF001 - torch has no public one
             grad, q, k, v, result, rest, 0.0, is_causal=True, scale=1.0
         )
         return [x.mT for x in gradients]

@@ -8,6 +8,7 @@ from typing import Any
 
 from tinyllm.errors import TinyLLMError
 from tinyllm.tracking.lineage import git
+from tinyllm.tracking.outs import read_out
 
 _SAMPLES = "reports/evaluate/samples.txt"
 
@@ -43,13 +44,7 @@ class Revision:
         """Samples, which only DVC's cache or remote holds; empty where neither does."""
         if not self.commit:
             return self.text(_SAMPLES)
-        import dvc.api  # noqa: PLC0415 - a second that only reports shall pay
-        from dvc.exceptions import DvcException  # noqa: PLC0415
-
-        try:
-            return str(dvc.api.read(_SAMPLES, repo=str(self.root), rev=self.commit))
-        except (DvcException, OSError):
-            return ""
+        return read_out(_SAMPLES, self.commit, self.root)
 
 
 def find_revision(root: Path, name: str) -> Revision:

@@ -177,9 +177,9 @@ class Delivery:
         return self._delivered_steps[key]
 
     def _log_dataset(self, run_id: str, event: Event) -> None:
-        from mlflow.data.dataset_source_registry import resolve_dataset_source  # noqa: PLC0415
-        from mlflow.data.meta_dataset import MetaDataset  # noqa: PLC0415
-        from mlflow.entities import DatasetInput, InputTag  # noqa: PLC0415
+        from mlflow.data.dataset_source_registry import resolve_dataset_source  # noqa: PLC0415 - see store.connect
+        from mlflow.data.meta_dataset import MetaDataset  # noqa: PLC0415 - see store.connect
+        from mlflow.entities import DatasetInput, InputTag  # noqa: PLC0415 - see store.connect
 
         source = resolve_dataset_source(event["source"])
         dataset = MetaDataset(source, name=event["name"], digest=event["digest"][:36])

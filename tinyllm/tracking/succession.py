@@ -42,7 +42,7 @@ def crownings(versions: Sequence[Any]) -> list[Crowning]:
     for version in versions:
         for key, value in version.tags.items():
             if key.startswith(_CROWNED):
-                time = dt.datetime.strptime(key.removeprefix(_CROWNED), _TIME)  # noqa: DTZ007
+                time = dt.datetime.strptime(key.removeprefix(_CROWNED), _TIME)  # noqa: DTZ007 - it is, in the next line
                 iso = time.replace(tzinfo=dt.UTC).isoformat(timespec="microseconds")
                 found.append(Crowning(time=iso, version=int(version.version), **json.loads(value)))
     return sorted(found, key=lambda crowning: crowning.time)

@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__([weight for weight, _ in pairs], defaults)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002 - no closure, unlike torch's
         """Update every weight that has a gradient."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
@@ -62,7 +62,7 @@ class Muon(torch.optim.Optimizer):
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         momenta = [self._state(weight)["momentum"] for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])  # noqa: SLF001
+        nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])  # noqa: SLF001 - torch has no public one
         targets = self._split(weights, weights)
         updates = orthogonalize(self._split(weights, nesterov))
         means = self._split(weights, [self._state(weight)["row_squares"] for weight in weights])
