@@ -6,6 +6,8 @@ SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 SHAKESPEARE := data/raw/tinyshakespeare.txt
+DVCIGNORE := data/raw/.dvcignore
+UNFETCHED := /tinyshakespeare.txt.dvc
 SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
 # a file that was put there by hand is brought to DVC's cache, for experiments in copies
 SHAKESPEARE_CACHED := .dvc/cache/files/md5/6f/b458f1232090904fb40fe944165e91
@@ -26,9 +28,10 @@ help: ## List the targets
 	python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# While the text is not there, DVC must not miss it: `dvc status` shall speak of what was run.
+# While the text is not there, DVC must not miss it: `dvc status` speaks of what was run. A file
+# of the same name that holds anything else is somebody's own.
 setup: .venv/.installed ## Make the virtual environment
-	@[ -e $(SHAKESPEARE) ] || echo /tinyshakespeare.txt.dvc > data/raw/.dvcignore
+	@[ -e $(SHAKESPEARE) ] || [ -e $(DVCIGNORE) ] || echo $(UNFETCHED) > $(DVCIGNORE)
 
 setup-dev: .venv/.installed-dev setup
 
@@ -64,20 +67,21 @@ format: setup-dev ## Format the code
 	ruff format .
 
 ui: setup ## Compare runs in the browser (MLflow, http://localhost:5000)
+	@python -m tinyllm.tracking.store
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
 
 chat: setup ## Talk to the model that was trained last
 	tinyllm console
 
 shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that lies there, and verify it
-	rm -f data/raw/.dvcignore
+	[ "$$(cat $(DVCIGNORE) 2> /dev/null)" != $(UNFETCHED) ] || rm $(DVCIGNORE)
 	[ -e $(SHAKESPEARE) ] || dvc update $(SHAKESPEARE).dvc
 	echo '$(SHAKESPEARE_MD5)  $(SHAKESPEARE)' | md5sum --check
 	mkdir -p $(dir $(SHAKESPEARE_CACHED)) && cp $(SHAKESPEARE) $(SHAKESPEARE_CACHED)
 	git checkout --quiet -- $(SHAKESPEARE).dvc
 	@echo 'Train on it: dvc exp run -S prepare.source=$(SHAKESPEARE)'
 
-clean: ## Delete what the pipeline made; the environment and the runs in MLflow stay
-	rm -rf data/prepared data/tokens models/checkpoint models/export
-	rm -rf reports/train/*.png reports/evaluate/*.png reports/evaluate/samples.txt
-	rm -rf .tinyllm/training .tinyllm/logs .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage*
+clean: setup ## Delete what the pipeline made; the environment and the runs in MLflow stay
+	python -m stages.clean
+	rm -f reports/train/curves.png $(addprefix reports/evaluate/,positions.png surprise.png samples.txt)
+	rm -rf .tinyllm/training .tinyllm/logs .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage .coverage.*

@@ -1,20 +1,20 @@
 """Writing files so that a reader finds them complete or not at all."""
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tinyllm.errors import TinyLLMError
+from tinyllm.errors import ConfigError, TinyLLMError
+from tinyllm.outs import IGNORE, OutFile, OutFolder
 
-_IGNORE = ".gitignore"
-_UNFINISHED = ".unfinished"
+_UNFINISHED, _REPLACED = ".new.unfinished", ".old.unfinished"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -57,36 +57,66 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TinyLLMError(f"{path} is damaged: it is not JSON ({error}).") from None
 
 
 @contextlib.contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
+def new_directory(path: Path, kind: OutFolder) -> Iterator[Path]:
     """Yield an empty temporary folder that takes the place of `path` if the block succeeds.
 
+    What stood there stays until the new folder stands; a symbolic link is followed.
+
     Raises:
+        ConfigError: something stands there that `kind` did not write.
         TinyLLMError: the folder cannot be written to, or the disk is full.
     """
+    place = path.resolve()
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
-        prefix = f".{path.name}.{os.getpid()}."
-        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_UNFINISHED, dir=path.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(place)
+        _refuse(path, kind.objection(place))
+        temporary = _beside(place, _UNFINISHED)
         temporary.chmod(0o755)
         yield temporary
-        # DVC keeps its list of what git shall not see in the folder; that is not ours to delete
-        if (path / _IGNORE).is_file():
-            shutil.copyfile(path / _IGNORE, temporary / _IGNORE)
+        if (place / IGNORE).is_file():
+            shutil.copyfile(place / IGNORE, temporary / IGNORE)
         _flush_tree(temporary)
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
+        _refuse(path, kind.objection(place))
+        _take_place(temporary, place)
     except OSError as error:
         raise TinyLLMError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_out(path: Path, data: bytes, kind: OutFile) -> None:
+    """Write a file where its writer may; a symbolic link is followed.
+
+    Raises:
+        ConfigError: a file stands there that `kind` did not write.
+        TinyLLMError: the file cannot be written.
+    """
+    _refuse(path, kind.objection(path.resolve()))
+    write_bytes(path.resolve(), data)
+
+
+def remove_out(path: Path, kind: OutFolder) -> None:
+    """Delete a folder that its writer may replace; nothing happens where there is none.
+
+    Raises:
+        ConfigError: it holds what `kind` did not write.
+    """
+    _refuse(path, kind.objection(path))
+    if path.exists():
+        shutil.rmtree(path)
+
+
+def _refuse(path: Path, why: str | None) -> None:
+    if why:
+        raise ConfigError(f"{path} {why}.")
 
 
 def sha256(path: Path) -> str:
@@ -95,12 +125,42 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Delete what processes that were killed while they wrote `path` have left beside it."""
-    for folder in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
-        owner = folder.name.removeprefix(f".{path.name}.").partition(".")[0]
-        if owner.isdigit() and not _is_running(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
+def _beside(place: Path, suffix: str) -> Path:
+    prefix = f".{place.name}.{os.getpid()}."
+    return Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=place.parent))
+
+
+def _take_place(new: Path, place: Path) -> None:
+    """Rename a folder into a place; the old one is deleted once the new one stands."""
+    if not place.exists():
+        new.rename(place)
+        return
+    old = _beside(place, _REPLACED)
+    # an empty folder gives way to one that is renamed
+    place.rename(old)
+    try:
+        new.rename(place)
+    except OSError:
+        old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_abandoned(place: Path) -> None:
+    """See to what processes that were killed while they wrote at a place left beside it.
+
+    An old folder that had no successor yet takes its place again; the rest is deleted.
+    """
+    for suffix in (_REPLACED, _UNFINISHED):
+        pattern = re.compile(rf"\.{re.escape(place.name)}\.(\d+)\.[^.]+{re.escape(suffix)}")
+        for folder in place.parent.glob(f".*{suffix}"):
+            found = pattern.fullmatch(folder.name)
+            if found is None or _is_running(int(found[1])):
+                continue
+            if suffix == _REPLACED and not place.exists() and any(folder.iterdir()):
+                folder.rename(place)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_running(process: int) -> bool:

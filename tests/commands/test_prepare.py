@@ -113,14 +113,15 @@ def test_prepare_refuses_a_bad_flag_with_2(play, flag, name):
 
 def test_prepare_cannot_write_below_a_file(play):
     Path("file").touch()
-    message = complaint(1, "prepare", "--out", "file/out", "--source", "play.txt")
-    assert message.startswith("Cannot write file/out: ")
+    message = complaint(2, "prepare", "--out", "file/out", "--source", "play.txt")
+    assert message.startswith("--out file/out cannot be written, since ")
 
 
 def test_prepare_refuses_to_write_where_the_corpus_is(play):
-    message = complaint(1, "prepare", "--out", ".", "--source", "play.txt")
-    assert "lie inside each other" in message
-    assert play.exists()
+    for source, out in (("corpus", "corpus"), ("corpus", "corpus/out"), ("corpus/text", "corpus")):
+        Path(source).mkdir(parents=True, exist_ok=True)
+        message = complaint(2, "prepare", "--out", out, "--source", source)
+        assert "lie in each other" in message
 
 
 def test_prepare_does_not_take_a_file_for_its_folder(play):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tinyllm.config.prepare import PrepareConfig
 from tinyllm.corpus.prepare import SPLITS, describe, prepare_corpus, split_texts
-from tinyllm.errors import TinyLLMError
+from tinyllm.errors import ConfigError, TinyLLMError
 
 FRACTIONS = st.floats(min_value=0.001, max_value=0.499)
 
@@ -129,10 +129,19 @@ def test_the_same_corpus_gives_the_same_bytes(plays, tmp_path):
 
 def test_the_folder_before_is_replaced_as_a_whole(plays, tmp_path):
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "stale.txt").touch()
     prepare_corpus(PrepareConfig(source=str(plays)), out)
-    assert not (out / "stale.txt").exists()
+    before = read(out, "train")
+    (out / "train.txt").write_text("stale")
+    prepare_corpus(PrepareConfig(source=str(plays)), out)
+    assert read(out, "train") == before
+
+
+def test_a_folder_of_somebody_elses_stays(plays, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds 'notes.txt'"):
+        prepare_corpus(PrepareConfig(source=str(plays)), tmp_path / "out")
+    assert (tmp_path / "out/notes.txt").read_text() == "mine"
 
 
 def test_no_share_for_test_writes_an_empty_file(plays, tmp_path):

@@ -8,6 +8,7 @@ from tinyllm.commands.options import INPUT_FOLDER, OUTPUT_FOLDER, Command, secti
 from tinyllm.config.evaluate import EvaluateConfig
 from tinyllm.config.numerics import NumericsConfig
 from tinyllm.config.runtime import TrackingConfig
+from tinyllm.outs import check_places
 
 
 @click.command(cls=Command)
@@ -32,11 +33,12 @@ def evaluate(
     from tinyllm.numerics import setup_numerics
 
     arithmetic = setup_numerics(numerics)
-    from tinyllm.evaluation.report import evaluate_checkpoint
+    from tinyllm.evaluation.report import EVALUATION, evaluate_checkpoint
     from tinyllm.models.checkpoint import load_checkpoint
     from tinyllm.tracking.naming import all_params, run_name
     from tinyllm.tracking.tracker import Tracker
 
+    check_places({"--out": (out, EVALUATION)}, {"--checkpoint": checkpoint, "--tokens": tokens})
     loaded = load_checkpoint(checkpoint, arithmetic.device)
     metrics = evaluate_checkpoint(evaluate, loaded, tokens, out, arithmetic)
     facts = loaded.training

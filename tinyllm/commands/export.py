@@ -9,6 +9,7 @@ from tinyllm.commands.options import INPUT_FOLDER, OUTPUT_FOLDER, Command, secti
 from tinyllm.config.export import ExportConfig
 from tinyllm.config.numerics import NumericsConfig
 from tinyllm.config.runtime import TrackingConfig
+from tinyllm.outs import check_places
 
 if TYPE_CHECKING:
     from tinyllm.export.parity import Verdict
@@ -46,13 +47,15 @@ def export(
     from tinyllm.numerics import setup_numerics
 
     setup_numerics(numerics)
-    from tinyllm.export.run import Source, export_checkpoint
+    from tinyllm.export.run import EXPORT, Source, export_checkpoint
     from tinyllm.files import read_json, sha256
     from tinyllm.models.checkpoint import load_checkpoint
     from tinyllm.tokenization.encode import load_tokens
     from tinyllm.tracking.naming import all_params, run_name
     from tinyllm.tracking.tracker import Tracker
 
+    inputs = {"--checkpoint": checkpoint, "--tokens": tokens, "--evaluation": evaluation}
+    check_places({"--out": (out, EXPORT)}, inputs)
     loaded = load_checkpoint(checkpoint)
     metrics = read_json(evaluation / "metrics.json")
     held_out = load_tokens(tokens, metrics["split"])[: loaded.model.config.sequence_length]

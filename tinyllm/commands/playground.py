@@ -33,11 +33,15 @@ def playground(model: str, out: Path | None, print_path: bool) -> None:
     from tinyllm.errors import TinyLLMError
 
     if out is not None:
-        from tinyllm.export.playground import write_playground
+        from tinyllm.export.playground import PAGE_FILE, write_playground
         from tinyllm.inference.load import load_model
+        from tinyllm.outs import check_places
         from tinyllm.tracking.registry import locate_model
 
-        write_playground(load_model(locate_model(model)), out, prompt="")
+        check_places({"--out": (out, PAGE_FILE)})
+        folder = locate_model(model)
+        check_places({"--out": (out, PAGE_FILE)}, {"--model": folder})
+        write_playground(load_model(folder), out, prompt="")
     page = (out or Path(model) / "playground.html").resolve()
     if not page.is_file():
         raise TinyLLMError(

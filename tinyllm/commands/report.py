@@ -19,12 +19,15 @@ def report(base: str, out: Path | None, *, verified: bool) -> None:
     metrics, parameters, curves, samples; and retrains to see that dvc.lock can be made again.
     Exit code 1: it cannot.
     """
-    from tinyllm.files import write_text
-    from tinyllm.reporting.markdown import write_report
+    from tinyllm.files import write_out
+    from tinyllm.outs import check_places
+    from tinyllm.reporting.markdown import REPORT, write_report
     from tinyllm.reporting.repeats import repeated_losses
     from tinyllm.reporting.revision import Revision, find_revision
     from tinyllm.verification.verify import verify
 
+    if out is not None:
+        check_places({"--out": (out, REPORT)})
     root = Path.cwd()
     other = find_revision(root, base)
     found = verify(root) if verified else None
@@ -32,5 +35,5 @@ def report(base: str, out: Path | None, *, verified: bool) -> None:
     if out is None:
         click.echo(text, nl=False)
     else:
-        write_text(out, text)
+        write_out(out, text.encode(), REPORT)
     sys.exit(0 if found is None or found.reproduced else 1)

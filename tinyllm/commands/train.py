@@ -14,6 +14,7 @@ from tinyllm.config.model import ModelConfig
 from tinyllm.config.numerics import NumericsConfig
 from tinyllm.config.runtime import RuntimeConfig, TrackingConfig
 from tinyllm.config.training import TrainingConfig
+from tinyllm.outs import OutFolder, check_places
 
 if TYPE_CHECKING:
     from tinyllm.numerics import Arithmetic
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from tinyllm.tracking.tracker import Tracker
     from tinyllm.training.distributed import Group
     from tinyllm.training.run import TrainingResult
+
+REPORTS = OutFolder(
+    writer="tinyllm train",
+    files=("history.csv", "metrics.json", "curves.png"),
+    mark="metrics.json",
+    sign=b'"val_bits_per_character"',
+)
 
 
 @click.command(cls=Command)
@@ -48,6 +56,11 @@ def train(
     from tinyllm.numerics import setup_numerics
 
     arithmetic = setup_numerics(numerics, processes=numerics.processes)
+    from tinyllm.models.checkpoint import CHECKPOINT
+
+    check_places(
+        {"--out": (out, CHECKPOINT), "--reports": (reports, REPORTS)}, {"--tokens": tokens}
+    )
     from tinyllm.commands.observer import TrainingDisplay
     from tinyllm.tokenization.tokenizer import CharacterTokenizer
     from tinyllm.tracking.lineage import CONFIGURATION_TAG, fingerprint
@@ -161,7 +174,7 @@ def _publish(
         "val_bits_per_character": rounded(result.best_val_loss / math.log(2)),
         "parameters": result.num_parameters,
     }
-    with new_directory(reports) as folder:
+    with new_directory(reports, REPORTS) as folder:
         write_text(folder / "history.csv", to_csv(history))
         write_json(folder / "metrics.json", metrics)
         draw_curves(history, folder / "curves.png")

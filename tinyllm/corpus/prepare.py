@@ -11,8 +11,15 @@ from tinyllm.corpus.clean import clean_text
 from tinyllm.corpus.read import find_files, read_text
 from tinyllm.errors import TinyLLMError
 from tinyllm.files import new_directory, write_json, write_text
+from tinyllm.outs import OutFolder, check_places
 
 SPLITS = ("train", "val", "test")
+PREPARED = OutFolder(
+    writer="tinyllm prepare",
+    files=(*(f"{name}.txt" for name in SPLITS), "summary.json"),
+    mark="summary.json",
+    sign=b'"fingerprint"',
+)
 
 
 def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
@@ -20,16 +27,17 @@ def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
 
     Args:
         config: where the corpus is, how it is cleaned and split.
-        out: the folder to write, replaced as a whole.
+        out: the folder to write; one that this wrote before is replaced.
 
     Returns:
         The summary: characters, bytes, lines, fingerprint and alphabet of each split.
 
     Raises:
+        ConfigError: the folder to write holds something else, or overlaps with the corpus.
         TinyLLMError: no corpus, an unreadable or undecodable file, or too little text.
     """
     source = Path(config.source)
-    _refuse_overlap(source.resolve(), out.resolve())
+    check_places({"--out": (out, PREPARED)}, {"prepare.source": source})
     files = find_files(source, config.pattern)
     texts = [clean_text(read_text(path, config.encoding), config) for path in files]
     if not any(text.strip() for text in texts):
@@ -43,7 +51,7 @@ def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
                 f"any for {name}; add text, or change prepare.{name}_fraction."
             )
     summary = {"files": len(files), **{name: describe(text) for name, text in splits.items()}}
-    with new_directory(out) as folder:
+    with new_directory(out, PREPARED) as folder:
         for name, text in splits.items():
             write_text(folder / f"{name}.txt", text)
         write_json(folder / "summary.json", summary)
@@ -75,12 +83,3 @@ def describe(text: str) -> dict[str, Any]:
         "fingerprint": hashlib.sha256(data).hexdigest(),
         "alphabet": dict(sorted(Counter(text).items())),
     }
-
-
-def _refuse_overlap(source: Path, out: Path) -> None:
-    """The out is replaced as a whole: it must neither hold the corpus nor lie inside it."""
-    if source.is_relative_to(out) or out.is_relative_to(source):
-        raise TinyLLMError(
-            f"The corpus at {source} and the folder to write, {out}, lie inside each other; name "
-            f"two separate places."
-        )

@@ -15,9 +15,17 @@ from tinyllm.files import new_directory, read_json, write_json, write_text
 from tinyllm.inference.generate import generate_text
 from tinyllm.models.checkpoint import Checkpoint
 from tinyllm.numerics import Arithmetic
+from tinyllm.outs import OutFolder
 from tinyllm.tokenization.encode import load_tokens
 from tinyllm.tokenization.tokenizer import CharacterTokenizer
 from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
+
+EVALUATION = OutFolder(
+    writer="tinyllm evaluate",
+    files=("metrics.json", "positions.csv", "positions.png", "surprise.png", "samples.txt"),
+    mark="metrics.json",
+    sign=b'"bits_per_character"',
+)
 
 
 def evaluate_checkpoint(
@@ -31,13 +39,14 @@ def evaluate_checkpoint(
         config: what to measure and which samples to draw.
         checkpoint: the model.
         tokens: the folder of the tokenize stage.
-        out: the folder to write, replaced as a whole.
+        out: the folder to write; one that this wrote before is replaced.
         arithmetic: from `setup_numerics`.
 
     Returns:
         The metrics.
 
     Raises:
+        ConfigError: the folder to write holds something else.
         TinyLLMError: the split is missing or too short, or was encoded for another alphabet.
     """
     facts = _facts_of_split(tokens, config.split, checkpoint)
@@ -58,7 +67,7 @@ def evaluate_checkpoint(
     }
     positions = bits_by_position(scores)
     passage = checkpoint.tokenizer.decode(held_out[1:2000])
-    with new_directory(out) as folder:
+    with new_directory(out, EVALUATION) as folder:
         write_json(folder / "metrics.json", metrics)
         write_text(folder / "positions.csv", to_csv(positions))
         draw_positions(positions, metrics["baseline_bits_per_character"], folder / "positions.png")

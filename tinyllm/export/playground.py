@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyllm.files import write_text
+from tinyllm.files import write_out
 from tinyllm.models.checkpoint import Checkpoint
+from tinyllm.outs import OutFile
 
 PAGE = Path(__file__).with_name("page")
 SCRIPTS = ("model.js", "sampling.js", "panels.js", "text.js", "page.js")
 _FORMAT = "tinyllm-playground-1"
+PAGE_FILE = OutFile("tinyllm playground", b"<title>tinyllm playground</title>")
 
 
 def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
@@ -24,6 +26,10 @@ def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
         checkpoint: the model.
         path: the file to write.
         prompt: what stands in the prompt field when the page is opened.
+
+    Raises:
+        ConfigError: another file stands at `path`.
+        TinyLLMError: the file cannot be written.
     """
     state = checkpoint.model.state_dict()
     tensors = {name: state[name].detach().cpu().float().numpy() for name in sorted(state)}
@@ -42,7 +48,8 @@ def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
         "weights": base64.b64encode(weights).decode("ascii"),
         "script": "\n".join(_read(name) for name in SCRIPTS),
     }
-    write_text(path, re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html")))
+    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
+    write_out(path, page.encode(), PAGE_FILE)
 
 
 def _places(tensors: dict[str, NDArray[np.float32]]) -> dict[str, Any]:

@@ -22,8 +22,48 @@ from tinyllm.export.requirements import what_is_possible
 from tinyllm.files import new_directory, write_json
 from tinyllm.inference.generate import Reader
 from tinyllm.models.checkpoint import Checkpoint
+from tinyllm.outs import OutFolder
 
 PARITY, CARD, PLAYGROUND = "parity.json", "README.md", "playground.html"
+_HUGGINGFACE = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+_ONNX = ("model.onnx", "tokenizer.json")
+_PYFUNC = (
+    "MLmodel",
+    "conda.yaml",
+    "input_example.json",
+    "python_env.yaml",
+    "pyfunc_model.py",
+    "requirements.txt",
+    "serving_input_example.json",
+    PARITY,
+    CARD,
+    # Python compiles the code where somebody opens the model
+    "__pycache__/*.pyc",
+    "code/tinyllm/*.py",
+    "code/tinyllm/*.pyc",
+    *(f"artifacts/huggingface/{name}" for name in _HUGGINGFACE),
+    *(f"artifacts/onnx/{name}" for name in _ONNX),
+)
+EXPORT = OutFolder(
+    writer="tinyllm export",
+    files=(
+        PARITY,
+        CARD,
+        PLAYGROUND,
+        "gguf/model-*.gguf",
+        *(f"huggingface/{name}" for name in _HUGGINGFACE),
+        *(f"onnx/{name}" for name in _ONNX),
+        *(f"pyfunc/{name}" for name in _PYFUNC),
+    ),
+    mark=CARD,
+    sign=b"# A character-level language model\n",
+)
 
 
 @dataclass(frozen=True)
@@ -50,20 +90,21 @@ def export_checkpoint(
     Args:
         config: which formats and programs.
         source: the model, and held-out text to compare on.
-        out: the folder to write, replaced as a whole.
+        out: the folder to write; one that this wrote before is replaced.
         report: told what is being done.
 
     Returns:
         The verdicts; `parity.json` holds them without the measured digits.
 
     Raises:
+        ConfigError: the folder to write holds something else.
         TinyLLMError: a program is missing, the model cannot be written in a format, a float32
             export predicts otherwise than the model, the folder cannot be written to.
     """
     config = what_is_possible(config)
     if "gguf" in config.formats:
         check_gguf(source.checkpoint, config.gguf_precisions)
-    with new_directory(out) as folder:
+    with new_directory(out, EXPORT) as folder:
         for form in config.formats:
             report(f"writing {form}")
             _write(form, config, source, folder)

@@ -16,10 +16,17 @@ from tinyllm.errors import TinyLLMError
 from tinyllm.files import new_directory, read_json, write_bytes, write_json
 from tinyllm.models.reader import CachedReader
 from tinyllm.models.transformer import Transformer
+from tinyllm.outs import OutFolder
 from tinyllm.tokenization.tokenizer import CharacterTokenizer
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 _FORMAT = "tinyllm-checkpoint-1"
+CHECKPOINT = OutFolder(
+    writer="tinyllm train",
+    files=(WEIGHTS, CONFIG, TOKENIZER),
+    mark=CONFIG,
+    sign=b'"tinyllm-checkpoint-',
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,15 @@ def save_checkpoint(
     """Write `model.safetensors`, `config.json` and `tokenizer.json`.
 
     Args:
-        out: the folder to write, replaced as a whole.
+        out: the folder to write; one that this wrote before is replaced.
         weights: the state of a `Transformer`.
         config: its shape.
         tokenizer: the tokenizer it was trained with.
         training: facts to keep with the weights; they must not name a time or a place.
+
+    Raises:
+        ConfigError: the folder holds something else.
+        TinyLLMError: the folder cannot be written to.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     description = {
@@ -58,7 +69,7 @@ def save_checkpoint(
         "model": config.model_dump(),
         "training": dict(training),
     }
-    with new_directory(out) as folder:
+    with new_directory(out, CHECKPOINT) as folder:
         write_bytes(folder / WEIGHTS, save(tensors))
         write_json(folder / CONFIG, description)
         tokenizer.save_state(folder / TOKENIZER)

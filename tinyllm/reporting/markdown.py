@@ -4,12 +4,15 @@ import html
 import subprocess
 from collections.abc import Sequence
 
+from tinyllm.outs import OutFile
 from tinyllm.reporting.curves import draw_chart
 from tinyllm.reporting.noise import verdict
 from tinyllm.reporting.revision import Revision
 from tinyllm.verification.verify import Verification
 
 _LOSS = "bits_per_character"
+_TITLE = "## Model report against"
+REPORT = OutFile("tinyllm report", _TITLE.encode())
 _LINES = 14
 
 
@@ -28,7 +31,7 @@ def write_report(
         repeats: test losses of the base trained with other seeds.
     """
     parts = [
-        f"## Model report against `{base.commit[:10]}`",
+        f"{_TITLE} `{base.commit[:10]}`",
         _judge(base, head, repeats),
         _reproduced(verification),
         f"### Metrics\n\n{_difference(base, 'metrics')}",

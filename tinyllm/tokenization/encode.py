@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 from tinyllm.config.tokenize import TokenizeConfig
 from tinyllm.errors import TinyLLMError
 from tinyllm.files import new_directory, read_json, write_bytes, write_json
+from tinyllm.outs import OutFolder, check_places
 from tinyllm.tokenization.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
 SPLITS = ("train", "val", "test")
+TOKENS = OutFolder(
+    writer="tinyllm tokenize",
+    files=(*(f"{name}.bin" for name in SPLITS), "meta.json", "tokenizer.json"),
+    mark="meta.json",
+    sign=b'"vocab_size"',
+)
 
 
 def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[str, Any]:
@@ -26,12 +33,14 @@ def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[s
         characters (with counts) the training alphabet does not cover.
 
     Raises:
+        ConfigError: the folder to write holds something else, or overlaps with `prepared`.
         TinyLLMError: a split is missing, or no character is frequent enough.
     """
+    check_places({"--out": (out, TOKENS)}, {"--prepared": prepared})
     texts = {name: _read_split(prepared / f"{name}.txt") for name in SPLITS}
     tokenizer = CharacterTokenizer().fit(texts["train"], config.min_count)
     splits: dict[str, Any] = {}
-    with new_directory(out) as folder:
+    with new_directory(out, TOKENS) as folder:
         tokenizer.save_state(folder / "tokenizer.json")
         for name, text in texts.items():
             tokens = tokenizer.encode(text)
