@@ -7,6 +7,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from tinyllm.redaction import without_secrets
+
 _ROOT = "tinyllm"
 _QUIET_MLFLOW = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -68,13 +70,20 @@ def _rotating_file(path: Path) -> logging.Handler:
     handler = logging.handlers.RotatingFileHandler(
         path, maxBytes=1_000_000, backupCount=4, encoding="utf-8"
     )
-    handler.setFormatter(logging.Formatter(_FILE_FORMAT))
+    handler.setFormatter(_FileFormatter(_FILE_FORMAT))
     return handler
+
+
+class _FileFormatter(logging.Formatter):
+    """Everything about a message but the passwords in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
 
 
 class _ScreenFormatter(logging.Formatter):
     """The bare message; its level stands before it only when it is a warning or worse."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = super().format(record)
+        message = without_secrets(super().format(record))
         return message if record.levelno < logging.WARNING else f"{record.levelname}: {message}"

@@ -139,7 +139,7 @@ def test_the_folder_before_is_replaced_as_a_whole(plays, tmp_path):
 def test_a_folder_of_somebody_elses_stays(plays, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds 'notes.txt'"):
+    with pytest.raises(ConfigError, match=r"holds 'notes\.txt'"):
         prepare_corpus(PrepareConfig(source=str(plays)), tmp_path / "out")
     assert (tmp_path / "out/notes.txt").read_text() == "mine"
 

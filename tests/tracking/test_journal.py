@@ -2,11 +2,13 @@
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+from tinyllm.errors import TinyLLMError
 from tinyllm.tracking.journal import Journal
 
 HERE, THERE = "sqlite:///here.db", "http://there:5000"
@@ -207,3 +209,52 @@ def test_a_line_of_the_journal_is_one_line_of_json(journal):
     journal.add("text", text="a\r\nb\u2028c\x00")
     (line,) = journal.path.read_bytes().splitlines()
     assert json.loads(line)["text"] == "a\r\nb\u2028c\x00"
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022])
+def test_the_owner_alone_may_read_it(journal, tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        journal.add("one")
+        journal.keep_bytes("patch", b"x")
+        journal.save_state(HERE, {"offset": 0, "run_id": None})
+    finally:
+        os.umask(before)
+    folders = [journal.path.parent, *(p for p in journal.path.parent.rglob("*") if p.is_dir())]
+    assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
+    files = [path for path in journal.path.parent.iterdir() if path.is_file()]
+    assert len(files) == 2
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+
+def test_a_journal_that_others_could_read_is_closed_to_them(journal):
+    journal.path.parent.mkdir(mode=0o755)
+    journal.path.write_text("")
+    journal.path.chmod(0o644)
+    journal.add("one")
+    assert journal.path.stat().st_mode & 0o777 == 0o600
+    assert journal.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_password_does_not_stand_in_the_state(journal):
+    journal.add("one")
+    (_, end), *_ = journal.events()
+    state_file = journal.path.with_name(f"{journal.fingerprint}.state.json")
+    # as it was written when passwords still stood there
+    state_file.write_text(json.dumps({"http://me:hunter2@there": {"offset": end, "run_id": "r"}}))
+    assert journal.state("http://there") == {"offset": end, "run_id": "r"}
+    journal.save_state("postgresql://me:hunter2@db/x", {"offset": end, "run_id": "s"})
+    assert set(json.loads(state_file.read_text())) == {"http://there", "postgresql://db/x"}
+
+
+def test_a_state_that_holds_no_stores_is_told(journal):
+    journal.add("one")
+    journal.path.with_name(f"{journal.fingerprint}.state.json").write_text("[1]")
+    with pytest.raises(TinyLLMError, match="is damaged"):
+        journal.pending(HERE)
+
+
+def test_a_path_of_a_hostile_line_deletes_nothing(journal):
+    kept = Path(journal.keep_bytes("file", b"x"))
+    journal.forget(str(kept.parent.parent / ".." / "x"))
+    assert kept.exists()

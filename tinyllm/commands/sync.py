@@ -14,15 +14,20 @@ def sync() -> None:
     loses nothing. Delivering twice does no harm: nothing is recorded a second time.
     """
     from tinyllm.tracking.abandoned import end_abandoned
+    from tinyllm.tracking.database import database_path
     from tinyllm.tracking.delivery import Delivery
     from tinyllm.tracking.journal import Journal
     from tinyllm.tracking.reasons import reason
-    from tinyllm.tracking.store import journal_folder, tracking_uri
+    from tinyllm.tracking.store import connect, journal_folder, shown_uri, tracking_uri
 
-    uri = tracking_uri()
+    uri, shown = tracking_uri(), shown_uri()
     delivered = 0
     end_abandoned()
-    for path in sorted(journal_folder().glob("*.jsonl")):
+    journals = sorted(journal_folder().glob("*.jsonl"))
+    if journals and database_path(uri) is not None:
+        # a store that is not there any more has got nothing
+        connect()
+    for path in journals:
         journal = Journal(journal_folder(), path.stem)
         pending = journal.pending(uri)
         if not pending:
@@ -31,9 +36,9 @@ def sync() -> None:
             run_id = Delivery(journal).deliver()
         except Exception as error:
             raise TinyLLMError(
-                f"MLflow at {uri} does not take the run {path.stem}: {reason(error)}; nothing "
+                f"MLflow at {shown} does not take the run {path.stem}: {reason(error)}; nothing "
                 f"is lost, run 'tinyllm sync' again when the store is back."
             ) from None
         click.echo(f"{path.stem}: {pending} event(s) delivered to run {run_id}")
         delivered += 1
-    click.echo(f"{uri} has everything ({delivered} run(s) completed).")
+    click.echo(f"{shown} has everything ({delivered} run(s) completed).")

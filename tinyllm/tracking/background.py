@@ -17,17 +17,20 @@ import time
 import psutil
 
 from tinyllm.closure import ROOT
+from tinyllm.logger import get_logger
 from tinyllm.tracking.abandoned import deliver_abandoned
+from tinyllm.tracking.database import database_path, is_being_made
 from tinyllm.tracking.delivery import Delivery
 from tinyllm.tracking.journal import Journal
 from tinyllm.tracking.reasons import reason
-from tinyllm.tracking.store import journal_folder
+from tinyllm.tracking.store import connect, journal_folder, tracking_uri
 from tinyllm.tracking.system import SystemMetrics
 
 _INTERVAL = 2.0
 _LONGEST_PAUSE = 30.0
 _SAMPLE_INTERVAL = 10.0
 _LONGEST_END = 40.0
+_log = get_logger(__name__)
 
 
 class BackgroundDelivery:
@@ -51,13 +54,23 @@ class BackgroundDelivery:
         )
 
     def finish(self, patience: float) -> str:
-        """Let it deliver what is left, for so many seconds; return what hindered it, or ''."""
-        try:
-            said, _ = self._process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            said, _ = self._process.communicate()
-            return _last_line(said) or f"it was not done after {patience:g} seconds"
+        """Let it deliver what is left, for so many seconds; return what hindered it, or ''.
+
+        While it makes a store, nobody's patience counts: the next command would begin anew.
+        """
+        told = False
+        while True:
+            try:
+                said, _ = self._process.communicate(timeout=patience)
+                break
+            except subprocess.TimeoutExpired:
+                if not _is_making_store():
+                    self._process.kill()
+                    said, _ = self._process.communicate()
+                    return _last_line(said) or f"it was not done after {patience:g} seconds"
+            if not told:
+                told = True
+                _log.info("MLflow makes its database, which takes a while the first time.")
         if self._process.returncode:
             return f"its delivery ended with exit code {self._process.returncode}"
         return _last_line(said)
@@ -74,6 +87,8 @@ def main(fingerprint: str, stage: str) -> None:
     journal = Journal(journal_folder(), fingerprint)
     sampling: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     if stage == "train":
+        # others may wait for the store, so it is not made in spare time
+        _make_store()
         _give_way()
         sampling = SystemMetrics(journal, psutil.Process(os.getppid()), _SAMPLE_INTERVAL)
     closed = threading.Event()
@@ -106,7 +121,22 @@ def _watch(closed: threading.Event) -> None:
     _take_part()
     closed.set()
     time.sleep(_LONGEST_END)
+    while _is_making_store():
+        time.sleep(1)
     os._exit(1)
+
+
+def _make_store() -> None:
+    """Make a SQLite store that is not there yet; what hinders that is told at the delivery."""
+    path = database_path(tracking_uri())
+    if path is not None and not path.exists():
+        with contextlib.suppress(Exception):
+            connect()
+
+
+def _is_making_store() -> bool:
+    path = database_path(tracking_uri())
+    return path is not None and is_being_made(path)
 
 
 def _give_way() -> None:

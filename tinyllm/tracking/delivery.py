@@ -31,7 +31,7 @@ class Delivery:
         """Send everything that is pending; return the run's id, None while nothing was sent."""
         self.journal.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.journal.path.with_suffix(".lock")):
-            state = self.journal.state(self.uri)
+            state = self._confirmed_state()
             if state["run_id"] is None and not self._open_first(state):
                 return None
             for events, offset in self._batches(state["offset"]):
@@ -48,6 +48,24 @@ class Delivery:
                 if file := events[0].get("path"):
                     self.journal.forget(file)
             return state["run_id"]  # type: ignore[no-any-return]
+
+    def _confirmed_state(self) -> dict[str, Any]:
+        """What has been delivered; nothing to a store that is new or does not know the run."""
+        if self._client is not None or not self.journal.pending(self.uri):
+            return self.journal.state(self.uri)
+        # before the state is read: making a store anew changes it
+        self._client = connect(self.uri)
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see store.connect
+
+        state = self.journal.state(self.uri)
+        if state["run_id"] is not None:
+            try:
+                self._client.get_run(state["run_id"])
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return {"offset": 0, "run_id": None}
+        return state
 
     def _batches(self, offset: int) -> Iterator[tuple[list[Event], int]]:
         """Pending events one by one, but metrics that follow each other together."""
@@ -68,7 +86,7 @@ class Delivery:
         """Open the run by the first event that says which; a crash may have torn an earlier one."""
         opening = next((e for e, _ in self.journal.events() if e["kind"] == "run"), None)
         if opening is not None:
-            self._client = connect(self.uri)
+            self._client = self._client or connect(self.uri)
             self._open_run(state, opening)
         return opening is not None
 

@@ -5,6 +5,7 @@ of it has been delivered to which store. A dead, slow or full server therefore l
 `tinyllm sync` delivers the rest.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,9 +15,28 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tinyllm.errors import TinyLLMError
 from tinyllm.files import read_json, write_json
+from tinyllm.redaction import without_secrets
 
 Event = dict[str, Any]
+_NOTHING: dict[str, Any] = {"offset": 0, "run_id": None}
+_STATE = ".state.json"
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those on the way, that its owner alone may read."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(PermissionError):
+        folder.chmod(0o700)
+
+
+def forget_deliveries(folder: Path, uri: str) -> None:
+    """Let all journals of a folder deliver everything again to the store at `uri`."""
+    for path in folder.glob(f"*{_STATE}"):
+        states = _read_states(path)
+        if states.pop(without_secrets(uri), None) is not None:
+            _write_states(path, states)
 
 
 class Journal:
@@ -26,7 +46,7 @@ class Journal:
         self.fingerprint = fingerprint
         self.path = folder / f"{fingerprint}.jsonl"
         self._files = folder / f"{fingerprint}.files"
-        self._state_path = folder / f"{fingerprint}.state.json"
+        self._state_path = folder / f"{fingerprint}{_STATE}"
         self._last_steps: dict[str, int] | None = None
         self._file: BinaryIO | None = None
 
@@ -76,7 +96,7 @@ class Journal:
     def forget(self, path: str) -> None:
         """Delete what `keep` copied, once it is delivered."""
         place = Path(path).parent
-        if place.parent == self._files:
+        if place.parent == self._files and place.name != "..":
             shutil.rmtree(place, ignore_errors=True)
 
     def events(self, offset: int = 0) -> Iterator[tuple[Event, int]]:
@@ -97,14 +117,12 @@ class Journal:
 
     def state(self, uri: str) -> dict[str, Any]:
         """What has been delivered to the store at `uri`: byte offset and run id."""
-        if not self._state_path.exists():
-            return {"offset": 0, "run_id": None}
-        return dict(read_json(self._state_path).get(uri, {"offset": 0, "run_id": None}))
+        return dict(_read_states(self._state_path).get(without_secrets(uri), _NOTHING))
 
     def save_state(self, uri: str, state: Mapping[str, Any]) -> None:
         """Remember what has been delivered to the store at `uri`."""
-        states = read_json(self._state_path) if self._state_path.exists() else {}
-        write_json(self._state_path, {**states, uri: dict(state)})
+        states = {**_read_states(self._state_path), without_secrets(uri): dict(state)}
+        _write_states(self._state_path, states)
 
     def pending(self, uri: str) -> int:
         """Number of events that the store at `uri` has not got yet."""
@@ -112,13 +130,16 @@ class Journal:
 
     def _new_place(self, name: str) -> Path:
         folder = self._files / uuid.uuid4().hex
-        folder.mkdir(parents=True)
+        make_private(self.path.parent)
+        make_private(self._files)
+        make_private(folder)
         return folder / name
 
     def _end_torn_line(self) -> None:
         """End a line that a crash left unfinished, before the first new one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(self.path.parent)
         with self.path.open("a+b") as file:
+            os.fchmod(file.fileno(), 0o600)
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
@@ -132,3 +153,22 @@ class Journal:
                 if event["kind"] == "metrics":
                     self._last_steps.update(dict.fromkeys(event["values"], event["step"]))
         return self._last_steps
+
+
+def _read_states(path: Path) -> dict[str, Any]:
+    """What was delivered, by store; without the passwords that stores were once named with.
+
+    Raises:
+        TinyLLMError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    states = read_json(path)
+    if not isinstance(states, dict):
+        raise TinyLLMError(f"{path} is damaged; delete it, and everything is delivered again.")
+    return {without_secrets(uri): state for uri, state in states.items()}
+
+
+def _write_states(path: Path, states: Mapping[str, Any]) -> None:
+    write_json(path, states)
+    path.chmod(0o600)

@@ -3,6 +3,8 @@
 import os
 import re
 
+from tinyllm.redaction import without_secrets
+
 _STATUS = re.compile(
     r"(?:error code|status code|too many) (\d{3})\b|\b(\d{3}) (?:Client|Server) Error"
 )
@@ -11,7 +13,7 @@ _LONGEST = 300
 
 def reason(error: BaseException) -> str:
     """Why the store did not do what it was asked to, without a full stop."""
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split()))
     found = _STATUS.search(text)
     status = int(found[1] or found[2]) if found else 0
     user = os.environ.get("MLFLOW_TRACKING_USERNAME")

@@ -1,12 +1,15 @@
 """Which MLflow store is used, and opening it."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from tinyllm.errors import TinyLLMError
 from tinyllm.logger import configure_external_loggers
+from tinyllm.redaction import take_password_from_url, without_secrets
+from tinyllm.tracking.database import database_path, make_ready
+from tinyllm.tracking.journal import forget_deliveries
 
 # MLflow's own defaults wait four minutes for a server that is not there
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -30,16 +33,32 @@ def journal_folder() -> Path:
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite file at the root of the main repository."""
-    default = f"sqlite:///{repository_root() / 'mlflow.db'}"
-    return os.environ.get("MLFLOW_TRACKING_URI") or default
+    """`MLFLOW_TRACKING_URI`, or the SQLite file at the root of the main repository.
+
+    A relative SQLite file is the main repository's too. A server's password is moved from the URL
+    to MLflow's own variable; a database's stays, so show `shown_uri` instead.
+    """
+    take_password_from_url()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    path = database_path(uri)
+    if path is None or path.is_absolute():
+        return uri
+    return uri.replace(str(path), str(repository_root() / path), 1)
+
+
+def shown_uri(uri: str | None = None) -> str:
+    """The store's URI as it may be shown and recorded: without name, password and query."""
+    return without_secrets(uri or tracking_uri())
 
 
 def connect(uri: str | None = None) -> Any:
     """Return an `MlflowClient`; a SQLite store is created first, by one process at a time.
 
+    What had been delivered to a store that is not there any more counts as not delivered.
+
     Raises:
-        mlflow.exceptions.MlflowException: the store cannot be opened.
+        TinyLLMError: a SQLite store cannot be opened or made.
+        mlflow.exceptions.MlflowException: another store cannot be opened.
     """
     configure_external_loggers()
     for name, value in {**_PATIENCE, **_QUIET}.items():
@@ -48,14 +67,9 @@ def connect(uri: str | None = None) -> Any:
 
     uri = uri or tracking_uri()
     mlflow.set_tracking_uri(uri)
-    if not uri.startswith("sqlite:"):
-        return mlflow.MlflowClient(uri)
-    working_folder().mkdir(parents=True, exist_ok=True)
-    # two processes that create a database at once would crash one of them
-    with FileLock(working_folder() / "mlflow-create.lock"):
-        client = mlflow.MlflowClient(uri)
-        client.search_experiments(max_results=1)
-    return client
+    if (path := database_path(uri)) is not None:
+        make_ready(path, lambda: forget_deliveries(journal_folder(), uri))
+    return mlflow.MlflowClient(uri)
 
 
 def experiment_id(client: Any, name: str) -> str:
@@ -75,3 +89,11 @@ def experiment_id(client: Any, name: str) -> str:
         if found is None:
             raise
         return str(found.experiment_id)
+
+
+if __name__ == "__main__":
+    # what MLflow makes by itself is broken for good by a kill
+    try:
+        connect()
+    except TinyLLMError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,71 @@
+"""Keeping passwords out of what is shown, logged and recorded."""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import MutableMapping
+from types import TracebackType
+from urllib.parse import unquote, urlsplit
+
+_HIDDEN = "***"
+# name and password, between the scheme of a URL and its host
+_USER_INFO = re.compile(r"(?<=://)[^\s/?#'\"<>]*@")
+# `?password=...`, as databases take it, and the like
+_QUERY = re.compile(
+    r"([?&][^=&\s]*(?:pass|pwd|token|secret|key|auth|sig)[^=&\s]*=)[^&\s'\"<>]+", re.IGNORECASE
+)
+_STORE = "MLFLOW_TRACKING_URI"
+# MLflow's own variables for the same
+_SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+# a shorter word may stand anywhere by chance
+_SHORTEST = 6
+
+
+def without_secrets(text: str) -> str:
+    """The text without names and passwords in URLs, and with `***` for other known secrets."""
+    for secret in _known_secrets():
+        text = text.replace(secret, _HIDDEN)
+    return _QUERY.sub(rf"\1{_HIDDEN}", _USER_INFO.sub("", text))
+
+
+def take_password_from_url(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Move name and password of a server's URL to the variables that MLflow has for them.
+
+    `http://name:password@host` in `MLFLOW_TRACKING_URI` becomes `http://host`, so that the
+    password is in no error of any library. Variables that are set already stay. A database's URL
+    keeps its password, without which it cannot be opened.
+    """
+    url = environment.get(_STORE, "")
+    if not url.startswith(("http://", "https://")) or "@" not in url:
+        return
+    user_info, at, _ = urlsplit(url).netloc.rpartition("@")
+    if not at:
+        return
+    name, _, password = user_info.partition(":")
+    environment[_STORE] = url.replace(f"{user_info}@", "", 1)
+    if name and password:
+        environment.setdefault("MLFLOW_TRACKING_USERNAME", unquote(name))
+        environment.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(password))
+
+
+def hide_in_tracebacks() -> None:
+    """Let Python print the traceback of an error that nobody foresaw without secrets."""
+    sys.excepthook = _print_traceback
+
+
+def _print_traceback(
+    kind: type[BaseException], error: BaseException, place: TracebackType | None
+) -> None:
+    text = "".join(traceback.format_exception(kind, error, place))
+    print(without_secrets(text), end="", file=sys.stderr)
+
+
+def _known_secrets() -> list[str]:
+    """Passwords of this process's store, as they are and as a URL spells them; longest first."""
+    found = {os.environ.get(name, "") for name in _SECRETS}
+    # the last `@`: a password may hold what a URL should not
+    user_info = os.environ.get(_STORE, "").partition("://")[2].rpartition("@")[0]
+    password = user_info.partition(":")[2]
+    found |= {password, unquote(password)}
+    return sorted((one for one in found if len(one) >= _SHORTEST), key=len, reverse=True)
