@@ -12,9 +12,9 @@ from tinyllm.tracking.lineage import (
     environment_tags,
     experiment_tags,
     fingerprint,
-    git_patch,
     git_tags,
 )
+from tinyllm.tracking.patch import git_patch
 
 PARAMS = {"model": {"d_model": 64}, "train": {"seed": 1}}
 
@@ -66,7 +66,7 @@ def test_a_folder_below_the_root_has_the_tags_and_the_patch_of_the_repository(
     repository, monkeypatch
 ):
     (repository / "duke.txt").write_text("salt and sea\n")
-    (repository / "new.txt").write_text("new\n")
+    (repository / "new.py").write_text("new\n")
     patch = git_patch()
     tags = git_tags(patch)
     (repository / "sub").mkdir()

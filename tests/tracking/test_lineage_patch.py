@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from tinyllm.tracking.lineage import git_patch, git_tags
+from tinyllm.tracking.lineage import git_tags
+from tinyllm.tracking.patch import NewFiles, find_new_files, git_patch
 
 CRLF = b"salt\r\nand\r\nsea\r\n"
 LATIN = "the caf\u00e9 of the duke\n".encode("latin-1")
@@ -72,9 +73,9 @@ def test_a_staged_change_and_a_binary_file_are_in_the_patch(repository, elsewher
 def test_ends_of_lines_and_encodings_survive_in_a_fresh_clone(repository, elsewhere):
     (repository / "crlf.txt").write_bytes(CRLF.replace(b"and", b"or the"))
     (repository / "latin.txt").write_bytes(LATIN + b"\xe9t\xe9")
-    (repository / "new.txt").write_bytes(b"one\r\ntwo \xfc\n\r\n")
+    (repository / "new.py").write_bytes(b"one\r\ntwo \xfc\n\r\n")
     clone = elsewhere()
-    for name in ("crlf.txt", "latin.txt", "new.txt"):
+    for name in ("crlf.txt", "latin.txt", "new.py"):
         assert (clone / name).read_bytes() == (repository / name).read_bytes()
 
 
@@ -119,7 +120,94 @@ def test_making_the_patch_leaves_what_is_staged_alone(repository):
     (repository / "duke.txt").write_text("staged\n")
     git("add", "duke.txt")
     (repository / "duke.txt").write_text("later\n")
-    (repository / "new.txt").write_text("new\n")
+    (repository / "new.py").write_text("new\n")
     before = git("status", "--porcelain"), git("diff", "--cached")
     assert b"+later" in git_patch()
     assert (git("status", "--porcelain"), git("diff", "--cached")) == before
+
+
+SECRET = "hunter2-do-not-tell"
+LEFT_OUT = {
+    ".env": SECRET,
+    ".env.py": SECRET,
+    "config/.env.production": SECRET,
+    "credentials.json": SECRET,
+    "deploy/secrets.py": SECRET,
+    "keys/id_rsa": SECRET,
+    "my_passwords.sh": SECRET,
+    "notes.txt": SECRET,
+    "private-key.toml": SECRET,
+    "server.pem": SECRET,
+    "settings.yaml": SECRET,
+    "study.ipynb": SECRET,
+    "tinyllm/APIKey.py": SECRET,
+    "weights.safetensors": SECRET,
+}
+
+
+def test_new_files_that_are_not_source_stay_here_and_are_named(repository):
+    (repository / "duke.txt").write_text("salt and sea\n")
+    for name, text in {**LEFT_OUT, "tokenizer.py": "x = 1\n", "secretary.py": "y = 2\n"}.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(text)
+    patch = git_patch()
+    assert SECRET.encode() not in patch
+    assert b"+salt and sea" in patch
+    assert find_new_files() == NewFiles(["secretary.py", "tokenizer.py"], sorted(LEFT_OUT))
+    assert b"+x = 1" in patch
+    assert b"+y = 2" in patch
+
+
+def test_a_large_new_file_stays_here_and_is_not_read(repository):
+    with (repository / "big.py").open("wb") as file:
+        file.truncate(300_000_000)
+    with (repository / "big.bin").open("wb") as file:
+        file.truncate(300_000_000)
+    assert git_patch() == b""
+    assert find_new_files() == NewFiles([], ["big.bin", "big.py"])
+
+
+def test_many_new_files_of_an_environment_are_not_taken_without_end(repository):
+    (repository / "env").mkdir()
+    for number in range(30):
+        (repository / "env" / f"{number:02}.py").write_text("#" * 900_000)
+    found = find_new_files()
+    assert sum((repository / name).stat().st_size for name in found.taken) <= 10_000_000
+    assert len(found.taken) + len(found.left_out) == 30
+    assert len(git_patch()) < 11_000_000
+
+
+def test_what_was_added_to_git_is_in_the_patch_whatever_its_kind(repository, elsewhere):
+    (repository / "mine.txt").write_text("A text that no commit holds.\n")
+    (repository / "later.txt").write_text("")
+    git("add", "mine.txt")
+    git("add", "--intent-to-add", "later.txt")
+    (repository / "later.txt").write_text("changed since\n")
+    clone = elsewhere()
+    assert (clone / "mine.txt").read_text() == "A text that no commit holds.\n"
+    assert (clone / "later.txt").read_text() == "changed since\n"
+
+
+def test_what_git_forgot_stays_here(repository):
+    git("rm", "--quiet", "--cached", "duke.txt")
+    (repository / "duke.txt").write_text(SECRET)
+    assert SECRET.encode() not in git_patch()
+    assert find_new_files().left_out == ["duke.txt"]
+
+
+def test_a_repository_within_is_named_and_not_taken(repository):
+    (repository / "other").mkdir()
+    git("init", "-q", "other")
+    (repository / "other" / "code.py").write_text("z = 3\n")
+    assert git_patch() == b""
+    assert find_new_files().left_out == ["other/"]
+
+
+def test_a_name_is_a_name_and_no_pattern(repository, elsewhere):
+    (repository / "[a]*.py").write_text("star\n")
+    (repository / ":(glob).py").write_text("magic\n")
+    (repository / "a.env").write_text(SECRET)
+    clone = elsewhere()
+    assert (clone / "[a]*.py").read_text() == "star\n"
+    assert (clone / ":(glob).py").read_text() == "magic\n"
+    assert not (clone / "a.env").exists()

@@ -1,5 +1,6 @@
 """What the tracker keeps of where a run comes from, and of figures measured again."""
 
+import logging
 import subprocess
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def files():
 def test_params_file_lock_file_and_patch_are_kept_with_the_run(repository):
     (repository / "params.yaml").write_text("train: {seed: 7}\n")
     (repository / "dvc.lock").write_text("schema: '3.0'\n")
-    (repository / "new.txt").write_bytes(b"caf\xe9\r\n")
+    (repository / "new.py").write_bytes(b"caf\xe9\r\n")
     record("train")
     assert only_run().data.tags["git.uncommitted"] == "yes"
     kept = files()
@@ -103,3 +104,51 @@ def test_evaluating_again_replaces_the_figures(workspace):
     assert only_run().data.metrics == {"test_loss": 0.75, "characters": 100}
     history = connect().get_metric_history(only_run().info.run_id, "test_loss")
     assert [(point.step, point.value) for point in history] == [(30, 0.5), (30, 0.75)]
+
+
+SECRET = "hunter2-do-not-tell"
+
+
+@pytest.fixture
+def warnings(caplog, monkeypatch):
+    """What the tracker warns of."""
+    logger = logging.getLogger("tinyllm.tracking.tracker")
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    return caplog
+
+
+def test_secrets_and_large_files_stay_here_and_are_named_once(repository, warnings):
+    for name in (".env", "keys/id_rsa", "notes/key.txt"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text(SECRET)
+    with (repository / "large.bin").open("wb") as file:
+        file.truncate(300_000_000)
+    (repository / "stage.py").write_text("x = 1\n")
+    for stage in ("train", "evaluate", "export"):
+        record(stage)
+    (message,) = (record.getMessage() for record in warnings.records)
+    for name in (".env", "keys/id_rsa", "notes/key.txt", "large.bin"):
+        assert repr(name) in message
+    assert "stage.py" not in message
+    assert b"+x = 1" in files()["lineage/export/uncommitted.patch"]
+    planted = {repository / name for name in (".env", "keys/id_rsa", "notes/key.txt", "large.bin")}
+    written = {path for path in repository.rglob("*") if path.is_file()} - planted
+    assert not [path for path in written if SECRET.encode() in path.read_bytes()]
+    assert max(path.stat().st_size for path in written if "mlruns" in path.parts) < 1_000_000
+
+
+def test_where_everything_is_tracked_or_ignored_nobody_is_warned(repository, warnings):
+    (repository / ".gitignore").write_text(f"{IGNORED}.env\nmlflow.db.lock\n")
+    (repository / ".env").write_text(SECRET)
+    record("train")
+    assert not warnings.records
+
+
+def test_of_many_files_a_few_are_named(repository, warnings):
+    for number in range(12):
+        (repository / f"{number:02}.txt").write_text("x")
+    record("train")
+    (message,) = (record.getMessage() for record in warnings.records)
+    assert "'04.txt' and " in message
+    assert "'05.txt'" not in message

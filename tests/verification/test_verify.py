@@ -170,6 +170,7 @@ def test_the_champion_is_made_again_from_the_registry_alone(made, tmp_path, tiny
 @pytest.mark.exhaustive
 def test_a_model_made_from_uncommitted_changes_is_made_again(faulty, tmp_path, tinyllm):
     (faulty / "own.txt").write_text("A text that no commit holds.\n" * 300, encoding="utf-8")
+    run_in(faulty, "git", "add", "own.txt")
     params = (faulty / "params.yaml").read_text(encoding="utf-8")
     params = params.replace("data/raw/sample/the-salt-duke.txt", "own.txt")
     (faulty / "params.yaml").write_text(params, encoding="utf-8")

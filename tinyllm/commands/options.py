@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from tinyllm.config.base import Section, field_type
 from tinyllm.errors import TinyLLMError
 from tinyllm.logger import setup_logger
+from tinyllm.redaction import hide_in_tracebacks, take_password_from_url, without_secrets
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -81,10 +82,12 @@ class Command(click.Command):
     def invoke(self, context: click.Context) -> Any:
         """Run the command behind the logger and the error barrier."""
         setup_logger()
+        hide_in_tracebacks()
+        take_password_from_url()
         try:
             return super().invoke(context)
         except TinyLLMError as error:
-            click.secho(f"Error: {error}", fg="red", err=True)
+            click.secho(f"Error: {without_secrets(str(error))}", fg="red", err=True)
             raise SystemExit(error.exit_code) from None
 
 

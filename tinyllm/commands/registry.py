@@ -35,7 +35,8 @@ def registry(name: str) -> Iterator[Any]:
     Raises:
         TinyLLMError: the registry does not answer, or has no such model.
     """
-    from tinyllm.tracking.store import connect, tracking_uri
+    from tinyllm.tracking.reasons import reason
+    from tinyllm.tracking.store import connect, shown_uri
 
     try:
         client = connect()
@@ -44,7 +45,6 @@ def registry(name: str) -> Iterator[Any]:
     except TinyLLMError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
         raise TinyLLMError(
-            f"The registry at {tracking_uri()} does not do that: {reason}."
+            f"The registry at {shown_uri()} does not do that: {reason(error)}."
         ) from None

@@ -5,23 +5,11 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# what the pipeline writes into the repository says nothing about what it was made from
-_WRITTEN_BY_STAGES = (":(exclude)reports", ":(exclude)dvc.lock", ":(exclude)*/.gitignore")
-# whatever the user's configuration makes of a diff, `git apply` takes only this
-_PLAIN_DIFF = (
-    "--binary",
-    "--no-ext-diff",
-    "--no-textconv",
-    "--no-color",
-    "--src-prefix=a/",
-    "--dst-prefix=b/",
-)
 # what runs share that differ by nothing but the seed
 CONFIGURATION_TAG = "tinyllm.configuration"
 # how a sweep tells the trainings that it starts whose they are
@@ -55,26 +43,6 @@ def _branch() -> str:
         "-C", root, "for-each-ref", "--points-at", commit, "--format=%(refname:short)", "refs/heads"
     )
     return heads.splitlines()[0] if heads else name
-
-
-def git_patch() -> bytes:
-    """What the working tree has over the commit, new files too, as a patch for `git apply`."""
-    top = git("rev-parse", "--show-toplevel")
-    if not top:
-        return b""
-    objects = Path(top, git("-C", top, "rev-parse", "--git-path", "objects"))
-    with tempfile.TemporaryDirectory() as folder:
-        # an index and a store of its own: the user's keep what they hold
-        own = {
-            "GIT_INDEX_FILE": str(Path(folder) / "index"),
-            "GIT_OBJECT_DIRECTORY": folder,
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
-        }
-        git("read-tree", "HEAD", environment=own)
-        # what cannot be added (a repository within) must not hide what can
-        for which in (["--update"], ["--all", "--ignore-errors"]):
-            git("-C", top, "add", *which, "--", ".", *_WRITTEN_BY_STAGES, environment=own)
-        return _run_git("diff", *_PLAIN_DIFF, "--cached", "HEAD", environment=own)
 
 
 def environment_tags() -> dict[str, str]:
@@ -118,14 +86,17 @@ def fingerprint(params: Mapping[str, Any], data: Iterable[Path], code: Iterable[
 
 def git(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """What a git command prints, stripped; empty where it fails."""
-    return _run_git(*arguments, environment=environment).decode("utf-8", "replace").strip()
+    return run_git(*arguments, environment=environment).decode("utf-8", "replace").strip()
 
 
-def _run_git(*arguments: str, environment: Mapping[str, str] | None = None) -> bytes:
-    """What git prints; nothing where there is no git or no repository."""
+def run_git(
+    *arguments: str, environment: Mapping[str, str] | None = None, given: bytes | None = None
+) -> bytes:
+    """What git prints when it is `given` this to read; nothing where it fails or is not there."""
     try:
         return subprocess.run(  # noqa: S603 - fixed arguments
             ["git", *arguments],  # noqa: S607 - whichever git the user has
+            input=given,
             capture_output=True,
             check=True,
             env={**os.environ, **(environment or {})},

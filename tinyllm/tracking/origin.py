@@ -7,7 +7,7 @@ from typing import Any
 from tinyllm.errors import TinyLLMError
 from tinyllm.tracking.reasons import reason
 from tinyllm.tracking.registry import WEIGHTS_TAG, download_model
-from tinyllm.tracking.store import connect, tracking_uri
+from tinyllm.tracking.store import connect, shown_uri
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def find_origin(source: str) -> Origin:
             weights, export = _weights_of_run(client, run), None
         artifacts = {a.path for a in client.list_artifacts(run.info.run_id, "lineage/train")}
     except MlflowException as error:
-        raise TinyLLMError(f"Cannot find {source} in {tracking_uri()}: {reason(error)}.") from None
+        raise TinyLLMError(f"Cannot find {source} in {shown_uri()}: {reason(error)}.") from None
     commit = run.data.tags.get("git.commit")
     has_params = "lineage/train/params.yaml" in artifacts
     known = {"the commit": commit, "params.yaml": has_params, "the weights' checksum": weights}

@@ -15,10 +15,10 @@ from tinyllm.tracking.lineage import (
     PARENT_TAG,
     PARENT_VARIABLE,
     SWEEP_VARIABLE,
-    git_patch,
     git_tags,
 )
 from tinyllm.tracking.note import NOTE_TAG
+from tinyllm.tracking.patch import git_patch
 from tinyllm.tracking.reasons import reason
 from tinyllm.tracking.store import journal_folder
 

@@ -11,7 +11,7 @@ from tinyllm.errors import TinyLLMError
 from tinyllm.tracking.abandoned import deliver_abandoned
 from tinyllm.tracking.lineage import PARENT_TAG
 from tinyllm.tracking.reasons import reason
-from tinyllm.tracking.store import connect, tracking_uri
+from tinyllm.tracking.store import connect, shown_uri
 
 # how good a run is, the most telling figure first; all are losses
 SCORES = ("test_bits_per_character", "val_bits_per_character", "best_val_loss", "val_loss")
@@ -131,11 +131,11 @@ def _search(experiment: str, where: str) -> list[RunFacts]:
         deliver_abandoned()
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            raise TinyLLMError(f"There is no experiment '{experiment}' in {tracking_uri()}.")
+            raise TinyLLMError(f"There is no experiment '{experiment}' in {shown_uri()}.")
         runs = client.search_runs([found.experiment_id], filter_string=where, max_results=10_000)
     except MlflowException as error:
         raise TinyLLMError(
-            f"MLflow at {tracking_uri()} does not answer that: {reason(error)}."
+            f"MLflow at {shown_uri()} does not answer that: {reason(error)}."
         ) from None
     return [
         RunFacts(

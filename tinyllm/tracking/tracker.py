@@ -16,14 +16,17 @@ from tinyllm.logger import get_logger
 from tinyllm.tracking.abandoned import recording
 from tinyllm.tracking.background import BackgroundDelivery
 from tinyllm.tracking.journal import Journal
-from tinyllm.tracking.lineage import environment_tags, experiment_tags, git_patch, git_tags
+from tinyllm.tracking.lineage import environment_tags, experiment_tags, git_tags
 from tinyllm.tracking.note import run_note
-from tinyllm.tracking.store import journal_folder, tracking_uri
+from tinyllm.tracking.patch import find_new_files, git_patch
+from tinyllm.tracking.store import journal_folder, shown_uri, tracking_uri
 
 # seconds that a finished command waits for the store
 _PATIENCE = 10.0
-# the first time, a database of our own has to be created
+# a store of our own is made by importing and asking MLflow, on a machine that may be busy
 _PATIENCE_WITH_SQLITE = 30.0
+# how many names of files a warning holds
+_SHOWN = 5
 # folder of a registered version that says where it comes from
 LINEAGE = "lineage"
 _log = get_logger(__name__)
@@ -72,6 +75,7 @@ class Tracker:
                 self._lineage[file] = Path(file).read_bytes()
                 self.text(Path(file).read_text(encoding="utf-8"), f"lineage/{self._stage}/{file}")
         if self._stage == "train":
+            self._tell_what_is_left_out()
             self._add("status", value="RUNNING")
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -176,9 +180,23 @@ class Tracker:
             _log.warning(
                 "MLflow at %s has not got everything of this run, %d entries are missing (%s). "
                 "Nothing is lost: 'tinyllm sync' delivers them when the store is back.",
-                self._uri,
+                shown_uri(self._uri),
                 missing,
                 hindrance or "they came too late",
+            )
+
+    def _tell_what_is_left_out(self) -> None:
+        """Name new files that are not recorded; later stages of the run need not say it again."""
+        names = find_new_files().left_out if self._enabled else []
+        if names:
+            shown = ", ".join(map(repr, names[:_SHOWN]))
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            _log.warning(
+                "Files that git does not track stay on this machine unless they are small source "
+                "files; the run does not record %s%s ('git add' those that the model is made "
+                "from, ignore the others).",
+                shown,
+                more,
             )
 
     def _keep_bytes(self, name: str, data: bytes, folder: str) -> None:

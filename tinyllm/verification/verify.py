@@ -11,7 +11,8 @@ import yaml
 from tinyllm.errors import TinyLLMError
 from tinyllm.files import read_json
 from tinyllm.tracking.journal import Journal
-from tinyllm.tracking.lineage import environment_tags, git, git_patch
+from tinyllm.tracking.lineage import environment_tags, git
+from tinyllm.tracking.patch import git_patch
 from tinyllm.verification.compare import Difference, compare_paths, first_differing_step
 from tinyllm.verification.rebuild import clean_clone, copy_sources, read_lock, run_pipeline
 
