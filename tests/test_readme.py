@@ -5,9 +5,8 @@ import re
 from click.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.readme import README
 from tinyllm.cli import main
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_parameters_is_what_the_program_prints():

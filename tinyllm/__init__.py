@@ -17,7 +17,7 @@ _PUBLIC = {
     "Transformer": "tinyllm.models.transformer",
     "evaluate": "tinyllm.training.loop",
     "generate_text": "tinyllm.inference.generate",
-    "load_model": "tinyllm.tracking.registry",
+    "load_model": "tinyllm.inference.load",
     "run_training": "tinyllm.training.run",
 }
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.project import clean_environment
+from tests.queue_kill import kill_one_worker, queue, start_workers, wait_for_queue
+from tests.readme import runnable_blocks
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -110,6 +112,42 @@ def test_a_text_of_ones_own_needs_one_parameter(project, run):
     run("dvc", "exp", "run", "-S", "prepare.source=mine.txt", "-S", 'evaluate.prompts=["Ein "]')
     metrics = json.loads((project / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
     assert metrics["bits_per_character"] < 2.5
+
+
+@pytest.mark.parametrize("block", runnable_blocks(), ids=lambda block: block.text.split("\n")[0])
+def test_a_block_of_the_readme_runs(project, run, block):
+    if block.language == "python":
+        printed = run("python", "-c", block.text).stdout
+        assert len(printed) > 100
+        return
+    text = block.text
+    if "NAME" in text:
+        text = text.replace("NAME", lose_an_experiment(project, run))
+    printed = run("bash", "-euc", text).stdout
+    assert len(printed) > 50
+    wait_for_queue(project)
+    assert "Running" not in queue(project).values()
+
+
+def lose_an_experiment(project: Path, run) -> str:
+    """Kill a worker of the queue in the middle of a training; return the experiment's name."""
+    run("git", "checkout", "--quiet", "--", ".")
+    run("dvc", "queue", "remove", "--all")
+    run(
+        "dvc",
+        "exp",
+        "run",
+        "--queue",
+        "-S",
+        "train.learning_rate=0.03",
+        "-S",
+        "train.max_steps=3000",
+    )
+    start_workers(project)
+    kill_one_worker(project)
+    wait_for_queue(project)
+    (lost,) = (name for name, state in queue(project).items() if state == "Running")
+    return lost
 
 
 def answers(port: int) -> bool:

@@ -1,10 +1,12 @@
 """`tinyllm summary`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tinyllm.commands.options import INPUT_FOLDER, Command
+from tinyllm.errors import TinyLLMError
 
 _NEXT = """\
 Next:
@@ -20,11 +22,14 @@ Next:
 @click.option("--models", type=INPUT_FOLDER, default=Path("models"), show_default=True)
 def summary(reports: Path, models: Path) -> None:
     """Say what the last pipeline run reached, show a sample, and name what to do next."""
-    from tinyllm.files import read_json
-
-    metrics = read_json(reports / "evaluate" / "metrics.json")
-    training = read_json(reports / "train" / "metrics.json")
-    samples = (reports / "evaluate" / "samples.txt").read_text(encoding="utf-8")
+    metrics = _read_figures(
+        reports / "evaluate" / "metrics.json",
+        {"bits_per_character": float, "baseline_bits_per_character": float, "split": str},
+    )
+    training = _read_figures(
+        reports / "train" / "metrics.json", {"parameters": int, "best_step": int}
+    )
+    samples = _read_samples(reports / "evaluate" / "samples.txt")
     click.echo()
     click.secho(
         f"{metrics['bits_per_character']:.4f} bits per character on the {metrics['split']} split "
@@ -35,3 +40,46 @@ def summary(reports: Path, models: Path) -> None:
     click.echo("\n".join(samples.splitlines()[1:13]) + "\n")
     click.echo(f"The model: {models / 'checkpoint'}, exported to {models / 'export'}\n")
     click.echo(_NEXT)
+
+
+def _check_it_is_there(path: Path) -> Path:
+    """A file that the pipeline writes.
+
+    Raises:
+        TinyLLMError: it is not there.
+    """
+    if not path.exists():
+        # git has the figures of the last run, and not its samples
+        raise TinyLLMError(
+            f"There is no {path}: the pipeline has not run here yet; run 'make repro' (or 'dvc "
+            f"repro') first."
+        )
+    return path
+
+
+def _read_figures(path: Path, kinds: dict[str, type]) -> dict[str, Any]:
+    """Figures that a stage wrote.
+
+    Raises:
+        TinyLLMError: they are not there, or one is missing or of another type.
+    """
+    from tinyllm.files import read_json
+
+    found = read_json(_check_it_is_there(path))
+    if not isinstance(found, dict) or not all(
+        isinstance(found.get(name), kind) for name, kind in kinds.items()
+    ):
+        raise TinyLLMError(f"{path} is damaged; run 'dvc repro' to write it again.")
+    return found
+
+
+def _read_samples(path: Path) -> str:
+    """The samples that the evaluate stage drew.
+
+    Raises:
+        TinyLLMError: they are not there, or cannot be read.
+    """
+    try:
+        return _check_it_is_there(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TinyLLMError(f"Cannot read {path}: {error}.") from None
