@@ -31,6 +31,11 @@ _AVX512_FLAGS = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 # what `golden_probe` gives with the wheels of constraints.txt on every CPU that was tried
 _GOLDEN = "22b48078e1fc7a23"
 _DANGEROUS_ENVIRONMENT = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_DYNAMIC")
+# Turns of a loop, 1/2 to 2 ms, for which a thread that waits for the others burns its core before
+# it sleeps. OpenMP's default is ten times that, longer than the system lets a thread run beside
+# others: a busy machine then spends most of its time on waiting.
+_SPIN, _SPIN_TURNS = "GOMP_SPINCOUNT", "30000"
+_WAIT_POLICY = "OMP_WAIT_POLICY"
 _MKL_CBWR_COMPATIBLE = 3
 _MKL_CBWR_ALL = 1
 
@@ -65,6 +70,9 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
             os.environ.pop(name, None)
     if config.precision != "bfloat16":
         os.environ[ONEDNN_LIMIT] = _widest_vectors()
+    if _WAIT_POLICY not in os.environ:
+        # read when torch loads OpenMP; a user's own choice stays
+        os.environ.setdefault(_SPIN, _SPIN_TURNS)
     import torch  # noqa: PLC0415 - the environment has to be set first
 
     from tinyllm.models import products  # noqa: PLC0415 - as above

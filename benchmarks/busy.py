@@ -1,0 +1,75 @@
+"""What a busy machine costs: a training step beside other programs, and on a quiet machine.
+
+    python benchmarks/busy.py [TURNS] [STEPS]
+
+Trains the model of params.yaml on random tokens with its threads: as it comes, and with OpenMP's
+own way of waiting, which is the peer. Each variant is a process of its own; they take turns of so
+many steps, first on a quiet machine, then beside one endless loop for each core.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.interleave import ROOT, measure, seconds_each, serve, table
+from tinyllm.config.params import load_params
+
+# turns of OpenMP's waiting loop: None leaves them to us, 300,000 is what OpenMP does by itself
+VARIANTS = {"OpenMP's own waiting": "300000", "as it comes": None}
+
+
+def run_variant(variant: str, steps: int) -> None:
+    """Train steps on demand."""
+    if turns := VARIANTS[variant]:
+        os.environ["GOMP_SPINCOUNT"] = turns
+    from tinyllm.numerics import setup_numerics
+
+    params = load_params(ROOT / "params.yaml")
+    arithmetic = setup_numerics(params["numerics"])
+    import numpy as np
+
+    from tinyllm.training.loop import take_step
+    from tinyllm.training.run import set_up_training
+
+    tokens = np.random.default_rng(0).integers(1, 65, 300_000).astype(np.uint8)
+    training = set_up_training(
+        tokens, tokens[:20_000], 65, params["model"], params["train"], arithmetic
+    )
+    serve(lambda: seconds_each(lambda: take_step(training), steps))
+
+
+def run_turns(turns: int, steps: int, loops: int) -> dict[str, list[float]]:
+    """Measure all variants beside so many endless loops."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        commands = {name: [__file__, "--variant", name, str(steps)] for name in VARIANTS}
+        return measure(commands, turns)
+    finally:
+        for process in busy:
+            process.kill()
+
+
+def main(turns: int, steps: int) -> None:
+    """Measure and print two tables, and how many times as long a step takes on a busy machine."""
+    cores = os.cpu_count() or 1
+    peer = next(iter(VARIANTS))
+    medians: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for loops, title in ((0, "quiet"), (cores, f"beside {cores} endless loops")):
+        results: dict[str, Sequence[float]] = {**run_turns(turns, steps, loops)}
+        print(f"{title}:\n\n{table(results, peer, 'step')}\n", flush=True)
+        for name, seconds in results.items():
+            medians[name].append(statistics.median(seconds))
+    for name, (quiet, busy) in medians.items():
+        print(f"{name}: {busy / quiet:.2f} x its quiet time beside {cores} endless loops")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--variant"]:
+        run_variant(sys.argv[2], int(sys.argv[3]))
+    else:
+        main(*(int(word) for word in [*sys.argv[1:], "3", "30"][:2]))
