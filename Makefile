@@ -74,11 +74,14 @@ chat: setup ## Talk to the model that was trained last
 	tinyllm console
 
 shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that lies there, and verify it
+	[ -e $(SHAKESPEARE) ] || git diff --quiet HEAD -- $(SHAKESPEARE).dvc || \
+		{ echo 'You have changed $(SHAKESPEARE).dvc; commit that or undo it first.'; exit 1; }
+	[ ! -e $(SHAKESPEARE) ] || echo '$(SHAKESPEARE_MD5)  $(SHAKESPEARE)' | md5sum --check
 	[ "$$(cat $(DVCIGNORE) 2> /dev/null)" != $(UNFETCHED) ] || rm $(DVCIGNORE)
-	[ -e $(SHAKESPEARE) ] || dvc update $(SHAKESPEARE).dvc
+	[ -e $(SHAKESPEARE) ] || { dvc update $(SHAKESPEARE).dvc && git checkout --quiet -- $(SHAKESPEARE).dvc; }
 	echo '$(SHAKESPEARE_MD5)  $(SHAKESPEARE)' | md5sum --check
-	mkdir -p $(dir $(SHAKESPEARE_CACHED)) && cp $(SHAKESPEARE) $(SHAKESPEARE_CACHED)
-	git checkout --quiet -- $(SHAKESPEARE).dvc
+	[ -e $(SHAKESPEARE_CACHED) ] || { mkdir -p $(dir $(SHAKESPEARE_CACHED)) && \
+		cp $(SHAKESPEARE) $(SHAKESPEARE_CACHED).part && mv $(SHAKESPEARE_CACHED).part $(SHAKESPEARE_CACHED); }
 	@echo 'Train on it: dvc exp run -S prepare.source=$(SHAKESPEARE)'
 
 clean: setup ## Delete what the pipeline made; the environment and the runs in MLflow stay

@@ -15,7 +15,8 @@ from tinyllm.files import new_directory, read_json, remove_out, write_out
 from tinyllm.outs import OutFile, OutFolder, check_places
 
 FOLDER = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=b"by test")
-FILE = OutFile("tinyllm test", b"by test")
+SIGNED = OutFolder("tinyllm test", ("meta.json",), "meta.json", frozenset({"one", "two"}))
+FILE = OutFile("tinyllm test", b"by test", b"sign")
 
 
 def names(folder):
@@ -203,6 +204,9 @@ FOREIGN = {
     "a link to a folder": (link("link", "/etc"), "'link'"),
     "a link that leads nowhere": (link("link", "nowhere"), "'link'"),
     "a pipe": (lambda folder: os.mkfifo(folder / "pipe"), "'pipe'"),
+    "a name of the command's further down": (put("deep/deeper/file"), "'deep/deeper/file'"),
+    "a pipe of the command's name": (lambda folder: os.mkfifo(folder / "file"), "'file'"),
+    "a folder of the command's name": (put("file/mine"), "'file/mine'"),
     "names of the command's, by somebody else": (drop_sign, "'mark' and 1 more"),
     "names of the command's, without the mark": (lambda f: (f / "mark").unlink(), "'deep/file'"),
 }
@@ -337,10 +341,10 @@ def test_a_kill_between_old_and_new_loses_neither(tmp_path, folder, moment):
 
 
 def test_what_belongs_to_a_place_of_a_longer_name_is_not_cleared_away(tmp_path):
-    other = tmp_path / ".out.999999.999999.abc.new.unfinished"
-    other.mkdir()
-    make(tmp_path / "out")
-    assert other.is_dir()
+    with new_directory(tmp_path / "out.999999", FOLDER) as other:
+        (other / "mark").write_text("by test")
+        make(tmp_path / "out")
+    assert names(tmp_path) == ["out", "out.999999"]
 
 
 def test_what_a_living_process_writes_is_not_cleared_away(tmp_path):
@@ -389,11 +393,12 @@ def test_a_current_folder_that_is_gone_is_told(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert "current folder" in refusal(check_places, {"--out": (Path("out"), FOLDER)})
+    message = refusal(check_places, {"--out": (Path("out"), FOLDER)})
+    assert message == "--out out cannot be used: No such file or directory."
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("before", [None, "", "x by test y"])
+@pytest.mark.parametrize("before", [None, "", "by test, a sign"])
 def test_a_file_replaces_nothing_an_empty_one_and_its_predecessor(tmp_path, before):
     if before is not None:
         (tmp_path / "page").write_text(before)
@@ -403,19 +408,28 @@ def test_a_file_replaces_nothing_an_empty_one_and_its_predecessor(tmp_path, befo
     assert names(tmp_path) == ["page"]
 
 
-def test_a_file_of_somebody_elses_stays(tmp_path):
-    (tmp_path / "notes").write_text("mine")
+@pytest.mark.parametrize(
+    "content",
+    [
+        "mine",
+        "by test, without it",
+        "my words on what is by test, a sign",
+        "by test" + 2000 * " " + "sign",
+    ],
+)
+def test_a_file_of_somebody_elses_stays(tmp_path, content):
+    (tmp_path / "notes").write_text(content)
     message = refusal(write_out, tmp_path / "notes", b"new", FILE)
     assert message.startswith(f"{tmp_path / 'notes'} was not written by 'tinyllm test'; ")
     assert f"--out {message}" == refusal(check_places, {"--out": (tmp_path / "notes", FILE)})
-    assert (tmp_path / "notes").read_text() == "mine"
+    assert (tmp_path / "notes").read_text() == content
 
 
 def test_a_link_to_a_file_is_followed(tmp_path):
     (tmp_path / "notes").write_text("mine")
     (tmp_path / "link").symlink_to("notes")
     assert "was not written" in refusal(write_out, tmp_path / "link", b"new", FILE)
-    (tmp_path / "notes").write_text("by test")
+    (tmp_path / "notes").write_text("by test, a sign")
     write_out(tmp_path / "link", b"new", FILE)
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "notes").read_bytes() == b"new"
@@ -427,6 +441,91 @@ def test_a_device_or_a_pipe_is_not_replaced(tmp_path, monkeypatch, place):
     os.mkfifo("pipe")
     assert "is not a regular file" in refusal(write_out, Path(place), b"new", FILE)
     assert not Path(place).is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "replaced"),
+    [
+        ('{"one": 1, "two": 2, "three": 3}', True),
+        ('{"one": 1}', False),
+        ('["one", "two"]', False),
+        ("{", False),
+        ("[" * 100_000, False),
+    ],
+)
+def test_a_mark_of_json_is_known_by_its_keys(tmp_path, content, replaced):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/meta.json").write_text(content)
+    assert (SIGNED.objection(tmp_path / "out") is None) is replaced
+
+
+@pytest.mark.parametrize("out", [".git/x", ".dvc/cache", ".tinyllm", "mlruns/0"])
+def test_folders_of_other_programs_are_refused(places, out):
+    assert "which holds other things" in refusal(check_places, {"--out": (Path(out), FOLDER)})
+
+
+@pytest.mark.parametrize("out", ["loop", "loop/out", "x" * 300, "y/" + "x" * 300])
+def test_places_that_cannot_be_are_told(places, out):
+    (places / "loop").symlink_to("pool")
+    (places / "pool").symlink_to("loop")
+    refusal(check_places, {"--out": (Path(out), FOLDER)})
+
+
+def test_a_name_may_be_as_long_as_the_file_system_permits(tmp_path):
+    for _ in range(2):
+        make(tmp_path / ("x" * 250))
+    assert names(tmp_path) == ["x" * 250]
+
+
+def test_the_mode_of_the_folder_before_stays(tmp_path):
+    (tmp_path / "private").mkdir(mode=0o700)
+    make(tmp_path / "private")
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_comes_between_the_last_look_and_the_renaming_stays(tmp_path, folder, monkeypatch):
+    rename = Path.rename
+
+    def late(path, target):
+        monkeypatch.undo()
+        put("thesis.txt")(folder)
+        return rename(path, target)
+
+    def fail():
+        with new_directory(folder, FOLDER) as temporary:
+            (temporary / "mark").write_text("by test")
+            monkeypatch.setattr(Path, "rename", late)
+
+    assert "'thesis.txt'" in refusal(fail)
+    assert (folder / "thesis.txt").read_text() == "mine"
+    assert names(tmp_path) == ["folder"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_mount_inside_a_folder_is_not_emptied(tmp_path, folder):
+    put("elsewhere/file")(tmp_path)
+    mounted = folder / "deep"
+    command = ["mount", "--bind", str(tmp_path / "elsewhere"), str(mounted)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        assert "is a mount point" in refusal(make, folder)
+        assert (tmp_path / "elsewhere/file").read_text() == "mine"
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_a_folder_that_cannot_be_read_whole_stays():
+    """Tried by a user who is not root, since root may read everything."""
+    with tempfile.TemporaryDirectory() as name:
+        above = Path(name)
+        above.chmod(0o777)
+        put("out/secret/diary")(above)
+        (above / "out").chmod(0o777)
+        (above / "out/secret").chmod(0)
+        command = [sys.executable, "-c", UNPRIVILEGED, str(above / "out")]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.strip().endswith("out/secret cannot be read.")
 
 
 def test_removing_takes_the_commands_folder_and_minds_none(tmp_path, folder):

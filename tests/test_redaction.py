@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tinyllm.cli import main
 from tinyllm.logger import get_logger, setup_logger
-from tinyllm.redaction import take_password_from_url, without_secrets
+from tinyllm.redaction import hide_in_log, take_password_from_url, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,38 @@ def test_the_stores_password_is_hidden_wherever_it_stands(monkeypatch, name, val
 def test_a_password_that_no_url_should_hold_is_hidden_too(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter/22@host")
     assert without_secrets("no host in http://me:hunter/22@host") == "no host in http://host"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://user:p/w#1@127.0.0.1:9",
+        "http:/user:SECRETpw@127.0.0.1",
+        "user:SECRETpw@127.0.0.1",
+        "mysql://u:SE@CRETpw@127.0.0.1/db",
+    ],
+)
+def test_a_url_that_is_written_wrongly_loses_its_password_too(monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    # what a driver makes of it, which takes the first `@` for the end of the password
+    host = uri.partition("@")[2]
+    shown = without_secrets(f"cannot use {uri}/api, no host {host}")
+    assert not [part for part in ("p/w", "SECRETpw", "CRETpw") if part in shown]
+    assert "127.0.0.1" in shown
+
+
+def test_a_librarys_log_holds_no_password(monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql://u:hunter22@h/db")
+    logger = logging.getLogger("library")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    monkeypatch.setattr(caplog.handler, "filters", [])
+    hide_in_log("library")
+    try:
+        raise ValueError("mysql://u:hunter22@h/db")
+    except ValueError:
+        logger.exception("refused: %s", "hunter22")
+    assert "refused" in caplog.text
+    assert "hunter22" not in caplog.text
 
 
 def test_a_servers_password_leaves_the_url():

@@ -71,11 +71,11 @@ def new_directory(path: Path, kind: OutFolder) -> Iterator[Path]:
         ConfigError: something stands there that `kind` did not write.
         TinyLLMError: the folder cannot be written to, or the disk is full.
     """
-    place = path.resolve()
     temporary: Path | None = None
     try:
+        place = path.resolve()
         place.parent.mkdir(parents=True, exist_ok=True)
-        _clear_abandoned(place)
+        _clear_abandoned(place, kind)
         _refuse(path, kind.objection(place))
         temporary = _beside(place, _UNFINISHED)
         temporary.chmod(0o755)
@@ -84,7 +84,9 @@ def new_directory(path: Path, kind: OutFolder) -> Iterator[Path]:
             shutil.copyfile(place / IGNORE, temporary / IGNORE)
         _flush_tree(temporary)
         _refuse(path, kind.objection(place))
-        _take_place(temporary, place)
+        if place.exists():
+            shutil.copymode(place, temporary)
+        _take_place(temporary, place, path, kind)
     except OSError as error:
         raise TinyLLMError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
@@ -104,14 +106,15 @@ def write_out(path: Path, data: bytes, kind: OutFile) -> None:
 
 
 def remove_out(path: Path, kind: OutFolder) -> None:
-    """Delete a folder that its writer may replace; nothing happens where there is none.
+    """Delete a folder that its writer may replace; a symbolic link to it is followed, and stays.
 
     Raises:
         ConfigError: it holds what `kind` did not write.
     """
-    _refuse(path, kind.objection(path))
-    if path.exists():
-        shutil.rmtree(path)
+    place = path.resolve()
+    _refuse(path, kind.objection(place))
+    if place.exists():
+        shutil.rmtree(place)
 
 
 def _refuse(path: Path, why: str | None) -> None:
@@ -126,40 +129,55 @@ def sha256(path: Path) -> str:
 
 
 def _beside(place: Path, suffix: str) -> Path:
-    prefix = f".{place.name}.{os.getpid()}."
-    return Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=place.parent))
+    return Path(
+        tempfile.mkdtemp(prefix=f"{_prefix(place)}{os.getpid()}.", suffix=suffix, dir=place.parent)
+    )
 
 
-def _take_place(new: Path, place: Path) -> None:
-    """Rename a folder into a place; the old one is deleted once the new one stands."""
+def _prefix(place: Path) -> str:
+    # of its own length, since a name may be as long as the file system permits
+    return f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]}."
+
+
+def _take_place(new: Path, place: Path, path: Path, kind: OutFolder) -> None:
+    """Rename a folder into a place; the old one is deleted once the new one stands.
+
+    Raises:
+        ConfigError: somebody has written into the old one since it was looked at; it stays.
+    """
     if not place.exists():
         new.rename(place)
         return
     old = _beside(place, _REPLACED)
-    # an empty folder gives way to one that is renamed
-    place.rename(old)
     try:
-        new.rename(place)
+        # an empty folder gives way to one that is renamed
+        place.rename(old)
     except OSError:
+        old.rmdir()
+        raise
+    try:
+        _refuse(path, kind.objection(old))
+        new.rename(place)
+    except (OSError, ConfigError):
         old.rename(place)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _clear_abandoned(place: Path) -> None:
+def _clear_abandoned(place: Path, kind: OutFolder) -> None:
     """See to what processes that were killed while they wrote at a place left beside it.
 
     An old folder that had no successor yet takes its place again; the rest is deleted.
     """
     for suffix in (_REPLACED, _UNFINISHED):
-        pattern = re.compile(rf"\.{re.escape(place.name)}\.(\d+)\.[^.]+{re.escape(suffix)}")
+        pattern = re.compile(rf"{re.escape(_prefix(place))}(\d+)\.[^.]+{re.escape(suffix)}")
         for folder in place.parent.glob(f".*{suffix}"):
             found = pattern.fullmatch(folder.name)
             if found is None or _is_running(int(found[1])):
                 continue
             if suffix == _REPLACED and not place.exists() and any(folder.iterdir()):
                 folder.rename(place)
-            else:
+            elif suffix == _UNFINISHED or kind.objection(folder) is None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

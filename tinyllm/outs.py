@@ -1,4 +1,4 @@
-"""What commands write, and what they may replace: only what they wrote themselves.
+"""What commands write, by which it is told from what is somebody else's.
 
 A folder is replaced if it is absent or empty, or if everything in it is by name what the command
 writes, in this or an earlier version, and a file that only the command writes is among it. A file
@@ -7,34 +7,41 @@ somebody's own and stays.
 """
 
 import fnmatch
+import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from tinyllm.errors import ConfigError
 
 # DVC keeps its list of what git ignores in the folder, and a new folder takes it over
 IGNORE = ".gitignore"
-# how far into a file its sign may stand
-_BEGINNING = 64 * 1024
+# folders of other programs, and of our own working state, below the current folder
+_TAKEN = {".dvc", ".git", ".tinyllm", "mlruns"}
+# a list of what a split holds grows with its alphabet
+_LARGEST_MARK = 32_000_000
+_BEGINNING = 1000
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True)
 class OutFolder:
-    """What a command's folder holds, by which it is told from anybody else's.
+    """What a command's folder holds.
 
     Attributes:
         writer: the command, as a person calls it.
-        files: patterns of the files that it writes or once wrote; `*` also stands for slashes.
-        mark: the one of them that is always there and holds `sign`.
-        sign: bytes near the beginning of the mark that nobody else would write there.
+        files: patterns of the files that it writes or once wrote; `*` stands for no slash.
+        mark: the one of them that is always there.
+        sign: keys that the mark holds if it is JSON, else the bytes that it begins with.
     """
 
     writer: str
     files: tuple[str, ...]
     mark: str
-    sign: bytes
+    sign: frozenset[str] | bytes
 
     def objection(self, path: Path) -> str | None:
         """Why what stands at `path` may not be replaced, to follow the path; None if it may."""
@@ -42,11 +49,17 @@ class OutFolder:
             return None
         if not path.is_dir():
             return "is not a folder"
-        if os.path.ismount(path):
-            return "is a mount point and cannot be replaced; name a folder inside it"
+        if mount := _mount_below(path):
+            return f"cannot be replaced, since {mount} is a mount point; name another folder"
+        try:
+            return self._foreign(path) or _protected(path)
+        except OSError as error:
+            return f"cannot be replaced, since {error.filename} cannot be read"
+
+    def _foreign(self, path: Path) -> str | None:
         found = _entries(path)
-        foreign = [name for name in found if not self._writes(name)]
-        if found and not foreign and not _holds(path / self.mark, self.sign):
+        foreign = [name for name in found if not self._writes(path, name)]
+        if found and not foreign and not self._is_signed(path / self.mark):
             foreign = found
         if foreign:
             more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
@@ -54,21 +67,31 @@ class OutFolder:
                 f"holds {foreign[0]!r}{more}, which '{self.writer}' did not write; name another "
                 f"folder, or move that away"
             )
-        for folder, _, _ in os.walk(path):
-            if not os.access(folder, os.W_OK | os.X_OK):
-                return f"cannot be replaced, since {folder} is write-protected"
         return None
 
-    def _writes(self, name: str) -> bool:
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.files)
+    def _writes(self, folder: Path, name: str) -> bool:
+        return any(_matches(name, pattern) for pattern in self.files) and (folder / name).is_file()
+
+    def _is_signed(self, mark: Path) -> bool:
+        try:
+            if mark.stat().st_size > _LARGEST_MARK:
+                return False
+            content = mark.read_bytes()
+            if isinstance(self.sign, bytes):
+                return content.startswith(self.sign)
+            found = json.loads(content)
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(found, dict) and self.sign <= found.keys()
 
 
 @dataclass(frozen=True)
 class OutFile:
-    """What a file that a command writes begins with; `writer` is the command."""
+    """A file that a command writes: how it begins, and a sign near its beginning."""
 
     writer: str
-    sign: bytes
+    beginning: bytes
+    sign: bytes = b""
 
     def objection(self, path: Path) -> str | None:
         """Why what stands at `path` may not be replaced, to follow the path; None if it may."""
@@ -76,7 +99,9 @@ class OutFile:
             return None
         if not path.is_file():
             return "is not a regular file"
-        if path.stat().st_size and not _holds(path, self.sign):
+        with path.open("rb") as file:
+            content = file.read(_BEGINNING)
+        if content and not (content.startswith(self.beginning) and self.sign in content):
             return f"was not written by '{self.writer}'; name another file, or move it away"
         return None
 
@@ -97,36 +122,48 @@ def check_places(
         ConfigError: an out cannot be written, holds what its writer did not write, or is, holds
             or lies in another place or holds the current folder.
     """
-    read = dict(inputs or {})
-    try:
-        here = Path.cwd()
-        places = {name: path.resolve() for name, (path, _) in outs.items()}
-        places |= {name: path.resolve() for name, path in read.items()}
-    except OSError as error:
-        raise ConfigError(f"The current folder cannot be used: {error.strerror}.") from None
-    for name, (path, _) in outs.items():
-        if _contains(places[name], here):
-            raise ConfigError(
-                f"{name} {path} is or holds the current folder, which cannot be replaced; name a "
-                f"folder inside it."
-            )
     for name, (path, kind) in outs.items():
-        place = places[name]
-        for other, where in places.items():
-            if other != name and (_contains(place, where) or _contains(where, place)):
-                shown = read[other] if other in read else outs[other][0]
-                raise ConfigError(
-                    f"{name} {path} and {other} {shown} are the same place or lie in each other; "
-                    f"name two separate places."
-                )
-        if why := kind.objection(place) or _blocked(place):
+        others = {other: where for other, (where, _) in outs.items() if other != name}
+        try:
+            _check_place(name, path, {**others, **(inputs or {})})
+            why = kind.objection(path.resolve()) or _blocked(path.resolve())
+        # a loop of links is a RuntimeError before Python 3.13
+        except (OSError, RuntimeError) as error:
+            why = f"cannot be used: {getattr(error, 'strerror', None) or error}"
+        if why:
             raise ConfigError(f"{name} {path} {why}.")
 
 
+def _check_place(name: str, path: Path, others: Mapping[str, Path]) -> None:
+    """Check where an out lies.
+
+    Raises:
+        ConfigError: in another place, around the current folder, or in another program's folder.
+    """
+    place, here = path.resolve(), Path.cwd()
+    if _contains(place, here):
+        raise ConfigError(
+            f"{name} {path} is or holds the current folder, which cannot be replaced; name a "
+            f"folder inside it."
+        )
+    if place.is_relative_to(here) and (taken := _TAKEN & set(place.relative_to(here).parts)):
+        raise ConfigError(f"{name} {path} lies in {min(taken)}, which holds other things.")
+    for other, where in others.items():
+        if _contains(place, where.resolve()) or _contains(where.resolve(), place):
+            raise ConfigError(
+                f"{name} {path} and {other} {where} are the same place or lie in each other; "
+                f"name two separate places."
+            )
+
+
 def _entries(folder: Path) -> list[str]:
-    """Everything below a folder but folders that hold something, the shallowest first."""
+    """Everything below a folder but folders that hold something, the shallowest first.
+
+    Raises:
+        OSError: a folder in it cannot be read.
+    """
     found = []
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=_raise):
         inside = Path(place).relative_to(folder)
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         found += [(inside / name).as_posix() for name in (*files, *links)]
@@ -136,12 +173,32 @@ def _entries(folder: Path) -> list[str]:
     return sorted(found, key=lambda name: (name.count("/"), name))
 
 
-def _holds(path: Path, sign: bytes) -> bool:
+def _protected(path: Path) -> str | None:
+    for folder, _, _ in os.walk(path):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return f"cannot be replaced, since {folder} is write-protected"
+    return None
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _matches(name: str, pattern: str) -> bool:
+    parts, patterns = PurePosixPath(name).parts, PurePosixPath(pattern).parts
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
+
+
+def _mount_below(path: Path) -> Path | None:
+    """A mount point that is a folder or lies in it; what is removed below it is elsewhere's."""
     try:
-        with path.open("rb") as file:
-            return sign in file.read(_BEGINNING)
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     except OSError:
-        return False
+        return path if os.path.ismount(path) else None
+    # the kernel writes a space as \040
+    names = (_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), li.split()[4]) for li in lines)
+    points = (Path(os.fsdecode(name)) for name in names)
+    return next((point for point in points if point.is_relative_to(path)), None)
 
 
 def _contains(outer: Path, inner: Path) -> bool:
@@ -163,4 +220,7 @@ def _blocked(place: Path) -> str | None:
         return f"cannot be written, since {above} is not a folder"
     if not os.access(above, os.W_OK | os.X_OK):
         return f"cannot be written, since {above} is write-protected"
+    longest = os.pathconf(above, "PC_NAME_MAX")
+    if any(len(os.fsencode(part)) > longest for part in place.relative_to(above).parts):
+        return "cannot be written, since its name is too long"
     return None

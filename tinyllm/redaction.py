@@ -1,5 +1,6 @@
 """Keeping passwords out of what is shown, logged and recorded."""
 
+import logging
 import os
 import re
 import sys
@@ -24,6 +25,11 @@ _SHORTEST = 6
 
 def without_secrets(text: str) -> str:
     """The text without names and passwords in URLs, and with `***` for other known secrets."""
+    before, at, _ = os.environ.get(_STORE, "").rpartition("@")
+    if at and ":" in before:
+        # however the store's own URL is written: a password may hold what a URL should not
+        scheme, colon, _ = before.partition("://")
+        text = text.replace(f"{before}@", f"{scheme}://" if colon else "")
     for secret in _known_secrets():
         text = text.replace(secret, _HIDDEN)
     return _QUERY.sub(rf"\1{_HIDDEN}", _USER_INFO.sub("", text))
@@ -44,9 +50,28 @@ def take_password_from_url(environment: MutableMapping[str, str] = os.environ) -
         return
     name, _, password = user_info.partition(":")
     environment[_STORE] = url.replace(f"{user_info}@", "", 1)
-    if name and password:
+    if name:
         environment.setdefault("MLFLOW_TRACKING_USERNAME", unquote(name))
+    if password:
         environment.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(password))
+
+
+def hide_in_log(name: str) -> None:
+    """Let a library's log go without secrets to wherever it sends it."""
+    for handler in logging.getLogger(name).handlers:
+        if not any(isinstance(one, _Hidden) for one in handler.filters):
+            handler.addFilter(_Hidden())
+
+
+class _Hidden(logging.Filter):
+    """Takes the secrets out of a message, and out of the error that goes with it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        if record.exc_info:
+            text = "".join(traceback.format_exception(*record.exc_info))
+            record.exc_text, record.exc_info = without_secrets(text), None
+        return True
 
 
 def hide_in_tracebacks() -> None:
@@ -64,8 +89,8 @@ def _print_traceback(
 def _known_secrets() -> list[str]:
     """Passwords of this process's store, as they are and as a URL spells them; longest first."""
     found = {os.environ.get(name, "") for name in _SECRETS}
-    # the last `@`: a password may hold what a URL should not
     user_info = os.environ.get(_STORE, "").partition("://")[2].rpartition("@")[0]
     password = user_info.partition(":")[2]
-    found |= {password, unquote(password)}
+    # a driver that takes an `@` of the password for the end of it tells of the rest as the host
+    found |= {password, unquote(password), *password.split("@")}
     return sorted((one for one in found if len(one) >= _SHORTEST), key=len, reverse=True)

@@ -15,7 +15,7 @@ from tests.export.test_huggingface import contents
 from tinyllm.config.export import ExportConfig
 from tinyllm.errors import TinyLLMError
 from tinyllm.export.onnx_graph import write_onnx
-from tinyllm.export.run import Source, export_checkpoint
+from tinyllm.export.run import CARD, Source, export_checkpoint
 from tinyllm.models.checkpoint import Checkpoint
 from tinyllm.tokenization.tokenizer import CharacterTokenizer
 
@@ -175,7 +175,7 @@ def test_an_alphabet_that_gguf_cannot_hold_is_refused_before_anything_is_written
 def test_an_export_that_differs_leaves_the_old_folder(source, tmp_path, monkeypatch):
     old = tmp_path / "out"
     old.mkdir()
-    (old / "kept").touch()
+    (old / CARD).write_text("# A character-level language model\n")
 
     def wrong_write(checkpoint, folder):
         with torch.no_grad():
@@ -187,7 +187,7 @@ def test_an_export_that_differs_leaves_the_old_folder(source, tmp_path, monkeypa
     monkeypatch.setattr("tinyllm.export.onnx_graph.write_onnx", wrong_write)
     with pytest.raises(TinyLLMError, match="onnx predicts otherwise than the model"):
         export_checkpoint(ExportConfig(formats=["onnx"]), source, old)
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "kept"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", CARD]
 
 
 @pytest.fixture

@@ -109,6 +109,33 @@ def test_names_of_half_made_stores_do_not_collide(half_made):
     assert examine(half_made.with_name("mlflow.db.half-made-2")) is Condition.HALF_MADE
 
 
+def test_a_store_with_data_but_no_experiment_stays(half_made, empty_store):
+    shutil.copyfile(empty_store, half_made)
+    run_sql(
+        half_made,
+        "DELETE FROM experiments",
+        "INSERT INTO registered_models (name, workspace) VALUES ('mine', 'default')",
+    )
+    make_ready(half_made)
+    assert names(half_made.parent) == ["mlflow.db"]
+
+
+def test_a_link_to_a_place_for_a_store_is_followed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "mlflow.db").symlink_to("disk/store.db")
+    make_ready(tmp_path / "mlflow.db")
+    assert (tmp_path / "mlflow.db").is_symlink()
+    assert examine(tmp_path / "disk/store.db") is Condition.WHOLE
+
+
+def test_a_damaged_state_does_not_keep_a_store_from_being_made(workspace):
+    (workspace / "mlflow.db").unlink()
+    journal_folder().mkdir(parents=True)
+    (journal_folder() / "abc.state.json").write_text("[1]")
+    connect()
+    assert examine(workspace / "mlflow.db") is Condition.WHOLE
+
+
 def test_an_empty_file_is_no_store_yet(tmp_path):
     (tmp_path / "mlflow.db").touch()
     make_ready(tmp_path / "mlflow.db")
@@ -144,9 +171,27 @@ def test_a_half_made_store_that_another_program_works_on_is_waited_for(
         lambda path: run_sql(
             path, "CREATE TABLE experiments (a)", "INSERT INTO experiments VALUES (1)"
         ),
+        lambda path: run_sql(
+            path,
+            "CREATE TABLE jobs (a)",
+            "INSERT INTO jobs VALUES (1)",
+            "CREATE TABLE tags (a)",
+        ),
+        lambda path: run_sql(path, "CREATE TABLE tags (a)"),
+        lambda path: run_sql(path, "CREATE VIEW v AS SELECT 1"),
+        lambda path: run_sql(path, "PRAGMA application_id = 7", "VACUUM"),
         lambda path: path.mkdir(),
     ],
-    ids=["no database", "another database", "a table of the same name", "a folder"],
+    ids=[
+        "no database",
+        "another database",
+        "a table of the same name",
+        "tables of the same names",
+        "an empty table of the same name",
+        "a view",
+        "another program's mark",
+        "a folder",
+    ],
 )
 def test_what_is_no_store_stays_and_is_told(tmp_path, fill):
     path = tmp_path / "mlflow.db"

@@ -247,6 +247,21 @@ def test_a_password_does_not_stand_in_the_state(journal):
     assert set(json.loads(state_file.read_text())) == {"http://there", "postgresql://db/x"}
 
 
+def test_a_journal_of_an_earlier_version_is_closed_and_forgets_passwords(journal):
+    journal.close_to_others()
+    assert not journal.path.parent.exists()
+    journal.add("one")
+    state_file = journal.path.with_name(f"{journal.fingerprint}.state.json")
+    state_file.write_text('{"http://me:hunter2@there": {"offset": 0, "run_id": "r"}}')
+    for path in (journal.path.parent, journal.path, state_file):
+        path.chmod(0o755)
+    journal.close_to_others()
+    assert "hunter2" not in state_file.read_text()
+    assert journal.state("http://there")["run_id"] == "r"
+    modes = [p.stat().st_mode & 0o777 for p in (journal.path.parent, journal.path, state_file)]
+    assert [mode & 0o077 for mode in modes] == [0, 0, 0]
+
+
 def test_a_state_that_holds_no_stores_is_told(journal):
     journal.add("one")
     journal.path.with_name(f"{journal.fingerprint}.state.json").write_text("[1]")

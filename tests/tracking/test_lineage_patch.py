@@ -133,8 +133,10 @@ LEFT_OUT = {
     "config/.env.production": SECRET,
     "credentials.json": SECRET,
     "deploy/secrets.py": SECRET,
+    "env.sh": SECRET,
     "keys/id_rsa": SECRET,
     "my_passwords.sh": SECRET,
+    "mysecrets.py": SECRET,
     "notes.txt": SECRET,
     "private-key.toml": SECRET,
     "server.pem": SECRET,
@@ -168,9 +170,9 @@ def test_a_large_new_file_stays_here_and_is_not_read(repository):
 
 
 def test_many_new_files_of_an_environment_are_not_taken_without_end(repository):
-    (repository / "env").mkdir()
+    (repository / "sub").mkdir()
     for number in range(30):
-        (repository / "env" / f"{number:02}.py").write_text("#" * 900_000)
+        (repository / "sub" / f"{number:02}.py").write_text("#" * 900_000)
     found = find_new_files()
     assert sum((repository / name).stat().st_size for name in found.taken) <= 10_000_000
     assert len(found.taken) + len(found.left_out) == 30

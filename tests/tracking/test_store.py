@@ -51,6 +51,23 @@ def test_the_environment_names_another_store(elsewhere, monkeypatch):
     assert tracking_uri() == f"sqlite:///{elsewhere}/mlflow.db"
 
 
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("sqlite:///mlflow.db", "mlflow.db"),
+        ("sqlite:///./mlflow.db", "mlflow.db"),
+        ("sqlite:///sub//x.db", "sub/x.db"),
+        ("sqlite:///sqlite", "sqlite"),
+        ("sqlite:///x.db?timeout=9", "x.db?timeout=9"),
+    ],
+)
+def test_a_relative_store_is_the_main_repositorys(elsewhere, monkeypatch, given, place):
+    (elsewhere / "main").mkdir()
+    monkeypatch.setenv("DVC_ROOT", "main")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    assert tracking_uri() == f"sqlite:///{elsewhere}/main/{place}"
+
+
 def test_asking_for_places_writes_nothing(elsewhere):
     working_folder()
     tracking_uri()

@@ -29,6 +29,7 @@ def sync() -> None:
         connect()
     for path in journals:
         journal = Journal(journal_folder(), path.stem)
+        journal.close_to_others()
         pending = journal.pending(uri)
         if not pending:
             continue

@@ -27,7 +27,7 @@ REPORTS = OutFolder(
     writer="tinyllm train",
     files=("history.csv", "metrics.json", "curves.png"),
     mark="metrics.json",
-    sign=b'"val_bits_per_character"',
+    sign=frozenset({"best_step", "val_loss", "val_bits_per_character", "parameters"}),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tinyllm.config.prepare import PrepareConfig
 from tinyllm.corpus.clean import clean_text
 from tinyllm.corpus.read import find_files, read_text
-from tinyllm.errors import TinyLLMError
+from tinyllm.errors import ConfigError, TinyLLMError
 from tinyllm.files import new_directory, write_json, write_text
 from tinyllm.outs import OutFolder, check_places
 
@@ -18,7 +18,7 @@ PREPARED = OutFolder(
     writer="tinyllm prepare",
     files=(*(f"{name}.txt" for name in SPLITS), "summary.json"),
     mark="summary.json",
-    sign=b'"fingerprint"',
+    sign=frozenset({"files", *SPLITS}),
 )
 
 
@@ -39,6 +39,7 @@ def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
     source = Path(config.source)
     check_places({"--out": (out, PREPARED)}, {"prepare.source": source})
     files = find_files(source, config.pattern)
+    _refuse_links_into(out, files)
     texts = [clean_text(read_text(path, config.encoding), config) for path in files]
     if not any(text.strip() for text in texts):
         raise TinyLLMError(f"The corpus at {source} is empty; put some text into it.")
@@ -83,3 +84,12 @@ def describe(text: str) -> dict[str, Any]:
         "fingerprint": hashlib.sha256(data).hexdigest(),
         "alphabet": dict(sorted(Counter(text).items())),
     }
+
+
+def _refuse_links_into(out: Path, files: Sequence[Path]) -> None:
+    """A file of the corpus may be a link to what is about to be replaced."""
+    for file in files:
+        if file.resolve().is_relative_to(out.resolve()):
+            raise ConfigError(
+                f"{file} in the corpus is a link into the folder to write, {out}; name another."
+            )

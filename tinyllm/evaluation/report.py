@@ -24,7 +24,7 @@ EVALUATION = OutFolder(
     writer="tinyllm evaluate",
     files=("metrics.json", "positions.csv", "positions.png", "surprise.png", "samples.txt"),
     mark="metrics.json",
-    sign=b'"bits_per_character"',
+    sign=frozenset({"bits_per_character", "baseline_bits_per_character", "split", "fingerprint"}),
 )
 
 

@@ -65,8 +65,10 @@ def find_setting(kind: str, name: str | None, fixed: Sequence[str], task: Any) -
         [ROOT / path for path in import_closure("stages.train", "stages.evaluate")],
     )
     name = name or f"{kind}-{identity[:6]}"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise ConfigError(f"{name!r} cannot name an experiment; use letters, digits, - and _.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
+        raise ConfigError(
+            f"{name!r} cannot name an experiment; use at most 100 letters, digits, - and _."
+        )
     return Setting(name, identity, values, overrides, TrackingConfig.parse(values["tracking"]))
 
 

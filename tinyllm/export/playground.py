@@ -16,7 +16,9 @@ from tinyllm.outs import OutFile
 PAGE = Path(__file__).with_name("page")
 SCRIPTS = ("model.js", "sampling.js", "panels.js", "text.js", "page.js")
 _FORMAT = "tinyllm-playground-1"
-PAGE_FILE = OutFile("tinyllm playground", b"<title>tinyllm playground</title>")
+PAGE_FILE = OutFile(
+    "tinyllm playground", b"<!doctype html>\n", b"<title>tinyllm playground</title>"
+)
 
 
 def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:

@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from tinyllm.config.export import ExportConfig
+from tinyllm.closure import import_closure
+from tinyllm.config.export import ExportConfig, Precision
 from tinyllm.export.card import write_card
 from tinyllm.export.gguf import check_gguf, write_gguf
 from tinyllm.export.gguf_reader import read_model, verify_gguf
@@ -32,6 +33,8 @@ _HUGGINGFACE = (
     "tokenizer.json",
     "tokenizer_config.json",
 )
+# what the served model carries along; a module that is renamed stays here under its old name
+_CODE = import_closure("tinyllm.export.pyfunc_model")
 _ONNX = ("model.onnx", "tokenizer.json")
 _PYFUNC = (
     "MLmodel",
@@ -43,10 +46,10 @@ _PYFUNC = (
     "serving_input_example.json",
     PARITY,
     CARD,
+    *(f"code/{path.as_posix()}" for path in _CODE),
     # Python compiles the code where somebody opens the model
     "__pycache__/*.pyc",
-    "code/tinyllm/*.py",
-    "code/tinyllm/*.pyc",
+    *sorted({f"code/{path.parent.as_posix()}/__pycache__/*.pyc" for path in _CODE}),
     *(f"artifacts/huggingface/{name}" for name in _HUGGINGFACE),
     *(f"artifacts/onnx/{name}" for name in _ONNX),
 )
@@ -56,7 +59,7 @@ EXPORT = OutFolder(
         PARITY,
         CARD,
         PLAYGROUND,
-        "gguf/model-*.gguf",
+        *(f"gguf/model-{precision}.gguf" for precision in get_args(Precision)),
         *(f"huggingface/{name}" for name in _HUGGINGFACE),
         *(f"onnx/{name}" for name in _ONNX),
         *(f"pyfunc/{name}" for name in _PYFUNC),

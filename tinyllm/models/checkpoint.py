@@ -25,7 +25,7 @@ CHECKPOINT = OutFolder(
     writer="tinyllm train",
     files=(WEIGHTS, CONFIG, TOKENIZER),
     mark=CONFIG,
-    sign=b'"tinyllm-checkpoint-',
+    sign=frozenset({"format", "vocab_size", "model", "training"}),
 )
 
 

@@ -18,7 +18,7 @@ TOKENS = OutFolder(
     writer="tinyllm tokenize",
     files=(*(f"{name}.bin" for name in SPLITS), "meta.json", "tokenizer.json"),
     mark="meta.json",
-    sign=b'"vocab_size"',
+    sign=frozenset({"vocab_size", "dtype", "splits"}),
 )
 
 

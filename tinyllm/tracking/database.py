@@ -22,8 +22,10 @@ from tinyllm.errors import TinyLLMError
 
 # tables that every store has which MLflow has finished
 _CORE = {"alembic_version", "experiments", "metrics", "params", "runs", "tags"}
-# whatever holds data; MLflow enters its default experiment last of all
-_FILLED = ("experiments", "registered_models")
+# what MLflow enters while it makes tables; its default experiment comes last of all
+_ENTERED_BY_MIGRATIONS = {"alembic_version", "workspaces"}
+# a column of `experiments` by which the table is MLflow's
+_COLUMN = "artifact_location"
 _SIDE_FILES = ("", "-journal", "-wal", "-shm")
 _BUSY = 20.0
 # seconds for which another program may make a store at this place
@@ -61,14 +63,15 @@ def make_ready(path: Path, on_creation: Callable[[], None] = lambda: None) -> No
         TinyLLMError: the file is something else, or of an older MLflow, or cannot be written.
     """
     try:
+        path = path.resolve()
         if examine(path) is not Condition.WHOLE:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(_lock(path)):
                 _make_alone(path, on_creation)
+        _refuse_older(path)
     except (OSError, sqlite3.Error) as error:
         why = getattr(error, "strerror", None) or error
         raise TinyLLMError(f"MLflow's store {path} cannot be opened: {why}.") from None
-    _refuse_older(path)
 
 
 def examine(path: Path) -> Condition:
@@ -84,16 +87,24 @@ def examine(path: Path) -> Condition:
     if path.stat().st_size == 0:
         return Condition.HALF_MADE
     try:
-        with contextlib.closing(_open(path)) as connection:
-            tables = _tables(connection)
-            filled = any(_has_rows(connection, name) for name in _FILLED if name in tables)
+        return _examine_database(path)
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:
         return Condition.FOREIGN
+
+
+def _examine_database(path: Path) -> Condition:
+    with contextlib.closing(_open(path)) as connection:
+        tables = _tables(connection)
+        filled = any(_has_rows(connection, name) for name in tables - _ENTERED_BY_MIGRATIONS)
+        of_mlflow = "alembic_version" in tables or _has_column(connection, "experiments")
+        blank = _is_blank(connection)
     if filled:
-        return Condition.WHOLE if tables >= _CORE else Condition.FOREIGN
-    return Condition.HALF_MADE if tables <= _tables_of_mlflow() else Condition.FOREIGN
+        return Condition.WHOLE if of_mlflow and tables >= _CORE else Condition.FOREIGN
+    if blank or (of_mlflow and tables <= _tables_of_mlflow()):
+        return Condition.HALF_MADE
+    return Condition.FOREIGN
 
 
 def is_being_made(path: Path) -> bool:
@@ -200,8 +211,23 @@ def _tables(connection: sqlite3.Connection) -> set[str]:
 
 
 def _has_rows(connection: sqlite3.Connection, table: str) -> bool:
-    found = connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 - ours
+    name = table.replace('"', '""')
+    found = connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()  # noqa: S608 - quoted
     return found is not None
+
+
+def _has_column(connection: sqlite3.Connection, table: str) -> bool:
+    rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+    return (_COLUMN,) in rows
+
+
+def _is_blank(connection: sqlite3.Connection) -> bool:
+    """Whether a database holds nothing at all, not even a program's mark."""
+    marks = [
+        connection.execute(f"PRAGMA {of}").fetchone() for of in ("user_version", "application_id")
+    ]
+    found = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    return found is None and marks == [(0,), (0,)]
 
 
 def _is_open_elsewhere(path: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from filelock import FileLock
 
 from tinyllm.logger import get_logger
-from tinyllm.tracking.journal import Event, Journal
+from tinyllm.tracking.journal import Event, Journal, make_private
 from tinyllm.tracking.lineage import CHILD_TAG
 from tinyllm.tracking.note import NOTE_TAG
 from tinyllm.tracking.registry import log_checkpoint, register_export
@@ -29,8 +29,9 @@ class Delivery:
 
     def deliver(self) -> str | None:
         """Send everything that is pending; return the run's id, None while nothing was sent."""
-        self.journal.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(self.journal.path.parent)
         with FileLock(self.journal.path.with_suffix(".lock")):
+            self.journal.close_to_others()
             state = self._confirmed_state()
             if state["run_id"] is None and not self._open_first(state):
                 return None

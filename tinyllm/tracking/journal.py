@@ -34,9 +34,11 @@ def make_private(folder: Path) -> None:
 def forget_deliveries(folder: Path, uri: str) -> None:
     """Let all journals of a folder deliver everything again to the store at `uri`."""
     for path in folder.glob(f"*{_STATE}"):
-        states = _read_states(path)
-        if states.pop(without_secrets(uri), None) is not None:
-            _write_states(path, states)
+        # a damaged one is told when its journal is delivered
+        with contextlib.suppress(TinyLLMError):
+            states = _read_states(path)
+            if states.pop(without_secrets(uri), None) is not None:
+                _write_states(path, states)
 
 
 class Journal:
@@ -123,6 +125,22 @@ class Journal:
         """Remember what has been delivered to the store at `uri`."""
         states = {**_read_states(self._state_path), without_secrets(uri): dict(state)}
         _write_states(self._state_path, states)
+
+    def close_to_others(self) -> None:
+        """Let the owner alone read the journal, and forget passwords of stores.
+
+        Earlier versions let everybody read it, and knew stores by their whole URLs.
+        """
+        if not self.path.parent.exists():
+            return
+        make_private(self.path.parent)
+        for file in self.path.parent.glob(f"{self.fingerprint}.*"):
+            if file.is_file() and file.stat().st_mode & 0o077:
+                file.chmod(0o600)
+        if self._state_path.exists():
+            states = read_json(self._state_path)
+            if isinstance(states, dict) and any(without_secrets(uri) != uri for uri in states):
+                _write_states(self._state_path, _read_states(self._state_path))
 
     def pending(self, uri: str) -> int:
         """Number of events that the store at `uri` has not got yet."""

@@ -28,7 +28,7 @@ _PLAIN_DIFF = (
 # no text and no YAML or JSON: these hold notes, data and keys as often as source
 _SOURCE = {".css", ".dvc", ".html", ".js", ".py", ".pyi", ".sh", ".toml"}
 _SECRET = re.compile(
-    r"(?<![a-z])(secrets?|credentials?|passwords?|passwd|api[-_]?keys?|private[-_]?keys?|\.env)(?![a-z])",
+    r"secret(?!ar)|credential|password|passwd|api[-_]?key|private[-_]?key|(?<![a-z])v?env(?![a-z])",
     re.IGNORECASE,
 )
 # bytes of a new file, and of all of them

@@ -7,7 +7,12 @@ from typing import Any
 
 from tinyllm.errors import TinyLLMError
 from tinyllm.logger import configure_external_loggers
-from tinyllm.redaction import take_password_from_url, without_secrets
+from tinyllm.redaction import (
+    hide_in_log,
+    hide_in_tracebacks,
+    take_password_from_url,
+    without_secrets,
+)
 from tinyllm.tracking.database import database_path, make_ready
 from tinyllm.tracking.journal import forget_deliveries
 
@@ -43,7 +48,8 @@ def tracking_uri() -> str:
     path = database_path(uri)
     if path is None or path.is_absolute():
         return uri
-    return uri.replace(str(path), str(repository_root() / path), 1)
+    _, mark, query = uri.partition("?")
+    return f"sqlite:///{repository_root() / path}{mark}{query}"
 
 
 def shown_uri(uri: str | None = None) -> str:
@@ -63,7 +69,9 @@ def connect(uri: str | None = None) -> Any:
     configure_external_loggers()
     for name, value in {**_PATIENCE, **_QUIET}.items():
         os.environ.setdefault(name, value)
-    import mlflow  # noqa: PLC0415 - two seconds that only those who track shall pay
+    import mlflow  # noqa: PLC0415 - two seconds that only those who track pay
+
+    hide_in_log("mlflow")
 
     uri = uri or tracking_uri()
     mlflow.set_tracking_uri(uri)
@@ -93,7 +101,8 @@ def experiment_id(client: Any, name: str) -> str:
 
 if __name__ == "__main__":
     # what MLflow makes by itself is broken for good by a kill
+    hide_in_tracebacks()
     try:
         connect()
     except TinyLLMError as error:
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {without_secrets(str(error))}")
