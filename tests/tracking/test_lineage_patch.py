@@ -160,6 +160,23 @@ def test_new_files_that_are_not_source_stay_here_and_are_named(repository):
     assert b"+y = 2" in patch
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "store = 'http://duke:hunter2@host:5000'",
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "key = 'AKIA" + "ABCDEFGH" * 2 + "'",
+        "token = 'ghp_" + "a1B2" * 9 + "'",
+        "TOKEN = 'hf_" + "abcDEF" * 6 + "'",
+    ],
+)
+def test_a_new_source_file_with_a_secret_in_it_stays_here(repository, text):
+    (repository / "run.py").write_text(f"import os\n{text}\n")
+    (repository / "fine.py").write_text("url = 'http://host:5000/a@b'  # sk-learn, AKIA\n")
+    assert find_new_files() == NewFiles(["fine.py"], ["run.py"])
+    assert text.encode() not in git_patch()
+
+
 def test_a_large_new_file_stays_here_and_is_not_read(repository):
     with (repository / "big.py").open("wb") as file:
         file.truncate(300_000_000)

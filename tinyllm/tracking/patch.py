@@ -1,7 +1,7 @@
 """What a working tree has over its commit, as a patch: what git tracks, and new source files.
 
 The patch leaves the machine with the run, so a new file is in it only if its kind and size say
-that it is source, and its name does not speak of secrets.
+that it is source, and neither its name nor its text speaks of secrets.
 """
 
 import contextlib
@@ -25,11 +25,17 @@ _PLAIN_DIFF = (
     "--src-prefix=a/",
     "--dst-prefix=b/",
 )
-# no text and no YAML or JSON: these hold notes, data and keys as often as source
-_SOURCE = {".css", ".dvc", ".html", ".js", ".py", ".pyi", ".sh", ".toml"}
+# no text, YAML, JSON or shell: these hold notes, data and keys as often as source
+_SOURCE = {".css", ".dvc", ".html", ".js", ".py", ".pyi", ".toml"}
 _SECRET = re.compile(
     r"secret(?!ar)|credential|password|passwd|api[-_]?key|private[-_]?key|(?<![a-z])v?env(?![a-z])",
     re.IGNORECASE,
+)
+# a URL with a password, a private key, and tokens of well-known services by their beginnings
+_SECRET_TEXT = re.compile(
+    rb"://[^/\s:@'\"]+:[^/\s@'\"]+@|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    rb"|\b(?:AKIA[0-9A-Z]{16}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"
+    rb"|hf_[A-Za-z0-9]{30,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{20,})"
 )
 # bytes of a new file, and of all of them
 _LARGEST, _LARGEST_SUM = 1_000_000, 10_000_000
@@ -90,11 +96,13 @@ def find_new_files() -> NewFiles:
 
 
 def _size_of_source(path: Path, name: str) -> int | None:
-    """The size of a file that is source by name, kind and size; None if it is not."""
-    if path.suffix not in _SOURCE or _SECRET.search(name):
+    """The size of a file that is source by name, kind, size and text; None if it is not."""
+    if path.suffix not in _SOURCE or _SECRET.search(name) or not path.is_file():
         return None
     try:
-        size = path.lstat().st_size
+        size = path.stat().st_size
+        if size > _LARGEST or _SECRET_TEXT.search(path.read_bytes()):
+            return None
     except OSError:
         return None
-    return size if size <= _LARGEST else None
+    return size
