@@ -265,6 +265,20 @@ def test_a_command_waits_for_a_store_that_is_being_made(workspace, monkeypatch):
         assert finished.result() == ""
 
 
+def test_a_command_waits_for_a_process_that_has_yet_to_make_the_store(workspace):
+    (workspace / "mlflow.db").unlink()
+    delivery = BackgroundDelivery("b" * 32, "train")
+    os.kill(delivery._process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        finished = pool.submit(delivery.finish, 0.2)
+        with pytest.raises(TimeoutError):
+            finished.result(2)
+        os.kill(delivery._process.pid, signal.SIGCONT)
+        # once the store is there, patience counts again
+        finished.result()
+    assert examine(workspace / "mlflow.db") is Condition.WHOLE
+
+
 def test_a_delivery_that_makes_no_store_is_not_waited_for(workspace):
     delivery = BackgroundDelivery("b" * 32, "evaluate")
     os.kill(delivery._process.pid, signal.SIGSTOP)

@@ -56,7 +56,8 @@ class BackgroundDelivery:
     def finish(self, patience: float) -> str:
         """Let it deliver what is left, for so many seconds; return what hindered it, or ''.
 
-        While it makes a store, nobody's patience counts: the next command would begin anew.
+        While there is no store yet, nobody's patience counts: the next command would begin to make
+        one anew. A process that cannot make it ends by itself.
         """
         told = False
         while True:
@@ -136,7 +137,7 @@ def _make_store() -> None:
 
 def _is_making_store() -> bool:
     path = database_path(tracking_uri())
-    return path is not None and is_being_made(path)
+    return path is not None and (not path.exists() or is_being_made(path))
 
 
 def _give_way() -> None:
