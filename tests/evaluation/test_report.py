@@ -63,7 +63,7 @@ def test_the_report_holds_five_files_and_nothing_else(report):
 def test_a_second_evaluation_writes_the_same_bytes(report, checkpoint, tokens, arithmetic):
     out, metrics = report
     first = {path.name: path.read_bytes() for path in out.iterdir()}
-    (out / "stale.txt").write_text("from another program")
+    (out / "samples.txt").write_text("stale")
     assert evaluate_checkpoint(CONFIG, checkpoint, tokens, out, arithmetic) == metrics
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
 

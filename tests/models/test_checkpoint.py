@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from tinyllm.config.model import ModelConfig
-from tinyllm.errors import TinyLLMError
+from tinyllm.errors import ConfigError, TinyLLMError
 from tinyllm.models.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from tinyllm.models.transformer import Transformer
 from tinyllm.tokenization.tokenizer import CharacterTokenizer
@@ -83,10 +83,18 @@ def test_other_weights_give_other_bytes(folder, tmp_path):
 
 
 def test_saving_replaces_the_whole_folder(folder):
-    (folder / "stale.txt").write_text("old", encoding="utf-8")
+    before = (folder / "tokenizer.json").read_bytes()
+    (folder / "tokenizer.json").write_text("stale", encoding="utf-8")
     save_checkpoint(folder, weights_of(CONFIG), CONFIG, TOKENIZER, FACTS)
-    assert not (folder / "stale.txt").exists()
+    assert (folder / "tokenizer.json").read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+
+
+def test_saving_refuses_a_folder_with_what_is_somebody_elses(folder):
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"holds 'notes\.txt'"):
+        save_checkpoint(folder, weights_of(CONFIG), CONFIG, TOKENIZER, FACTS)
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_parameters_that_require_gradients_can_be_saved(tmp_path):
