@@ -21,8 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.interleave import ROOT
-from tinyllm.files import write_out
 from tinyllm.outs import OutFile, check_places
+from tinyllm.replacing import write_out
 
 WARM_UP, TIMES = 3, 12
 VOCAB = 66

@@ -7,8 +7,8 @@ from stages.pipeline import CHECKPOINT, EXPORT, PREPARED, TOKENS
 from tinyllm.corpus import prepare
 from tinyllm.errors import TinyLLMError
 from tinyllm.export import run
-from tinyllm.files import remove_out
 from tinyllm.models import checkpoint
+from tinyllm.replacing import remove_out
 from tinyllm.tokenization import encode
 
 OUTS = {

@@ -3,8 +3,8 @@
 import pytest
 
 from tinyllm.errors import ConfigError
-from tinyllm.files import new_directory
 from tinyllm.outs import OutFile, OutFolder
+from tinyllm.replacing import new_directory
 
 FOLDER = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=b"by test")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.out_folders import FOLDER, link, make, names, put, refusal
-from tinyllm.files import remove_out
 from tinyllm.outs import OutFolder, check_places
+from tinyllm.replacing import remove_out
 
 SIGNED = OutFolder("tinyllm test", ("meta.json",), "meta.json", frozenset({"one", "two"}))
 

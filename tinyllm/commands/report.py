@@ -19,8 +19,8 @@ def report(base: str, out: Path | None, *, verified: bool) -> None:
     metrics, parameters, curves, samples; and retrains to see that dvc.lock can be made again.
     Exit code 1: it cannot.
     """
-    from tinyllm.files import write_out
     from tinyllm.outs import check_places
+    from tinyllm.replacing import write_out
     from tinyllm.reporting.markdown import REPORT, write_report
     from tinyllm.reporting.repeats import repeated_losses
     from tinyllm.reporting.revision import Revision, find_revision

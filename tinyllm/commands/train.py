@@ -156,8 +156,9 @@ def _publish(
     from tinyllm.evaluation.metrics import rounded
     from tinyllm.evaluation.pictures import draw_curves
     from tinyllm.evaluation.tables import to_csv
-    from tinyllm.files import new_directory, write_json, write_text
+    from tinyllm.files import write_json, write_text
     from tinyllm.models.checkpoint import save_checkpoint
+    from tinyllm.replacing import new_directory
 
     facts = {
         "step": result.best_step,

@@ -10,8 +10,9 @@ from tinyllm.config.prepare import PrepareConfig
 from tinyllm.corpus.clean import clean_text
 from tinyllm.corpus.read import find_files, read_text
 from tinyllm.errors import ConfigError, TinyLLMError
-from tinyllm.files import new_directory, write_json, write_text
+from tinyllm.files import write_json, write_text
 from tinyllm.outs import OutFolder, check_places
+from tinyllm.replacing import new_directory
 
 SPLITS = ("train", "val", "test")
 PREPARED = OutFolder(

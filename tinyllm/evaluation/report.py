@@ -11,11 +11,12 @@ from tinyllm.evaluation.baselines import KneserNeyModel
 from tinyllm.evaluation.metrics import bits_by_position, rounded, score_characters, summarize
 from tinyllm.evaluation.pictures import draw_positions, draw_surprise
 from tinyllm.evaluation.tables import to_csv
-from tinyllm.files import new_directory, read_json, write_json, write_text
+from tinyllm.files import read_json, write_json, write_text
 from tinyllm.inference.generate import generate_text
 from tinyllm.models.checkpoint import Checkpoint
 from tinyllm.numerics import Arithmetic
 from tinyllm.outs import OutFolder
+from tinyllm.replacing import new_directory
 from tinyllm.tokenization.encode import load_tokens
 from tinyllm.tokenization.tokenizer import CharacterTokenizer
 from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyllm.files import write_out
 from tinyllm.models.checkpoint import Checkpoint
 from tinyllm.outs import OutFile
+from tinyllm.replacing import write_out
 
 PAGE = Path(__file__).with_name("page")
 SCRIPTS = ("model.js", "sampling.js", "panels.js", "text.js", "page.js")

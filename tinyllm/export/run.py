@@ -20,10 +20,11 @@ from tinyllm.export.parity import GREEDY_CHARACTERS, PROMPT, Verdict, compare
 from tinyllm.export.playground import write_playground
 from tinyllm.export.pyfunc import open_pyfunc, write_pyfunc
 from tinyllm.export.requirements import what_is_possible
-from tinyllm.files import new_directory, write_json
+from tinyllm.files import write_json
 from tinyllm.inference.generate import Reader
 from tinyllm.models.checkpoint import Checkpoint
 from tinyllm.outs import OutFolder
+from tinyllm.replacing import new_directory
 
 PARITY, CARD, PLAYGROUND = "parity.json", "README.md", "playground.html"
 _HUGGINGFACE = (

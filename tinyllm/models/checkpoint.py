@@ -13,10 +13,11 @@ from torch import Tensor
 
 from tinyllm.config.model import ModelConfig
 from tinyllm.errors import TinyLLMError
-from tinyllm.files import new_directory, read_json, write_bytes, write_json
+from tinyllm.files import read_json, write_bytes, write_json
 from tinyllm.models.reader import CachedReader
 from tinyllm.models.transformer import Transformer
 from tinyllm.outs import OutFolder
+from tinyllm.replacing import new_directory
 from tinyllm.tokenization.tokenizer import CharacterTokenizer
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"

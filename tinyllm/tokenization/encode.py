@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from tinyllm.config.tokenize import TokenizeConfig
 from tinyllm.errors import TinyLLMError
-from tinyllm.files import new_directory, read_json, write_bytes, write_json
+from tinyllm.files import read_json, write_bytes, write_json
 from tinyllm.outs import OutFolder, check_places
+from tinyllm.replacing import new_directory
 from tinyllm.tokenization.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
 SPLITS = ("train", "val", "test")
