@@ -72,6 +72,12 @@ def test_a_url_that_is_written_wrongly_loses_its_password_too(monkeypatch, uri):
     assert "127.0.0.1" in shown
 
 
+def test_a_folder_of_a_sqlite_store_is_shown_as_it_is(monkeypatch):
+    uri = "sqlite:////home/me@work/a:b@c/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert without_secrets(f"{uri} and b@c") == f"{uri} and b@c"
+
+
 def test_a_librarys_log_holds_no_password(monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql://u:hunter22@h/db")
     logger = logging.getLogger("library")

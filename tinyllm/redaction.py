@@ -25,9 +25,8 @@ _SHORTEST = 6
 
 def without_secrets(text: str) -> str:
     """The text without names and passwords in URLs, and with `***` for other known secrets."""
-    before, at, _ = os.environ.get(_STORE, "").rpartition("@")
-    if at and ":" in before:
-        # however the store's own URL is written: a password may hold what a URL should not
+    before = _before_host()
+    if ":" in before:
         scheme, colon, _ = before.partition("://")
         text = text.replace(f"{before}@", f"{scheme}://" if colon else "")
     for secret in _known_secrets():
@@ -86,11 +85,17 @@ def _print_traceback(
     print(without_secrets(text), end="", file=sys.stderr)
 
 
+def _before_host() -> str:
+    """The store's own URL up to its last `@`, since a password may hold what a URL should not."""
+    url = os.environ.get(_STORE, "")
+    # the name of a folder may hold an `@` as well
+    return "" if url.startswith("sqlite:") else url.rpartition("@")[0]
+
+
 def _known_secrets() -> list[str]:
     """Passwords of this process's store, as they are and as a URL spells them; longest first."""
     found = {os.environ.get(name, "") for name in _SECRETS}
-    user_info = os.environ.get(_STORE, "").partition("://")[2].rpartition("@")[0]
-    password = user_info.partition(":")[2]
+    password = _before_host().partition("://")[2].partition(":")[2]
     # a driver that takes an `@` of the password for the end of it tells of the rest as the host
     found |= {password, unquote(password), *password.split("@")}
     return sorted((one for one in found if len(one) >= _SHORTEST), key=len, reverse=True)

@@ -123,7 +123,9 @@ def test_a_store_with_data_but_no_experiment_stays(half_made, empty_store):
 def test_a_link_to_a_place_for_a_store_is_followed(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "mlflow.db").symlink_to("disk/store.db")
-    make_ready(tmp_path / "mlflow.db")
+    seen = []
+    make_ready(tmp_path / "mlflow.db", lambda: seen.append(is_being_made(tmp_path / "mlflow.db")))
+    assert seen == [True]
     assert (tmp_path / "mlflow.db").is_symlink()
     assert examine(tmp_path / "disk/store.db") is Condition.WHOLE
 

@@ -240,4 +240,5 @@ def _is_open_elsewhere(path: Path) -> bool:
 
 
 def _lock(path: Path) -> Path:
-    return path.with_name(f"{path.name}.lock")
+    place = path.resolve()
+    return place.with_name(f"{place.name}.lock")
