@@ -131,7 +131,9 @@ def test_every_token_has_one_character(tokenizer, checkpoint):
 
 
 def test_an_export_replaces_the_one_before(export_source, folder, tmp_path):
-    (tmp_path / "export" / "pyfunc").mkdir(parents=True)
+    (tmp_path / "export" / "gguf").mkdir(parents=True)
+    (tmp_path / "export" / "gguf" / "model-f16.gguf").write_bytes(b"GGUF")
+    (tmp_path / "export" / "README.md").write_text("# A character-level language model\n")
     export_checkpoint(ExportConfig(formats=["huggingface"]), export_source, tmp_path / "export")
     assert sorted(path.name for path in (tmp_path / "export").iterdir()) == [
         "README.md",
