@@ -251,12 +251,10 @@ def test_a_new_store_gets_everything_again(workspace):
     assert journal.state("http://elsewhere") == {"offset": 1, "run_id": "there"}
 
 
-def test_a_command_waits_for_a_store_that_is_being_made(workspace, monkeypatch):
-    """Our own patience never ends the making of a store."""
-    making = threading.Event()
-    making.set()
-    monkeypatch.setattr(background, "_is_making_store", making.is_set)
-    delivery = BackgroundDelivery("b" * 32, "evaluate")
+@contextlib.contextmanager
+def command_that_waits():
+    """The end of a command whose delivery process was halted, and goes on in the block."""
+    delivery = BackgroundDelivery("b" * 32, "train")
     os.kill(delivery._process.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
         finished = pool.submit(delivery.finish, 0.2)
@@ -264,18 +262,19 @@ def test_a_command_waits_for_a_store_that_is_being_made(workspace, monkeypatch):
             finished.result(2)
         assert delivery._process.poll() is None
         os.kill(delivery._process.pid, signal.SIGCONT)
+        yield finished
+
+
+def test_a_command_waits_for_a_store_that_is_being_made(workspace, monkeypatch):
+    """Our own patience never ends the making of a store."""
+    monkeypatch.setattr(background, "_is_making_store", lambda: True)
+    with command_that_waits() as finished:
         assert finished.result() == ""
 
 
 def test_a_command_waits_for_a_process_that_has_yet_to_make_the_store(workspace):
     (workspace / "mlflow.db").unlink()
-    delivery = BackgroundDelivery("b" * 32, "train")
-    os.kill(delivery._process.pid, signal.SIGSTOP)
-    with ThreadPoolExecutor(1) as pool:
-        finished = pool.submit(delivery.finish, 0.2)
-        with pytest.raises(TimeoutError):
-            finished.result(2)
-        os.kill(delivery._process.pid, signal.SIGCONT)
+    with command_that_waits() as finished:
         # once the store is there, patience counts again
         finished.result()
     assert examine(workspace / "mlflow.db") is Condition.WHOLE
