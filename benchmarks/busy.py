@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.interleave import ROOT, measure, seconds_each, serve, table
-from tinyllm.config.params import load_params
+from tinyllm.app.params import load_params
 
 # turns of OpenMP's waiting loop: None leaves them to us, 300,000 is what OpenMP does by itself
 VARIANTS = {"OpenMP's own waiting": "300000", "as it comes": None}
@@ -27,7 +27,7 @@ def run_variant(variant: str, steps: int) -> None:
     """Train steps on demand."""
     if turns := VARIANTS[variant]:
         os.environ["GOMP_SPINCOUNT"] = turns
-    from tinyllm.numerics import setup_numerics
+    from tinyllm.kernels.numerics import setup_numerics
 
     params = load_params(ROOT / "params.yaml")
     arithmetic = setup_numerics(params["numerics"])

@@ -31,10 +31,10 @@ def run_variant(variant: str) -> None:
     """Write texts on demand."""
     import torch
 
-    from tinyllm.config.params import load_params
-    from tinyllm.models.checkpoint import Checkpoint
-    from tinyllm.models.transformer import Transformer
-    from tinyllm.tokenization.tokenizer import CharacterTokenizer
+    from tinyllm.app.params import load_params
+    from tinyllm.inference.checkpoint import Checkpoint
+    from tinyllm.model.transformer import Transformer
+    from tinyllm.tokens.tokenizer import CharacterTokenizer
 
     torch.set_num_threads(1)
     shape = load_params(ROOT / "params.yaml")["model"].model_copy(
@@ -92,8 +92,8 @@ def with_reader(reader, prompt_length: int, rows: int):
 
 def with_onnx(checkpoint):
     """ONNX Runtime, with a cache."""
-    from tinyllm.export.onnx_graph import write_onnx
-    from tinyllm.inference.onnx import load_onnx
+    from tinyllm.formats.onnx_graph import write_onnx
+    from tinyllm.formats.onnx_model import load_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         write_onnx(checkpoint, Path(folder))
@@ -106,7 +106,7 @@ def with_transformers(checkpoint):
     import torch
     from transformers import AutoModelForCausalLM, logging
 
-    from tinyllm.export.huggingface import write_huggingface
+    from tinyllm.formats.huggingface import write_huggingface
 
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder:

@@ -165,8 +165,8 @@ def ours(mode: str, text: Path):
 
 def preset(name: str, mode: str, text: Path):
     """A function that trains a preset from nothing: seconds, the training, its arithmetic."""
-    from tinyllm.config.params import load_params
-    from tinyllm.numerics import setup_numerics
+    from tinyllm.app.params import load_params
+    from tinyllm.kernels.numerics import setup_numerics
 
     params = load_params(ROOT / "presets" / f"{name}.yaml")
     numerics = {"mode": mode, "threads": THREADS, "device": "cpu"}

@@ -21,8 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.interleave import ROOT
-from tinyllm.outs import OutFile, check_places
-from tinyllm.replacing import write_out
+from tinyllm.base.outs import OutFile, check_places
+from tinyllm.base.replacing import write_out
 
 WARM_UP, TIMES = 3, 12
 VOCAB = 66
@@ -59,7 +59,7 @@ def peaks(shape, tokens: int) -> dict[str, float]:
     """
     import torch
 
-    from tinyllm.models.products import multiply
+    from tinyllm.kernels.products import multiply
 
     def onednn(a, b_t):
         return torch.ops.mkldnn._linear_pointwise(a, b_t, None, "none", [], "")
@@ -124,8 +124,8 @@ def measure_parts(task: dict) -> dict[str, float]:
 
 def set_up(task: dict):
     """A training on random tokens."""
-    from tinyllm.config.params import load_params
-    from tinyllm.numerics import setup_numerics
+    from tinyllm.app.params import load_params
+    from tinyllm.kernels.numerics import setup_numerics
 
     params = load_params(Path(task["params"]))
     shape, train, numerics = (
@@ -147,8 +147,8 @@ def measure_processes(task: dict) -> dict[str, float]:
 
     import numpy as np
 
-    from tinyllm.config.params import load_params
-    from tinyllm.numerics import setup_numerics
+    from tinyllm.app.params import load_params
+    from tinyllm.kernels.numerics import setup_numerics
 
     params = load_params(Path(task["params"]))
     shape = params["model"]
@@ -193,7 +193,7 @@ def run(task: dict) -> dict[str, float]:
 
 def growth(params: str) -> dict[str, list[tuple[int, float]]]:
     """Milliseconds of a step by width, context and processes; characters a step stay the same."""
-    from tinyllm.config.params import load_params
+    from tinyllm.app.params import load_params
 
     sections = load_params(Path(params))
     shape, train = sections["model"], sections["train"]

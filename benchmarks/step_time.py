@@ -14,8 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.interleave import ROOT, measure, seconds_each, serve, table
-from tinyllm.config.params import load_params
-from tinyllm.errors import TinyLLMError
+from tinyllm.app.params import load_params
+from tinyllm.base.errors import TinyLLMError
 
 STEPS = 6
 VARIANTS = ("plain PyTorch", "plain PyTorch, our Muon", "portable", "fast")
@@ -28,7 +28,8 @@ def run_variant(variant: str) -> None:
     numerics = params["numerics"].model_copy(
         update={"mode": mode, "device": "cpu", "precision": "auto"}
     )
-    from tinyllm.numerics import Arithmetic, setup_numerics
+    from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.kernels.numerics import setup_numerics
 
     if variant.startswith("plain"):
         import torch

@@ -21,9 +21,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.project import copy_project, run_in
-from tinyllm.config.params import load_params
-from tinyllm.experiments.noise import Spread
-from tinyllm.numerics import setup_numerics
+from tinyllm.app.params import load_params
+from tinyllm.app.experiments.noise import Spread
+from tinyllm.kernels.numerics import setup_numerics
 
 
 class Trainer:
@@ -37,10 +37,10 @@ class Trainer:
     def bits(self, **changes) -> tuple[float, float]:
         """Bits per character on val, which choose, and on test."""
         from tinyllm.evaluation.metrics import score_characters, summarize
-        from tinyllm.models.transformer import Transformer
-        from tinyllm.tokenization.encode import load_tokens
-        from tinyllm.tokenization.tokenizer import CharacterTokenizer
-        from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
+        from tinyllm.model.transformer import Transformer
+        from tinyllm.tokens.windows import load_tokens
+        from tinyllm.tokens.tokenizer import CharacterTokenizer
+        from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
         from tinyllm.training.run import run_training
 
         model, train = self._params["model"], self._params["train"]

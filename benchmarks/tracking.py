@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.faults import FAULTS, Outcome, train_once, train_through
 from tests.mlflow_server import MLflowServer, small_disk
 from tests.project import ROOT
-from tinyllm.config.base import Section
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.config.prepare import PrepareConfig
-from tinyllm.config.runtime import RuntimeConfig
-from tinyllm.config.tokenize import TokenizeConfig
-from tinyllm.config.training import TrainingConfig
+from tinyllm.base.section import Section
+from tinyllm.model.config import ModelConfig
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.corpus.config import PrepareConfig
+from tinyllm.app.config import RuntimeConfig
+from tinyllm.tokens.config import TokenizeConfig
+from tinyllm.training.config import TrainingConfig
 
 HEAD = (
     "| server | loop, s | x untracked | wait at the end, s | points | before sync | after sync "
@@ -53,8 +53,8 @@ def sections(steps: int, threads: int, seed: int = 1) -> dict[str, Section]:
 def make_inputs(folder: Path) -> tuple[Path, Path]:
     """Tokens of one play, and an empty MLflow database."""
     from tinyllm.corpus.prepare import prepare_corpus
-    from tinyllm.tokenization.encode import tokenize_corpus
-    from tinyllm.tracking.store import connect
+    from tinyllm.tokens.encode import tokenize_corpus
+    from tinyllm.app.tracking.store import connect
 
     source = ROOT / "data/raw/sample/the-salt-duke.txt"
     prepare_corpus(PrepareConfig(source=str(source)), folder / "prepared")

@@ -3,19 +3,18 @@
 import sys
 from pathlib import Path
 
-from stages.pipeline import CHECKPOINT, EXPORT, PREPARED, TOKENS
-from tinyllm.corpus import prepare
-from tinyllm.errors import TinyLLMError
-from tinyllm.export import run
-from tinyllm.models import checkpoint
-from tinyllm.replacing import remove_out
-from tinyllm.tokenization import encode
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.replacing import remove_out
+from tinyllm.corpus.prepare import PREPARED
+from tinyllm.formats.run import EXPORT
+from tinyllm.model.checkpoint import CHECKPOINT
+from tinyllm.tokens.encode import TOKENS
 
 OUTS = {
-    PREPARED: prepare.PREPARED,
-    TOKENS: encode.TOKENS,
-    CHECKPOINT: checkpoint.CHECKPOINT,
-    EXPORT: run.EXPORT,
+    "data/prepared": PREPARED,
+    "data/tokens": TOKENS,
+    "models/checkpoint": CHECKPOINT,
+    "models/export": EXPORT,
 }
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """Stage evaluate: a trained model to metrics, pictures and samples."""
 
-from stages.pipeline import CHECKPOINT, EVALUATION, TOKENS, run_stage
-from tinyllm.commands.evaluate import evaluate
+from tinyllm.base.command import run_stage
+from tinyllm.evaluation.command import evaluate
 
-SECTIONS = ("evaluate", "numerics", "tracking")
-PATHS = {"--checkpoint": CHECKPOINT, "--tokens": TOKENS, "--out": EVALUATION}
+PATHS = {
+    "--checkpoint": "models/checkpoint",
+    "--tokens": "data/tokens",
+    "--history": "reports/train/history.csv",
+    "--out": "reports/evaluate",
+}
 
 if __name__ == "__main__":
-    run_stage(evaluate, SECTIONS, PATHS)
+    run_stage(evaluate, PATHS)

@@ -1,15 +1,14 @@
 """Stage export: a trained model to the forms that other programs open."""
 
-from stages.pipeline import CHECKPOINT, EVALUATION, EXPORT, TOKENS, run_stage
-from tinyllm.commands.export import export
+from tinyllm.base.command import run_stage
+from tinyllm.formats.command import export
 
-SECTIONS = ("export", "numerics", "tracking")
 PATHS = {
-    "--checkpoint": CHECKPOINT,
-    "--tokens": TOKENS,
-    "--evaluation": EVALUATION,
-    "--out": EXPORT,
+    "--checkpoint": "models/checkpoint",
+    "--tokens": "data/tokens",
+    "--evaluation": "reports/evaluate",
+    "--out": "models/export",
 }
 
 if __name__ == "__main__":
-    run_stage(export, SECTIONS, PATHS)
+    run_stage(export, PATHS)

@@ -1,10 +1,9 @@
 """Stage prepare: raw text to clean splits."""
 
-from stages.pipeline import PREPARED, run_stage
-from tinyllm.commands.prepare import prepare
+from tinyllm.base.command import run_stage
+from tinyllm.corpus.command import prepare
 
-SECTIONS = ("prepare",)
-PATHS = {"--out": PREPARED}
+PATHS = {"--out": "data/prepared"}
 
 if __name__ == "__main__":
-    run_stage(prepare, SECTIONS, PATHS)
+    run_stage(prepare, PATHS)

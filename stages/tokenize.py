@@ -1,10 +1,9 @@
 """Stage tokenize: splits to token files."""
 
-from stages.pipeline import PREPARED, TOKENS, run_stage
-from tinyllm.commands.tokenize import tokenize
+from tinyllm.base.command import run_stage
+from tinyllm.tokens.command import tokenize
 
-SECTIONS = ("tokenize",)
-PATHS = {"--prepared": PREPARED, "--out": TOKENS}
+PATHS = {"--prepared": "data/prepared", "--out": "data/tokens"}
 
 if __name__ == "__main__":
-    run_stage(tokenize, SECTIONS, PATHS)
+    run_stage(tokenize, PATHS)

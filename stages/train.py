@@ -1,10 +1,9 @@
 """Stage train: token files to a trained model."""
 
-from stages.pipeline import CHECKPOINT, TOKENS, TRAIN_REPORTS, run_stage
-from tinyllm.commands.train import train
+from tinyllm.base.command import run_stage
+from tinyllm.training.command import train
 
-SECTIONS = ("model", "train", "numerics", "runtime", "tracking")
-PATHS = {"--tokens": TOKENS, "--out": CHECKPOINT, "--reports": TRAIN_REPORTS}
+PATHS = {"--tokens": "data/tokens", "--out": "models/checkpoint", "--reports": "reports/train"}
 
 if __name__ == "__main__":
-    run_stage(train, SECTIONS, PATHS)
+    run_stage(train, PATHS)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.config.prepare import PrepareConfig
-from tinyllm.config.tokenize import TokenizeConfig
-from tinyllm.config.training import TrainingConfig
-from tinyllm.numerics import Arithmetic, setup_numerics
+from tinyllm.model.config import ModelConfig
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.corpus.config import PrepareConfig
+from tinyllm.tokens.config import TokenizeConfig
+from tinyllm.training.config import TrainingConfig
+from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.kernels.numerics import setup_numerics
 
 # before anything imports torch: kernels are chosen once in a process
 ARITHMETIC = setup_numerics(NumericsConfig())
@@ -51,7 +52,7 @@ def prepared(text, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tokens(prepared, tmp_path_factory) -> Path:
     """The tokenize stage's folder for `text`."""
-    from tinyllm.tokenization.encode import tokenize_corpus
+    from tinyllm.tokens.encode import tokenize_corpus
 
     folder = tmp_path_factory.mktemp("tokens") / "tokens"
     tokenize_corpus(TokenizeConfig(), prepared, folder)
@@ -61,9 +62,9 @@ def tokens(prepared, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint_folder(tokens, arithmetic, tmp_path_factory) -> Path:
     """A published checkpoint of a small model trained for a second."""
-    from tinyllm.models.checkpoint import save_checkpoint
-    from tinyllm.tokenization.encode import load_tokens
-    from tinyllm.tokenization.tokenizer import CharacterTokenizer
+    from tinyllm.model.checkpoint import save_checkpoint
+    from tinyllm.tokens.windows import load_tokens
+    from tinyllm.tokens.tokenizer import CharacterTokenizer
     from tinyllm.training.run import run_training
 
     tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
@@ -84,7 +85,7 @@ def checkpoint_folder(tokens, arithmetic, tmp_path_factory) -> Path:
 @pytest.fixture
 def checkpoint(checkpoint_folder):
     """The small model, opened."""
-    from tinyllm.models.checkpoint import load_checkpoint
+    from tinyllm.inference.checkpoint import load_checkpoint
 
     return load_checkpoint(checkpoint_folder)
 
@@ -92,8 +93,8 @@ def checkpoint(checkpoint_folder):
 @pytest.fixture(scope="session")
 def export_source(checkpoint_folder, text):
     """The small model and some held-out text, as the export stage takes them."""
-    from tinyllm.export.run import Source
-    from tinyllm.models.checkpoint import load_checkpoint
+    from tinyllm.formats.run import Source
+    from tinyllm.inference.checkpoint import load_checkpoint
 
     opened = load_checkpoint(checkpoint_folder)
     metrics = {"bits_per_character": 2.25, "split": "test", "fingerprint": "a1"}
@@ -103,8 +104,8 @@ def export_source(checkpoint_folder, text):
 @pytest.fixture(scope="session")
 def export_folder(export_source, tmp_path_factory) -> Path:
     """The small model in every form."""
-    from tinyllm.config.export import ExportConfig
-    from tinyllm.export.run import export_checkpoint
+    from tinyllm.formats.config import ExportConfig
+    from tinyllm.formats.run import export_checkpoint
 
     folder = tmp_path_factory.mktemp("exports") / "export"
     export_checkpoint(ExportConfig(), export_source, folder)
@@ -114,7 +115,7 @@ def export_folder(export_source, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory) -> Path:
     """A fresh MLflow database; creating one takes seconds, so tests copy this."""
-    from tinyllm.tracking.store import connect
+    from tinyllm.app.tracking.store import connect
 
     folder = tmp_path_factory.mktemp("store")
     before = os.environ.get("DVC_ROOT")

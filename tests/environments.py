@@ -20,7 +20,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.project import clean_environment, copy_project
-from tinyllm.numerics import ONEDNN_LIMIT
+from tinyllm.kernels.numerics import ONEDNN_LIMIT
 
 _NOBODY = 65534
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from tests.mlflow_server import MLflowServer
 from tests.project import clean_environment
 from tests.proxy import Proxy
-from tinyllm.commands.options import section_arguments
-from tinyllm.config.base import Section
-from tinyllm.config.runtime import TrackingConfig
-from tinyllm.tracking.journal import Journal
+from tinyllm.base.command import section_arguments
+from tinyllm.base.section import Section
+from tinyllm.app.config import TrackingConfig
+from tinyllm.app.tracking.journal import Journal
 
 LONGEST_TRAINING = 1800.0
 
@@ -153,7 +153,7 @@ def train_through(
             proxy.start()
         before = points_in(server.database, fingerprint_in(folder))
         synced = subprocess.run(
-            [sys.executable, "-m", "tinyllm.cli", "sync"],
+            [sys.executable, "-m", "tinyllm.app.cli", "sync"],
             cwd=folder,
             env=environment(folder, proxy.uri),
             check=False,

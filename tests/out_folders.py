@@ -2,9 +2,9 @@
 
 import pytest
 
-from tinyllm.errors import ConfigError
-from tinyllm.outs import OutFile, OutFolder
-from tinyllm.replacing import new_directory
+from tinyllm.base.errors import ConfigError
+from tinyllm.base.outs import OutFile, OutFolder
+from tinyllm.base.replacing import new_directory
 
 FOLDER = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=b"by test")
 

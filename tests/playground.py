@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tests.waiting import wait_until
-from tinyllm.config.model import ModelConfig
-from tinyllm.export.playground import write_playground
+from tinyllm.model.config import ModelConfig
+from tinyllm.formats.playground import write_playground
 from tinyllm.inference.sampling import next_token
-from tinyllm.models.checkpoint import Checkpoint
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
+from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 ODD = "\n <>&\"'\\{}$`é\u2028\N{GRINNING FACE}abcdefgh"
 _FLAGS = (

@@ -22,7 +22,7 @@ import psutil
 import yaml
 
 from tests.project import clean_environment, copy_project, run_in
-from tinyllm.tracking.journal import Journal
+from tinyllm.app.tracking.journal import Journal
 
 LONGEST_WAIT = 1800.0
 STEPS = 300
@@ -32,8 +32,8 @@ PARAMS = {
     "train": {"max_steps": STEPS, "learning_rate": 0.02, "batch_size": 8, "warmup_steps": 5},
     "export": {"formats": ["pyfunc"], "verify_with": ["onnxruntime"]},
 }
-# what `python -m tinyllm.tracking.background FINGERPRINT train` is called with
-DELIVERY = "tinyllm.tracking.background"
+# what `python -m tinyllm.app.tracking.background FINGERPRINT train` is called with
+DELIVERY = "tinyllm.app.tracking.background"
 
 
 def make_queue(project: Path, rates: list[float]) -> None:

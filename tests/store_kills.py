@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.project import clean_environment
-from tinyllm.tracking.database import Condition, examine
-from tinyllm.tracking.journal import Journal
+from tinyllm.app.tracking.database import Condition, examine
+from tinyllm.app.tracking.journal import Journal
 
 POINTS = 300
 FINGERPRINT = "f" * 32
-SYNC = [sys.executable, "-m", "tinyllm.cli", "sync"]
+SYNC = [sys.executable, "-m", "tinyllm.app.cli", "sync"]
 IN_PLACE = [
     sys.executable,
     "-c",

@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from tinyllm import __version__
-from tinyllm.cli import main
+from tinyllm.app.cli import main
 
 PROGRAM = str(Path(sys.executable).with_name("tinyllm"))
 COMMANDS = main.list_commands(None)
 HELP = """
 import sys
-from tinyllm.cli import main
+from tinyllm.app.cli import main
 main(["--help"], standalone_mode=False)
 print("LOADED", *sorted({name.partition(".")[0] for name in sys.modules}))
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tinyllm import closure
-from tinyllm.closure import ROOT, import_closure
+from tinyllm.formats.closure import ROOT, import_closure
 
 LOADED = """
 import importlib, json, sys
@@ -53,7 +53,7 @@ def test_the_train_stage_needs_the_transformer_and_no_cleaning():
 
 
 def test_imports_inside_functions_of_a_command_count():
-    assert "tinyllm/files.py" in names("tinyllm.commands.summary")
+    assert "tinyllm/files.py" in names("tinyllm.app.commands.summary")
 
 
 def test_the_closure_is_sorted_relative_and_holds_every_file_once():
@@ -79,11 +79,11 @@ def test_every_file_that_python_loads_is_in_the_closure(module):
 
 
 @pytest.mark.parametrize(
-    "name", ["tinyllm.none", "stages.none", "numpy", "os", "tinyllm.files.none", "tests.conftest"]
+    "name", ["tinyllm.none", "stages.none", "numpy", "os", "tinyllm.base.files.none", "tests.conftest"]
 )
 def test_a_module_that_is_not_in_the_project_is_refused(name):
     with pytest.raises(ModuleNotFoundError, match=f"'{name}'"):
-        import_closure("tinyllm.files", name)
+        import_closure("tinyllm.base.files", name)
 
 
 def test_no_modules_need_no_files():

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from tinyllm.errors import TinyLLMError
-from tinyllm.files import read_json, sha256, write_bytes, write_json, write_text
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_json, sha256, write_bytes, write_json, write_text
 
 
 def refusal(call, *arguments):

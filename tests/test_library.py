@@ -39,7 +39,7 @@ def test_the_transformer_predicts_every_character():
 
 
 def test_a_model_is_trained_and_evaluated(text, arithmetic):
-    from tinyllm.training.data_loader import build_dataloaders
+    from tinyllm.tokens.windows import build_dataloaders
 
     tokenizer = tinyllm.CharacterTokenizer().fit(text)
     tokens = tokenizer.encode(text)

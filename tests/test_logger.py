@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tinyllm.logger import get_logger, setup_logger
+from tinyllm.app.logger import get_logger, setup_logger
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +130,7 @@ def test_libraries_are_quiet_unless_something_is_wrong():
 
 def test_mlflow_is_told_through_the_environment_what_nobody_set_before():
     code = (
-        "import os; from tinyllm.logger import setup_logger; setup_logger();"
+        "import os; from tinyllm.app.logger import setup_logger; setup_logger();"
         "print(os.environ['MLFLOW_LOGGING_LEVEL'], os.environ['MLFLOW_DISABLE_TELEMETRY'])"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}

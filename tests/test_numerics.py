@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from tinyllm import numerics
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.errors import TinyLLMError
-from tinyllm.numerics import ONEDNN_LIMIT, PORTABLE_ENVIRONMENT, choose_device, setup_numerics
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.kernels.numerics import ONEDNN_LIMIT, PORTABLE_ENVIRONMENT, choose_device, setup_numerics
 
 PORTABLE, FAST = NumericsConfig(mode="portable"), NumericsConfig(mode="fast")
 SET_UP = """
 import os
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.errors import TinyLLMError
-from tinyllm.numerics import setup_numerics
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.kernels.numerics import setup_numerics
 try:
     setup_numerics(NumericsConfig(mode="portable", threads=3))
     print("pinned")
@@ -200,8 +200,8 @@ def test_fast_mode_limits_onednn_to_float32_and_nothing_else(monkeypatch, machin
 
 WAITING = """
 import os, subprocess, sys
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.numerics import setup_numerics
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.numerics import setup_numerics
 setup_numerics(NumericsConfig(mode=sys.argv[1]))
 """
 

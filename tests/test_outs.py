@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.out_folders import FOLDER, link, make, names, put, refusal
-from tinyllm.outs import OutFolder, check_places
-from tinyllm.replacing import remove_out
+from tinyllm.base.outs import OutFolder, check_places
+from tinyllm.base.replacing import remove_out
 
 SIGNED = OutFolder("tinyllm test", ("meta.json",), "meta.json", frozenset({"one", "two"}))
 
@@ -61,7 +61,7 @@ def test_a_folder_that_holds_what_is_not_the_commands_stays(tmp_path, folder, wh
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from tinyllm.outs import OutFolder, check_places
+from tinyllm.base.outs import OutFolder, check_places
 kind = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=b"by test")
 if os.geteuid() == 0:
     os.setuid(65534)

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from tests.conftest import ROOT
 from tests.readme import README
-from tinyllm.cli import main
+from tinyllm.app.cli import main
 
 
 def test_the_table_of_parameters_is_what_the_program_prints():

@@ -9,9 +9,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from tinyllm.cli import main
-from tinyllm.logger import get_logger, setup_logger
-from tinyllm.redaction import hide_in_log, take_password_from_url, without_secrets
+from tinyllm.app.cli import main
+from tinyllm.app.logger import get_logger, setup_logger
+from tinyllm.app.redaction import hide_in_log, take_password_from_url, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ COMMANDS = (
 def test_no_command_tells_the_password_of_a_store_that_is_down(
     workspace, monkeypatch, store, command
 ):
-    from tinyllm.tracking.journal import Journal
-    from tinyllm.tracking.store import journal_folder
+    from tinyllm.app.tracking.journal import Journal
+    from tinyllm.app.tracking.store import journal_folder
 
     Journal(journal_folder(), "a" * 32).add(
         "run", stage="train", experiment="tinyllm", name="run", params={}, tags={}
@@ -184,7 +184,7 @@ def test_no_command_tells_the_password_of_a_store_that_is_down(
 @pytest.mark.parametrize("store", ["htp://duke:hunter22@host", "databricks://duke:hunter22@x"])
 def test_a_traceback_tells_no_password(workspace, store):
     environment = {**os.environ, "MLFLOW_TRACKING_URI": store}
-    command = [sys.executable, "-m", "tinyllm.cli", "runs"]
+    command = [sys.executable, "-m", "tinyllm.app.cli", "runs"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr

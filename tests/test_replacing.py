@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.out_folders import FILE, FOLDER, make, names, put, refusal, snapshot
-from tinyllm.errors import TinyLLMError
-from tinyllm.files import read_json
-from tinyllm.outs import check_places
-from tinyllm.replacing import new_directory, remove_out, write_out
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_json
+from tinyllm.base.outs import check_places
+from tinyllm.base.replacing import new_directory, remove_out, write_out
 
 
 @pytest.fixture
@@ -190,8 +190,8 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_stand(tmp_path, fold
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tinyllm.replacing import new_directory
-from tinyllm.outs import OutFolder
+from tinyllm.base.replacing import new_directory
+from tinyllm.base.outs import OutFolder
 kind = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=b"by test")
 rename, renamed = Path.rename, []
 def dies(path, target):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from tinyllm.cli import main
+from tinyllm.app.cli import main
 
 SMALL = ["--d-model=32", "--num-heads=1", "--num-layers=1", "--d-ff=32", "--max-steps=2"]
 SMALL += ["--warmup-steps=0", "--batch-size=2", "--no-progress"]
@@ -105,7 +105,7 @@ def test_a_number_may_be_spelled_as_people_spell_it(tokens, workspace, spelling)
 )
 def test_a_bad_params_file_stops_every_stage(workspace, monkeypatch, section, values, words):
     from stages.pipeline import run_stage
-    from tinyllm.commands.prepare import prepare
+    from tinyllm.corpus.command import prepare
 
     Path("params.yaml").write_text(yaml.safe_dump({section: values}), encoding="utf-8")
     result = CliRunner().invoke(main, [])  # a runner of its own catches sys.exit below

@@ -6,8 +6,8 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from tinyllm.cli import main
-from tinyllm.config.sampling import SamplingConfig
+from tinyllm.app.cli import main
+from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 
 FLAGS = ["--max-new-tokens=30", "--seed=3"]

@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from tinyllm.cli import main
-from tinyllm.commands.options import Command, describe_range, section_arguments, section_options
-from tinyllm.config.base import Section
-from tinyllm.config.evaluate import EvaluateConfig
-from tinyllm.config.export import ExportConfig
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.config.params import SECTIONS
-from tinyllm.config.prepare import PrepareConfig
-from tinyllm.config.runtime import RuntimeConfig, TrackingConfig
-from tinyllm.config.sampling import SamplingConfig
-from tinyllm.config.tokenize import TokenizeConfig
-from tinyllm.config.training import TrainingConfig
-from tinyllm.errors import ConfigError, TinyLLMError
+from tinyllm.app.cli import main
+from tinyllm.base.command import Command, describe_range, section_arguments, section_options
+from tinyllm.base.section import Section
+from tinyllm.evaluation.config import EvaluateConfig
+from tinyllm.formats.config import ExportConfig
+from tinyllm.model.config import ModelConfig
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.app.params import SECTIONS
+from tinyllm.corpus.config import PrepareConfig
+from tinyllm.app.config import RuntimeConfig, TrackingConfig
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.tokens.config import TokenizeConfig
+from tinyllm.training.config import TrainingConfig
+from tinyllm.base.errors import ConfigError, TinyLLMError
 
 CHANGED = [
     PrepareConfig(

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import ROOT
-from tinyllm.cli import main
+from tinyllm.app.cli import main
 
 # command and option -> what else the command needs; folders are those of `world`
 FOLDERS = {

@@ -3,9 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
-from tinyllm.commands.playground import playground
-from tinyllm.export.playground import write_playground
-from tinyllm.models.checkpoint import load_checkpoint
+from tinyllm.app.commands.playground import playground
+from tinyllm.formats.playground import write_playground
+from tinyllm.inference.checkpoint import load_checkpoint
 
 
 @pytest.fixture

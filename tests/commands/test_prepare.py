@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tinyllm.cli import main
-from tinyllm.config.params import SECTIONS
-from tinyllm.config.training import TrainingConfig
-from tinyllm.tokenization.encode import load_tokens
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
+from tinyllm.app.cli import main
+from tinyllm.app.params import SECTIONS
+from tinyllm.training.config import TrainingConfig
+from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 
 def call(*arguments):

@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 
 from tests.conftest import ROOT
 from tests.project import clean_environment, make_project, run_in
-from tinyllm.cli import main
-from tinyllm.commands.options import section_arguments
-from tinyllm.config.params import load_params
-from tinyllm.reporting.markdown import write_report
-from tinyllm.reporting.revision import Revision, find_revision
-from tinyllm.verification.verify import Verification
+from tinyllm.app.cli import main
+from tinyllm.base.command import section_arguments
+from tinyllm.app.params import load_params
+from tinyllm.app.reporting.markdown import write_report
+from tinyllm.app.reporting.revision import Revision, find_revision
+from tinyllm.app.verification.verify import Verification
 
 pytestmark = pytest.mark.slow
 

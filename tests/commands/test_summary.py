@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import ROOT
-from tinyllm.cli import main
+from tinyllm.app.cli import main
 
 TRAINING = {"parameters": 1234, "best_step": 7}
 METRICS = {"bits_per_character": 2.5, "baseline_bits_per_character": 2.75, "split": "test"}

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tinyllm.config.base import Section, field_type
-from tinyllm.config.evaluate import EvaluateConfig
-from tinyllm.config.export import ExportConfig
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.config.prepare import PrepareConfig
-from tinyllm.config.runtime import RuntimeConfig
-from tinyllm.config.sampling import SamplingConfig
-from tinyllm.config.training import TrainingConfig
-from tinyllm.errors import ConfigError, Interrupted, TinyLLMError
+from tinyllm.base.section import Section, field_type
+from tinyllm.evaluation.config import EvaluateConfig
+from tinyllm.formats.config import ExportConfig
+from tinyllm.model.config import ModelConfig
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.corpus.config import PrepareConfig
+from tinyllm.app.config import RuntimeConfig
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.training.config import TrainingConfig
+from tinyllm.base.errors import ConfigError, Interrupted, TinyLLMError
 
 NO_NUMBERS = [True, False, "abc", "", "true", None, [1], {}, "1:30", "0x10"]
 NOT_FINITE = [math.nan, math.inf, -math.inf, "nan", "inf", "-Infinity", "1e999"]

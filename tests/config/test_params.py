@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tinyllm.config.params import SECTIONS, flatten, load_params
-from tinyllm.config.training import TrainingConfig
-from tinyllm.errors import ConfigError
+from tinyllm.app.params import SECTIONS, flatten, load_params
+from tinyllm.training.config import TrainingConfig
+from tinyllm.base.errors import ConfigError
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 PRESETS = sorted((PARAMS.parent / "presets").glob("*.yaml"))

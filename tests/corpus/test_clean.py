@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm.config.prepare import PrepareConfig
+from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.clean import clean_text
 
 NOTHING = {

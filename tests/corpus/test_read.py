@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm.corpus.read import find_files, read_text
-from tinyllm.errors import TinyLLMError
+from tinyllm.base.errors import TinyLLMError
 
 FRENCH = "Où êtes-vous, ma chère? Voilà l'été, la forêt, le château et le garçon.\n" * 20
 

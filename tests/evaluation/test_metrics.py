@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinyllm.config.model import ModelConfig
+from tinyllm.model.config import ModelConfig
 from tinyllm.evaluation.metrics import (
     CharacterScores,
     bits_by_position,
@@ -14,9 +14,9 @@ from tinyllm.evaluation.metrics import (
     score_characters,
     summarize,
 )
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.encode import load_tokens
-from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
 from tinyllm.training.loop import evaluate
 
 LN2 = math.log(2)

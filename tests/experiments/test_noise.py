@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from tinyllm.experiments.noise import Spread, judge_difference
+from tinyllm.app.experiments.noise import Spread, judge_difference
 
 FIRST, SECOND = [2.10, 2.12, 2.11, 2.13], [2.01, 2.02, 2.00, 2.03]
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from tests.conftest import ROOT
-from tinyllm.errors import ConfigError, TinyLLMError
-from tinyllm.experiments.setting import find_setting
+from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.app.experiments.setting import find_setting
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import optuna
 import pytest
 
-from tinyllm.config.params import SECTIONS
-from tinyllm.errors import ConfigError
-from tinyllm.experiments.space import check_point, override, parse_axis, parse_space
+from tinyllm.app.params import SECTIONS
+from tinyllm.base.errors import ConfigError
+from tinyllm.app.experiments.space import check_point, override, parse_axis, parse_space
 
 DEFAULTS = {name: section().model_dump() for name, section in SECTIONS.items()}
 

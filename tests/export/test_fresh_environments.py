@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tinyllm.config.sampling import SamplingConfig
+from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]

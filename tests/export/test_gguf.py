@@ -8,15 +8,15 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.errors import TinyLLMError
-from tinyllm.export.gguf import check_gguf, write_gguf
-from tinyllm.export.gguf_reader import read_gguf, verify_gguf
-from tinyllm.export.llama import LlamaRuntime
-from tinyllm.models.checkpoint import Checkpoint, load_checkpoint
-from tinyllm.models.huggingface import to_huggingface
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
+from tinyllm.model.config import ModelConfig
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.gguf import check_gguf, write_gguf
+from tinyllm.formats.gguf_reader import read_gguf, verify_gguf
+from tinyllm.formats.llama import LlamaRuntime
+from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
+from tinyllm.formats.qwen3 import to_huggingface
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 PRECISIONS = ["f32", "f16", "q8_0"]
 # the largest difference of logits; a tenth of it is the least that rounding must cost

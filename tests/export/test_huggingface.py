@@ -6,13 +6,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tinyllm.config.export import ExportConfig
-from tinyllm.config.sampling import SamplingConfig
-from tinyllm.export.huggingface import write_huggingface
-from tinyllm.export.run import export_checkpoint
+from tinyllm.formats.config import ExportConfig
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.formats.huggingface import write_huggingface
+from tinyllm.formats.run import export_checkpoint
 from tinyllm.inference.generate import generate_text
-from tinyllm.models.checkpoint import load_checkpoint
-from tinyllm.tokenization.tokenizer import UNKNOWN_ID
+from tinyllm.inference.checkpoint import load_checkpoint
+from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 LOCAL = {"trust_remote_code": False, "local_files_only": True}
 TEXTS = [

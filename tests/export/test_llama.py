@@ -6,14 +6,14 @@ import torch
 from torch.nn import functional as F
 
 from tests.export.test_gguf import PRECISIONS, drawn
-from tinyllm.config.model import ModelConfig
-from tinyllm.errors import TinyLLMError
-from tinyllm.export.gguf import write_gguf
-from tinyllm.export.llama import LlamaRuntime
-from tinyllm.models.checkpoint import Checkpoint, load_checkpoint
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.encode import load_tokens
-from tinyllm.tokenization.tokenizer import UNKNOWN_ID, CharacterTokenizer
+from tinyllm.model.config import ModelConfig
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.gguf import write_gguf
+from tinyllm.formats.llama import LlamaRuntime
+from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
 pytest.importorskip("llama_cpp")
 

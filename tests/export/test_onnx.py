@@ -10,13 +10,13 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.export.onnx_graph import write_onnx
-from tinyllm.files import sha256
-from tinyllm.models.checkpoint import Checkpoint, load_checkpoint
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.huggingface import huggingface_tokenizer, tokenizer_from_huggingface
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
+from tinyllm.model.config import ModelConfig
+from tinyllm.formats.onnx_graph import write_onnx
+from tinyllm.base.files import sha256
+from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
+from tinyllm.model.transformer import Transformer
+from tinyllm.formats.tokenizer_json import huggingface_tokenizer, tokenizer_from_huggingface
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 ALPHABET = "abcdefghijkl"
 VOCAB = len(ALPHABET) + 1

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tinyllm.errors import TinyLLMError
-from tinyllm.export.parity import TOLERANCES, compare
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.parity import TOLERANCES, compare
 
 
 class Disturbed:

@@ -11,18 +11,18 @@ from tests.playground import (
     random_checkpoint,
     sliding,
 )
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.sampling import SamplingConfig
+from tinyllm.model.config import ModelConfig
+from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.sampling import uniform
-from tinyllm.models.checkpoint import Checkpoint
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
+from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 
 @pytest.fixture(scope="module")
 def trained(tokens, arithmetic):
     """A model whose window takes a prompt and a hundred characters, trained for seconds."""
-    from tinyllm.tokenization.encode import load_tokens
+    from tinyllm.tokens.windows import load_tokens
     from tinyllm.training.run import run_training
 
     tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")

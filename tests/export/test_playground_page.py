@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tinyllm.export.playground import PAGE, SCRIPTS, write_playground
-from tinyllm.models.checkpoint import load_checkpoint
+from tinyllm.formats.playground import PAGE, SCRIPTS, write_playground
+from tinyllm.inference.checkpoint import load_checkpoint
 
 HOSTILE = "</script><script>document.title = 'taken'</script><!-- {{style}} &amp; \\u003c"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.playground import native_logits, random_checkpoint, sliding
-from tinyllm.models.attention import rotate
+from tinyllm.kernels.attention import rotate
 
 SIGNS = {" ": "\u2423", "\n": "\u21b5"}
 

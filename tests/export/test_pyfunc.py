@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
-from tinyllm.config.sampling import SamplingConfig
-from tinyllm.errors import ConfigError
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.base.errors import ConfigError
 from tinyllm.inference.generate import generate_text
 
 GREEDY = {"temperature": 0.0, "max_new_tokens": 20}

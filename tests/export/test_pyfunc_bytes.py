@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tinyllm.config.export import ExportConfig
-from tinyllm.export.pyfunc import _public_version
-from tinyllm.export.run import export_checkpoint
+from tinyllm.formats.config import ExportConfig
+from tinyllm.formats.pyfunc import _public_version
+from tinyllm.formats.run import export_checkpoint
 
 CONFIG = ExportConfig(formats=["huggingface", "pyfunc"])
 

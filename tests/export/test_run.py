@@ -12,12 +12,12 @@ import torch
 
 from tests.conftest import ROOT
 from tests.export.test_huggingface import contents
-from tinyllm.config.export import ExportConfig
-from tinyllm.errors import TinyLLMError
-from tinyllm.export.onnx_graph import write_onnx
-from tinyllm.export.run import CARD, Source, export_checkpoint
-from tinyllm.models.checkpoint import Checkpoint
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
+from tinyllm.formats.config import ExportConfig
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.onnx_graph import write_onnx
+from tinyllm.formats.run import CARD, Source, export_checkpoint
+from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def without(monkeypatch):
                 raise metadata.PackageNotFoundError(name)
             return real(name)
 
-        monkeypatch.setattr("tinyllm.export.requirements.metadata.version", version)
+        monkeypatch.setattr("tinyllm.formats.requirements.metadata.version", version)
 
     return hide
 
@@ -137,7 +137,7 @@ def test_without_the_optional_packages_the_stage_still_begins():
         "import sys\n"
         "for name in ('onnx', 'onnxruntime', 'gguf', 'transformers', 'llama_cpp'):\n"
         "    sys.modules[name] = None\n"
-        "import tinyllm.export.run, tinyllm.inference.load, tinyllm.commands.export\n"
+        "import tinyllm.formats.run, tinyllm.formats.load, tinyllm.formats.command\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
@@ -184,7 +184,7 @@ def test_an_export_that_differs_leaves_the_old_folder(source, tmp_path, monkeypa
             write_onnx(checkpoint, folder)
             weight[0, 0] -= 1
 
-    monkeypatch.setattr("tinyllm.export.onnx_graph.write_onnx", wrong_write)
+    monkeypatch.setattr("tinyllm.formats.onnx_graph.write_onnx", wrong_write)
     with pytest.raises(TinyLLMError, match="onnx predicts otherwise than the model"):
         export_checkpoint(ExportConfig(formats=["onnx"]), source, old)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", CARD]

@@ -5,10 +5,10 @@ import io
 import pytest
 import torch
 
-from tinyllm.config.sampling import SamplingConfig
-from tinyllm.inference.console import TinyLLMConsole, read_lines
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.app.console import TinyLLMConsole, read_lines
 from tinyllm.inference.generate import generate_text
-from tinyllm.inference.load import load_model
+from tinyllm.formats.load import load_model
 
 SHORT = SamplingConfig(max_new_tokens=12)
 

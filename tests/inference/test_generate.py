@@ -5,10 +5,10 @@ import logging
 import pytest
 import torch
 
-from tinyllm.config.sampling import SamplingConfig
+from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text, generate_texts, stream_text
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.tokenizer import UNKNOWN_ID
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 WINDOW = 32
 PROMPTS = [

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
-from tinyllm.errors import TinyLLMError
-from tinyllm.inference.load import load_model
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.load import load_model
 
 FORMS = ["huggingface", "pyfunc", "pyfunc/artifacts/huggingface", "."]
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from tinyllm.closure import import_closure
-from tinyllm.errors import TinyLLMError
-from tinyllm.export.onnx_graph import write_onnx
-from tinyllm.files import write_json
-from tinyllm.inference.onnx import load_onnx
-from tinyllm.models.checkpoint import load_checkpoint
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.huggingface import huggingface_tokenizer
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
+from tinyllm.formats.closure import import_closure
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.onnx_graph import write_onnx
+from tinyllm.base.files import write_json
+from tinyllm.formats.onnx_model import load_onnx
+from tinyllm.inference.checkpoint import load_checkpoint
+from tinyllm.model.transformer import Transformer
+from tinyllm.formats.tokenizer_json import huggingface_tokenizer
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 WINDOW = 32
 
@@ -169,7 +169,7 @@ def test_neither_torch_nor_onnx_is_needed(folder):
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'onnx', 'pydantic', 'mlflow']))\n"
         "from pathlib import Path\n"
-        "from tinyllm.inference.onnx import load_onnx\n"
+        "from tinyllm.formats.onnx_model import load_onnx\n"
         "reader = load_onnx(Path(sys.argv[1])).reader()\n"
         "reader.start([[1, 2]]); print(reader.step([3]).shape[0])"
     )
@@ -180,7 +180,7 @@ def test_neither_torch_nor_onnx_is_needed(folder):
 
 
 def test_few_modules_are_carried_along():
-    carried = {path.stem for path in import_closure("tinyllm.inference.onnx")}
+    carried = {path.stem for path in import_closure("tinyllm.formats.onnx_model")}
     assert carried == {"__init__", "errors", "files", "onnx", "huggingface", "tokenizer"}
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm.config.sampling import SamplingConfig
+from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.sampling import next_token, truncate, uniform
-from tinyllm.tokenization.tokenizer import UNKNOWN_ID
+from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 WHOLE = 1024
 LOGITS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=20)

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.models.cache import KeyValueCache
-from tinyllm.models.transformer import Transformer
+from tinyllm.model.config import ModelConfig
+from tinyllm.inference.cache import KeyValueCache
+from tinyllm.model.transformer import Transformer
 
 VOCAB, WINDOW = 11, 12
 CONFIG = ModelConfig(d_model=16, num_heads=2, num_layers=2, d_ff=24, sequence_length=WINDOW)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.errors import ConfigError, TinyLLMError
-from tinyllm.models.checkpoint import load_checkpoint, read_tensors, save_checkpoint
-from tinyllm.models.transformer import Transformer
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
+from tinyllm.model.config import ModelConfig
+from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.inference.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 CONFIG = ModelConfig(d_model=8, num_heads=2, num_layers=1, d_ff=12, sequence_length=6, dropout=0.3)
 TIED = CONFIG.model_copy(update={"tie_embeddings": True})

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from tinyllm.models import elementwise, functional, products, scores
-from tinyllm.models.attention import causal_attention, rotary_tables, rotate
-from tinyllm.models.functional import linear, linear_add, norm_linear, norm_swiglu, rms_norm
+from tinyllm.kernels.attention import causal_attention, rotary_tables, rotate
+from tinyllm.kernels.functional import linear, linear_add, norm_linear, norm_swiglu, rms_norm
 
 THETA = 10_000.0
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.models.huggingface import (
+from tinyllm.model.config import ModelConfig
+from tinyllm.formats.qwen3 import (
     config_from_huggingface,
     from_huggingface,
     huggingface_config,
     to_huggingface,
 )
-from tinyllm.models.transformer import Transformer
+from tinyllm.model.transformer import Transformer
 
 VOCAB = 13
 UNTIED = ModelConfig(

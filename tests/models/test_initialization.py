@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.models.attention import rotate
-from tinyllm.models.functional import rms_norm
-from tinyllm.models.initialization import look_back
-from tinyllm.models.transformer import Transformer
+from tinyllm.model.config import ModelConfig
+from tinyllm.kernels.attention import rotate
+from tinyllm.kernels.functional import rms_norm
+from tinyllm.model.initialization import look_back
+from tinyllm.model.transformer import Transformer
 
 CONFIG = ModelConfig(d_model=128, num_heads=4, num_layers=2, d_ff=24, sequence_length=24)
 TIED = CONFIG.model_copy(update={"tie_embeddings": True})

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from tinyllm.errors import TinyLLMError
+from tinyllm.base.errors import TinyLLMError
 from tinyllm.models import chains, products
-from tinyllm.models.chains import check_chain
-from tinyllm.models.products import multiply, multiply_pairs
-from tinyllm.numerics import ONEDNN_LIMIT, _cpu_flags
+from tinyllm.kernels.accumulation import check_chain
+from tinyllm.kernels.products import multiply, multiply_pairs
+from tinyllm.kernels.numerics import ONEDNN_LIMIT, _cpu_flags
 
 # inner dimensions around blocks and around the longest chain
 SHAPES = [
@@ -44,9 +44,9 @@ PAIRS = [
 PRODUCTS = """
 import sys
 import torch
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.models.products import multiply, multiply_pairs
-from tinyllm.numerics import setup_numerics
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.products import multiply, multiply_pairs
+from tinyllm.kernels.numerics import setup_numerics
 import hashlib
 setup_numerics(NumericsConfig(threads=int(sys.argv[1])))
 generator = torch.Generator().manual_seed(5)

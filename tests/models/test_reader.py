@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinyllm.models.reader import CachedReader
+from tinyllm.inference.reader import CachedReader
 
 TEXTS = [[3], [5, 4], [1, 2, 3, 4, 5, 6, 7], list(range(1, 20)), [7] * 32, [9, 8] * 40]
 

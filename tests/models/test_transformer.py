@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.models.transformer import RMSNorm, Transformer
+from tinyllm.model.config import ModelConfig
+from tinyllm.model.transformer import RMSNorm, Transformer
 
 VOCAB = 11
 CONFIG = ModelConfig(d_model=16, num_heads=2, num_layers=2, d_ff=24, sequence_length=12, dropout=0)

@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tinyllm.closure import import_closure
-from tinyllm.config.params import SECTIONS
+from tinyllm.formats.closure import import_closure
+from tinyllm.app.params import SECTIONS
 
 STAGES = ("prepare", "tokenize", "train", "evaluate", "export")
 # what a stage copies into its outs belongs to its code as well
-TRAVELS_ALONG = {"export": ("tinyllm.export.pyfunc_model",)}
+TRAVELS_ALONG = {"export": ("tinyllm.formats.pyfunc_model",)}
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 
 

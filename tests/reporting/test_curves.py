@@ -3,7 +3,7 @@
 import math
 import re
 
-from tinyllm.reporting.curves import draw_chart
+from tinyllm.app.reporting.curves import draw_chart
 
 
 def rows(*points):

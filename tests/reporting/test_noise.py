@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinyllm.reporting.noise import verdict
+from tinyllm.app.reporting.noise import verdict
 
 SEEDS = (2.00, 2.02, 1.98)  # standard deviation 0.02, so the noise of a difference is 0.0566
 

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.project import run_in
-from tinyllm.config.params import flatten, parse_params
-from tinyllm.reporting.repeats import repeated_losses
-from tinyllm.reporting.revision import find_revision
-from tinyllm.tracking.store import connect, experiment_id
+from tinyllm.app.params import flatten, parse_params
+from tinyllm.app.reporting.repeats import repeated_losses
+from tinyllm.app.reporting.revision import find_revision
+from tinyllm.app.tracking.store import connect, experiment_id
 
 PARAMS = "train: {learning_rate: 0.02, seed: 3}\nmodel: {dropout: 0.1}\n"
 LOSS = "test_bits_per_character"

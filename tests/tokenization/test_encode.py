@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from tinyllm.config.tokenize import TokenizeConfig
-from tinyllm.errors import TinyLLMError
-from tinyllm.tokenization.encode import SPLITS, load_tokens, tokenize_corpus
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
+from tinyllm.tokens.config import TokenizeConfig
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.tokens.encode import SPLITS, load_tokens, tokenize_corpus
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 
 def refusal(call, *arguments):

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from tinyllm.errors import TinyLLMError
-from tinyllm.tokenization.huggingface import (
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.tokenizer_json import (
     huggingface_tokenizer,
     huggingface_tokenizer_config,
     tokenizer_from_huggingface,
 )
-from tinyllm.tokenization.tokenizer import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
+from tinyllm.tokens.tokenizer import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
 
 ALPHABET = "\n\r\t !<>abknuzé😀\u0301"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm.errors import TinyLLMError
-from tinyllm.tokenization.tokenizer import UNKNOWN_ID, CharacterTokenizer
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 TEXTS = st.text(CHARACTERS)

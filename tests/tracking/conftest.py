@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tinyllm.tracking.registry import register_export
-from tinyllm.tracking.store import connect, experiment_id
+from tinyllm.app.tracking.registry import register_export
+from tinyllm.app.tracking.store import connect, experiment_id
 
 PLAY, POEM = "a" * 64, "b" * 64
 

@@ -11,17 +11,17 @@ from filelock import FileLock
 
 from tests.conftest import ROOT
 from tests.tracking.test_delivery_faults import FINGERPRINT, add_run, only_run
-from tinyllm.commands.runs import runs
-from tinyllm.commands.sync import sync
-from tinyllm.tracking.abandoned import deliver_abandoned, end_abandoned, recording
-from tinyllm.tracking.delivery import Delivery
-from tinyllm.tracking.journal import Journal
+from tinyllm.app.commands.runs import runs
+from tinyllm.app.commands.sync import sync
+from tinyllm.app.tracking.abandoned import deliver_abandoned, end_abandoned, recording
+from tinyllm.app.tracking.delivery import Delivery
+from tinyllm.app.tracking.journal import Journal
 
 # a training that is killed, and its delivery with it, so that nothing but the journal is left
 KILLED = """
 import os, signal, sys
-from tinyllm.tracking.abandoned import recording
-from tinyllm.tracking.journal import Journal
+from tinyllm.app.tracking.abandoned import recording
+from tinyllm.app.tracking.journal import Journal
 from pathlib import Path
 journal = Journal(Path(sys.argv[1]), sys.argv[2])
 with recording(journal):

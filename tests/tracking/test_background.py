@@ -12,14 +12,14 @@ import pytest
 from tests.conftest import ROOT
 from tests.tracking.test_delivery_faults import FINGERPRINT, add_run, only_run
 from tests.waiting import wait_until
-from tinyllm.tracking.background import BackgroundDelivery
-from tinyllm.tracking.journal import Journal
+from tinyllm.app.tracking.background import BackgroundDelivery
+from tinyllm.app.tracking.journal import Journal
 
 # a training that dies without a word while its delivery lives on
 DIES = """
 import os, signal, sys, time
-from tinyllm.config.runtime import TrackingConfig
-from tinyllm.tracking.tracker import Tracker
+from tinyllm.app.config import TrackingConfig
+from tinyllm.app.tracking.tracker import Tracker
 with Tracker(sys.argv[1], TrackingConfig(experiment="plays"), stage="train") as tracker:
     tracker.start("first", {})
     tracker.metrics(1, {"loss": 2.0})

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from tests.tracking.conftest import POEM, export
-from tinyllm.cli import main
-from tinyllm.tracking.champion import crown, find_versions, judge
-from tinyllm.tracking.store import connect
-from tinyllm.tracking.succession import crownings
+from tinyllm.app.cli import main
+from tinyllm.app.tracking.champion import crown, find_versions, judge
+from tinyllm.app.tracking.store import connect
+from tinyllm.app.tracking.succession import crownings
 
 
 def aliased(store, alias):

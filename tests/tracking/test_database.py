@@ -14,12 +14,12 @@ import pytest
 
 from tests.store_kills import IN_PLACE, SYNC, kill_once
 from tests.waiting import wait_until
-from tinyllm.errors import TinyLLMError
-from tinyllm.tracking import background, database
-from tinyllm.tracking.background import BackgroundDelivery
-from tinyllm.tracking.database import Condition, database_path, examine, is_being_made, make_ready
-from tinyllm.tracking.journal import Journal
-from tinyllm.tracking.store import connect, journal_folder, tracking_uri
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.app.tracking import background, database
+from tinyllm.app.tracking.background import BackgroundDelivery
+from tinyllm.app.tracking.database import Condition, database_path, examine, is_being_made, make_ready
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.store import connect, journal_folder, tracking_uri
 
 
 def names(folder):

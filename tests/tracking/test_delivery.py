@@ -5,9 +5,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tinyllm.tracking.delivery import Delivery
-from tinyllm.tracking.journal import Journal
-from tinyllm.tracking.store import connect
+from tinyllm.app.tracking.delivery import Delivery
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.store import connect
 
 FINGERPRINT = "ab" * 16
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.tracking.test_delivery_faults import FINGERPRINT, add_run, deliver, only_run
-from tinyllm.tracking.journal import Journal
+from tinyllm.app.tracking.journal import Journal
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tinyllm.tracking.delivery import Delivery
-from tinyllm.tracking.journal import Journal
-from tinyllm.tracking.store import connect
+from tinyllm.app.tracking.delivery import Delivery
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.store import connect
 
 FINGERPRINT = "ab" * 16
 MODEL = {"name": "export", "registered_model": "tiny", "sha256": "c" * 64, "step": 2}
@@ -23,7 +23,7 @@ def journal(workspace):
 @pytest.fixture
 def warnings(caplog, monkeypatch):
     """What the delivery warned of."""
-    logger = logging.getLogger("tinyllm.tracking.delivery")
+    logger = logging.getLogger("tinyllm.app.tracking.delivery")
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(logger, "handlers", [caplog.handler])
     return caplog

@@ -5,8 +5,8 @@ import pytest
 from tests.conftest import SMALL_MODEL, SMALL_TRAINING
 from tests.faults import train_through
 from tests.mlflow_server import MLflowServer
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.config.runtime import RuntimeConfig
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.app.config import RuntimeConfig
 
 pytestmark = pytest.mark.slow
 STEPS = 400

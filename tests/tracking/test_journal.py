@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tinyllm.errors import TinyLLMError
-from tinyllm.tracking.journal import Journal
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.app.tracking.journal import Journal
 
 HERE, THERE = "sqlite:///here.db", "http://there:5000"
 

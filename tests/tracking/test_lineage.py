@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from tinyllm.tracking.lineage import (
+from tinyllm.app.tracking.lineage import (
     cpu_name,
     environment_tags,
     experiment_tags,
     fingerprint,
     git_tags,
 )
-from tinyllm.tracking.patch import git_patch
+from tinyllm.app.tracking.patch import git_patch
 
 PARAMS = {"model": {"d_model": 64}, "train": {"seed": 1}}
 

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from tinyllm.tracking.lineage import git_tags
-from tinyllm.tracking.patch import NewFiles, find_new_files, git_patch
+from tinyllm.app.tracking.lineage import git_tags
+from tinyllm.app.tracking.patch import NewFiles, find_new_files, git_patch
 
 CRLF = b"salt\r\nand\r\nsea\r\n"
 LATIN = "the caf\u00e9 of the duke\n".encode("latin-1")

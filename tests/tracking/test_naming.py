@@ -3,13 +3,13 @@
 import pytest
 
 from tests.project import run_in
-from tinyllm.config.evaluate import EvaluateConfig
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.params import SECTIONS, flatten
-from tinyllm.config.training import TrainingConfig
-from tinyllm.errors import ConfigError
-from tinyllm.tracking.naming import all_params, run_name
-from tinyllm.tracking.note import run_note
+from tinyllm.evaluation.config import EvaluateConfig
+from tinyllm.model.config import ModelConfig
+from tinyllm.app.params import SECTIONS, flatten
+from tinyllm.training.config import TrainingConfig
+from tinyllm.base.errors import ConfigError
+from tinyllm.app.tracking.naming import all_params, run_name
+from tinyllm.app.tracking.note import run_note
 
 DEFAULTS = flatten({name: section() for name, section in SECTIONS.items()})
 

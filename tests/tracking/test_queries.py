@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tinyllm.cli import main
-from tinyllm.errors import TinyLLMError
-from tinyllm.tracking.queries import compare_runs, differing_params, find_run, find_runs
-from tinyllm.tracking.store import connect, experiment_id
+from tinyllm.app.cli import main
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.app.tracking.queries import compare_runs, differing_params, find_run, find_runs
+from tinyllm.app.tracking.store import connect, experiment_id
 
 RUNS = {
     "slow": ({"train.learning_rate": "0.01", "export.formats": "a"}, 2.2, "WHAT news?"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinyllm.tracking.reasons import reason
+from tinyllm.app.tracking.reasons import reason
 
 REFUSED = "API request to endpoint /api failed with error code 401 != 200. Response body: 'You ...'"
 

@@ -5,11 +5,11 @@ import shutil
 import pytest
 
 from tests.tracking.conftest import PLAY, export
-from tinyllm.config.sampling import SamplingConfig
-from tinyllm.errors import TinyLLMError
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.base.errors import TinyLLMError
 from tinyllm.inference.generate import generate_text
-from tinyllm.inference.load import load_model, load_onnx_model
-from tinyllm.tracking.registry import (
+from tinyllm.formats.load import load_model, load_onnx_model
+from tinyllm.app.tracking.registry import (
     download_model,
     locate_model,
     log_checkpoint,

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tinyllm.tracking.store import (
+from tinyllm.app.tracking.store import (
     connect,
     experiment_id,
     repository_root,

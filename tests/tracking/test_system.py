@@ -3,8 +3,8 @@
 import psutil
 
 from tests.waiting import wait_until
-from tinyllm.tracking.journal import Journal
-from tinyllm.tracking.system import SystemMetrics, usage
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.system import SystemMetrics, usage
 
 
 def samples(journal):

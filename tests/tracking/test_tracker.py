@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from tests.waiting import wait_until
-from tinyllm.commands.sync import sync
-from tinyllm.config.runtime import TrackingConfig
-from tinyllm.errors import Interrupted
-from tinyllm.tracking.delivery import Delivery
-from tinyllm.tracking.journal import Journal
-from tinyllm.tracking.store import connect, journal_folder
-from tinyllm.tracking.tracker import Tracker
+from tinyllm.app.commands.sync import sync
+from tinyllm.app.config import TrackingConfig
+from tinyllm.base.errors import Interrupted
+from tinyllm.app.tracking.delivery import Delivery
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.store import connect, journal_folder
+from tinyllm.app.tracking.tracker import Tracker
 
 FINGERPRINT = "ab" * 16
 CONFIG = TrackingConfig(experiment="plays", registered_model="tiny")
@@ -39,13 +39,13 @@ class SameProcess:
 
 @pytest.fixture
 def same_process(monkeypatch):
-    monkeypatch.setattr("tinyllm.tracking.tracker.BackgroundDelivery", SameProcess)
+    monkeypatch.setattr("tinyllm.app.tracking.tracker.BackgroundDelivery", SameProcess)
 
 
 @pytest.fixture
 def warnings(caplog, monkeypatch):
     """What the tracker warned of, also after a command has set up the logger."""
-    logger = logging.getLogger("tinyllm.tracking.tracker")
+    logger = logging.getLogger("tinyllm.app.tracking.tracker")
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(logger, "handlers", [caplog.handler])
     for name in ("propagate", "handlers", "level"):

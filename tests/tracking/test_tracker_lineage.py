@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tinyllm.config.runtime import TrackingConfig
-from tinyllm.tracking.store import connect
-from tinyllm.tracking.tracker import Tracker
+from tinyllm.app.config import TrackingConfig
+from tinyllm.app.tracking.store import connect
+from tinyllm.app.tracking.tracker import Tracker
 
 CONFIG = TrackingConfig(experiment="plays", registered_model="tiny")
 IGNORED = "mlflow.db\nmlruns\n.tinyllm\n"
@@ -112,7 +112,7 @@ SECRET = "hunter2-do-not-tell"
 @pytest.fixture
 def warnings(caplog, monkeypatch):
     """What the tracker warns of."""
-    logger = logging.getLogger("tinyllm.tracking.tracker")
+    logger = logging.getLogger("tinyllm.app.tracking.tracker")
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(logger, "handlers", [caplog.handler])
     return caplog

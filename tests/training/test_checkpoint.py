@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from tinyllm.errors import TinyLLMError
-from tinyllm.training.checkpoint import TrainingState, WorkingCheckpoints
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.training.resume import TrainingState, WorkingCheckpoints
 
 
 def state_at(step):

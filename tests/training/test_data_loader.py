@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tinyllm.errors import TinyLLMError
-from tinyllm.training.data_loader import (
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.tokens.windows import (
     EvaluationLoader,
     OptimizedTextDataset,
     Place,

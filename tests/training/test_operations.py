@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.sampling import SamplingConfig
-from tinyllm.config.training import TrainingConfig
+from tinyllm.model.config import ModelConfig
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.training.config import TrainingConfig
 from tinyllm.inference.generate import generate_text
 from tinyllm.models import products
 from tinyllm.training.run import run_training

@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.training import TrainingConfig
-from tinyllm.models.transformer import Transformer
+from tinyllm.model.config import ModelConfig
+from tinyllm.training.config import TrainingConfig
+from tinyllm.model.transformer import Transformer
 from tinyllm.training.muon import Muon
 from tinyllm.training.optimizer import Optimizers, global_norm, learning_rate_factor
 

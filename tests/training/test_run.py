@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.training import TrainingConfig
-from tinyllm.errors import Interrupted, TinyLLMError
-from tinyllm.training.checkpoint import WorkingCheckpoints
-from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
+from tinyllm.model.config import ModelConfig
+from tinyllm.training.config import TrainingConfig
+from tinyllm.base.errors import Interrupted, TinyLLMError
+from tinyllm.training.resume import WorkingCheckpoints
+from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
 from tinyllm.training.loop import SilentObserver, evaluate
 from tinyllm.training.run import count_epochs, run_training
 
@@ -126,7 +126,7 @@ def test_threads_change_no_bit(train, threads):
 
 
 def test_best_weights_give_the_best_loss(train, arithmetic):
-    from tinyllm.models.transformer import Transformer
+    from tinyllm.model.transformer import Transformer
 
     result = train(NOISE, PATTERN[:73], max_steps=40, eval_interval=4, learning_rate=0.1)
     losses = {row["step"]: row["val_loss"] for row in result.history}

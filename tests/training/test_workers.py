@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, SMALL_MODEL
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.config.training import TrainingConfig
-from tinyllm.errors import TinyLLMError
-from tinyllm.tokenization.encode import load_tokens
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
-from tinyllm.training.checkpoint import WorkingCheckpoints
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.training.config import TrainingConfig
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.training.resume import WorkingCheckpoints
 from tinyllm.training.loop import SilentObserver
 from tinyllm.training.run import run_training
 from tinyllm.training.workers import Workers
@@ -134,7 +134,7 @@ def train_command(tokens, out: Path, *flags, launcher=(), env=None):
     train = ("--max-steps=4", "--warmup-steps=1", "--batch-size=2", "--eval-interval=2")
     quiet = ("--no-tracking", "--no-progress", "--threads=1")
     paths = ("--tokens", str(tokens), "--out", str(out / "model"), "--reports", str(out / "report"))
-    command = (sys.executable, *launcher, "-m", "tinyllm.cli", "train")
+    command = (sys.executable, *launcher, "-m", "tinyllm.app.cli", "train")
     return subprocess.run(
         [*command, *paths, *shape, *train, *quiet, *flags],
         cwd=out,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tinyllm.tracking.journal import Journal
-from tinyllm.verification.compare import compare_paths, first_differing_step
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.verification.compare import compare_paths, first_differing_step
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from safetensors.numpy import load_file, save_file
 
 from tests.project import clean_environment, make_project, run_in
-from tinyllm.cli import main
+from tinyllm.app.cli import main
 
 pytestmark = pytest.mark.slow
 

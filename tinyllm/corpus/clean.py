@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from tinyllm.config.prepare import PrepareConfig
+from tinyllm.corpus.config import PrepareConfig
 
 _DIRECTION_IN_BRACKETS = re.compile(r"[ \t]*\[[^\[\]]*\]")
 _DIRECTION_LINE = re.compile(

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config.prepare import PrepareConfig
+from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.base.files import write_json, write_text
+from tinyllm.base.outs import OutFolder, check_places
+from tinyllm.base.replacing import new_directory
+from tinyllm.base.splits import SPLITS
 from tinyllm.corpus.clean import clean_text
+from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.read import find_files, read_text
-from tinyllm.errors import ConfigError, TinyLLMError
-from tinyllm.files import write_json, write_text
-from tinyllm.outs import OutFolder, check_places
-from tinyllm.replacing import new_directory
 
-SPLITS = ("train", "val", "test")
 PREPARED = OutFolder(
     writer="tinyllm prepare",
     files=(*(f"{name}.txt" for name in SPLITS), "summary.json"),

@@ -3,7 +3,7 @@
 import codecs
 from pathlib import Path
 
-from tinyllm.errors import TinyLLMError
+from tinyllm.base.errors import TinyLLMError
 
 DETECT = "detect"
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinyllm.models.transformer import Transformer
-from tinyllm.numerics import Arithmetic
-from tinyllm.training.data_loader import EvaluationLoader
-from tinyllm.training.loop import character_losses
+from tinyllm.base.files import rounded
+from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.model.transformer import Transformer, token_losses
+from tinyllm.tokens.windows import EvaluationLoader
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ def score_characters(
     model.eval()
     nats, ranks, positions = [], [], []
     for inputs, targets in loader:
-        losses, logits = character_losses(model, inputs, targets, arithmetic)
+        with arithmetic.autocast():
+            logits = model(inputs).float()
+        losses = token_losses(logits, targets)
         of_target = logits.gather(-1, targets.unsqueeze(-1))
         nats.append(losses.reshape(-1).double().cpu().numpy())
         ranks.append((logits > of_target).sum(-1).reshape(-1).cpu().numpy())
@@ -75,8 +77,3 @@ def bits_by_position(scores: CharacterScores) -> list[dict[str, Any]]:
         {"context": position, "bits": rounded(sums[position] / counts[position] / math.log(2))}
         for position in range(1, len(counts))
     ]
-
-
-def rounded(value: float) -> float:
-    """Six decimals: as much as is meant, and nothing that two C libraries would disagree on."""
-    return round(float(value), 6)

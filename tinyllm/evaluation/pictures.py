@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tinyllm.files import write_bytes
+from tinyllm.base.files import write_bytes
 
 _COLUMNS, _ROWS = 76, 24
 _MOST_BITS = 8.0

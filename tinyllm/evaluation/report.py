@@ -4,37 +4,48 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config.evaluate import EvaluateConfig
-from tinyllm.config.sampling import SamplingConfig
-from tinyllm.errors import TinyLLMError
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_csv, read_json, rounded, write_csv, write_json, write_text
+from tinyllm.base.outs import OutFolder
+from tinyllm.base.replacing import new_directory
 from tinyllm.evaluation.baselines import KneserNeyModel
-from tinyllm.evaluation.metrics import bits_by_position, rounded, score_characters, summarize
-from tinyllm.evaluation.pictures import draw_positions, draw_surprise
-from tinyllm.evaluation.tables import to_csv
-from tinyllm.files import read_json, write_json, write_text
+from tinyllm.evaluation.config import EvaluateConfig
+from tinyllm.evaluation.metrics import bits_by_position, score_characters, summarize
+from tinyllm.evaluation.pictures import draw_curves, draw_positions, draw_surprise
+from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
-from tinyllm.models.checkpoint import Checkpoint
-from tinyllm.numerics import Arithmetic
-from tinyllm.outs import OutFolder
-from tinyllm.replacing import new_directory
-from tinyllm.tokenization.encode import load_tokens
-from tinyllm.tokenization.tokenizer import CharacterTokenizer
-from tinyllm.training.data_loader import EvaluationLoader, OptimizedTextDataset
+from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, load_tokens
 
 EVALUATION = OutFolder(
     writer="tinyllm evaluate",
-    files=("metrics.json", "positions.csv", "positions.png", "surprise.png", "samples.txt"),
+    files=(
+        "metrics.json",
+        "positions.csv",
+        "positions.png",
+        "surprise.png",
+        "curves.png",
+        "samples.txt",
+    ),
     mark="metrics.json",
     sign=frozenset({"bits_per_character", "baseline_bits_per_character", "split", "fingerprint"}),
 )
 
 
 def evaluate_checkpoint(
-    config: EvaluateConfig, checkpoint: Checkpoint, tokens: Path, out: Path, arithmetic: Arithmetic
+    config: EvaluateConfig,
+    checkpoint: Checkpoint,
+    tokens: Path,
+    out: Path,
+    arithmetic: Arithmetic,
+    history: Path | None = None,
 ) -> dict[str, Any]:
     """Measure a checkpoint on a held-out split and write the report.
 
-    Writes `metrics.json`, `positions.csv`, `positions.png`, `surprise.png` and `samples.txt`.
+    Writes `metrics.json`, `positions.csv`, `positions.png`, `surprise.png`, `samples.txt` and,
+    from a history, `curves.png`.
 
     Args:
         config: what to measure and which samples to draw.
@@ -42,6 +53,7 @@ def evaluate_checkpoint(
         tokens: the folder of the tokenize stage.
         out: the folder to write; one that this wrote before is replaced.
         arithmetic: from `setup_numerics`.
+        history: the train stage's table of losses, to draw its curves from.
 
     Returns:
         The metrics.
@@ -50,6 +62,7 @@ def evaluate_checkpoint(
         ConfigError: the folder to write holds something else.
         TinyLLMError: the split is missing or too short, or was encoded for another alphabet.
     """
+    losses = read_csv(history) if history else []
     facts = _facts_of_split(tokens, config.split, checkpoint)
     held_out = load_tokens(tokens, config.split)
     length = checkpoint.model.config.sequence_length
@@ -70,9 +83,11 @@ def evaluate_checkpoint(
     passage = checkpoint.tokenizer.decode(held_out[1:2000])
     with new_directory(out, EVALUATION) as folder:
         write_json(folder / "metrics.json", metrics)
-        write_text(folder / "positions.csv", to_csv(positions))
+        write_csv(folder / "positions.csv", positions)
         draw_positions(positions, metrics["baseline_bits_per_character"], folder / "positions.png")
         draw_surprise(passage, scores.nats[:2000] / math.log(2), folder / "surprise.png")
+        if losses:
+            draw_curves(losses, folder / "curves.png")
         write_text(folder / "samples.txt", draw_samples(config, checkpoint))
     return metrics
 

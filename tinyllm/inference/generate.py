@@ -3,17 +3,17 @@
 Knows nothing of torch: any runtime that reads tokens and predicts the next one will do.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from tinyllm.config.sampling import SamplingConfig
+from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.sampling import next_token
-from tinyllm.logger import get_logger
-from tinyllm.tokenization.tokenizer import UNKNOWN_ID, CharacterTokenizer
+from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
-_log = get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
@@ -27,7 +27,7 @@ class Reader(Protocol):
 
 
 class LanguageModel(Protocol):
-    """A model in some runtime: `tinyllm.models.checkpoint` or `tinyllm.inference.onnx`."""
+    """A model in some runtime: `tinyllm.model.checkpoint` or `tinyllm.formats.onnx_model`."""
 
     @property
     def tokenizer(self) -> CharacterTokenizer:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyllm.config.sampling import SamplingConfig
-from tinyllm.tokenization.tokenizer import UNKNOWN_ID
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 _LOWEST_TEMPERATURE = 1e-6
 _MASK = 2**64 - 1

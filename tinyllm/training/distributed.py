@@ -1,9 +1,9 @@
-"""The processes that share a training, and what they exchange, by torch.distributed.
+"""The processes that share a run, and what they exchange, by torch.distributed.
 
-A batch falls into parts (`train.gradient_accumulation_steps`). One process works through them one
-after the other; several take one each at a time, and every process adds up the gradients of all in
-the order of the parts. So weights are the same to the byte for any number of processes, which an
-all-reduce (and DistributedDataParallel, which is built on it) does not promise.
+A batch falls into microbatches (`train.gradient_accumulation_steps`). One process works through
+them one after the other; several take one each at a time, and every process adds up the gradients
+of all in the order of the microbatches. So weights are the same to the byte for any number of
+processes, which an all-reduce (and DistributedDataParallel, which is built on it) does not promise.
 """
 
 import itertools
@@ -65,10 +65,10 @@ class Group:
         return box[0]
 
     def add_up(self, parameters: Sequence[Tensor], loss: Tensor, total: Tensor | None) -> Tensor:
-        """Add one part's gradients and loss of every process to the total, in their order.
+        """Add one microbatch's gradients and loss of every process to the total, in their order.
 
         Args:
-            parameters: hold the gradients of this process's part, and lose them.
+            parameters: hold the gradients of this process's microbatch, and lose them.
             loss: this process's share of the loss, a scalar.
             total: what the call before returned, None at first.
 
@@ -97,8 +97,8 @@ def hand_out(total: Tensor, parameters: Sequence[Tensor]) -> float:
     return total[-1].item()
 
 
-def join_group(rank: int, size: int, meeting: str, device: torch.device) -> Group:
-    """Meet the other processes; returns when all are there.
+def join_group(rank: int, size: int, init_method: str, device: torch.device) -> Group:
+    """Join the other processes; returns when all are there.
 
     Raises:
         RuntimeError: they did not come in time.
@@ -107,7 +107,7 @@ def join_group(rank: int, size: int, meeting: str, device: torch.device) -> Grou
         torch.cuda.set_device(rank % torch.cuda.device_count())
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        init_method=meeting,
+        init_method=init_method,
         rank=rank,
         world_size=size,
         timeout=_TIMEOUT,

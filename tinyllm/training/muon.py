@@ -1,9 +1,9 @@
-"""Muon: momentum whose matrices are orthogonalised by a Newton-Schulz iteration.
+"""Muon: momentum whose matrices are orthogonalized by a Newton-Schulz iteration.
 
-Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; with the rows of the updates evened
-out, Li et al. 2025, https://arxiv.org/abs/2510.05491. Unlike torch's, this one works in float32 on
-the CPU (the same bits on every CPU under `tinyllm.numerics`), on all matrices of a shape at once,
-and treats the parts of a fused weight as matrices of their own.
+Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; with row-normalized updates, Li et
+al. 2025, https://arxiv.org/abs/2510.05491. Unlike torch's, this one works in float32 on the CPU
+(the same bits on every CPU in portable mode), on all matrices of a shape at once, and treats the
+matrices of a fused weight each by itself.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tinyllm.models.products import multiply_pairs
+from tinyllm.kernels.products import Products
 
 # odd polynomials a x + b x^3 + c x^5, each the nearest to one, in the largest deviation, on what
 # the ones before leave of the singular values from 0.01 to 1: Amsel et al. 2025, arXiv:2505.16932
@@ -26,11 +26,12 @@ _Product = Callable[[Tensor, Tensor], Tensor]
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, its rows evened out; decoupled weight decay.
+    """Nesterov momentum, orthogonalized, row-normalized; decoupled weight decay.
 
     Args:
-        parameters: pairs of a weight [rows, columns] and the number of equal parts that its rows
-            fall into (3 for fused queries, keys and values).
+        parameters: pairs of a weight [rows, columns] and the number of equal matrices that its
+            rows fall into (3 for fused queries, keys and values).
+        products: who multiplies on the CPU.
         lr: learning rate; an update has a root mean square of about lr / sqrt(columns).
         momentum: share of the old momentum kept at each step.
         beta2: the same for the mean squares of the rows of the updates.
@@ -40,13 +41,15 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self,
         parameters: Iterable[tuple[Tensor, int]],
+        products: Products,
         lr: float,
         momentum: float,
         beta2: float,
         weight_decay: float,
     ) -> None:
         pairs = list(parameters)
-        self._parts = {id(weight): parts for weight, parts in pairs}
+        self._counts = {id(weight): count for weight, count in pairs}
+        self._products = products
         defaults = {"lr": lr, "momentum": momentum, "beta2": beta2, "weight_decay": weight_decay}
         super().__init__([weight for weight, _ in pairs], defaults)
 
@@ -64,9 +67,9 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])  # noqa: SLF001 - torch has no public one
         targets = self._split(weights, weights)
-        updates = orthogonalize(self._split(weights, nesterov))
+        updates = orthogonalize(self._split(weights, nesterov), self._products)
         means = self._split(weights, [self._state(weight)["row_squares"] for weight in weights])
-        even_out_rows(updates, means, group["beta2"])
+        normalize_rows(updates, means, group["beta2"])
         scales = [math.sqrt(max(1.0, u.shape[0] / u.shape[1])) for u in updates]
         torch._foreach_mul_(updates, scales)
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
@@ -81,16 +84,16 @@ class Muon(torch.optim.Optimizer):
 
     def _split(self, weights: list[Tensor], tensors: Iterable[Tensor]) -> list[Tensor]:
         return [
-            part
+            matrix
             for weight, tensor in zip(weights, tensors, strict=True)
-            for part in tensor.chunk(self._parts[id(weight)])
+            for matrix in tensor.chunk(self._counts[id(weight)])
         ]
 
 
-def even_out_rows(updates: list[Tensor], means: list[Tensor], beta2: float) -> None:
+def normalize_rows(updates: list[Tensor], means: list[Tensor], beta2: float) -> None:
     """Scale the rows of each update so that all have been equally large of late; in place.
 
-    An orthogonalised update of a matrix that is not square still moves some neurons much more than
+    An orthogonalized update of a matrix that is not square still moves some neurons much more than
     others. The norm of the whole update stays. `means`, [rows, 1] for each update, are the running
     means of the squares, and move on.
     """
@@ -103,11 +106,11 @@ def even_out_rows(updates: list[Tensor], means: list[Tensor], beta2: float) -> N
     torch._foreach_mul_(updates, factors)
 
 
-def orthogonalize(matrices: list[Tensor]) -> list[Tensor]:
+def orthogonalize(matrices: list[Tensor], products: Products) -> list[Tensor]:
     """Bring the singular values of each matrix near one, keeping its singular vectors.
 
-    Matrices of a shape, transposed or not, are worked on together: float32 through oneDNN on the
-    CPU, bfloat16 elsewhere. Singular values above a hundredth of the Frobenius norm come out
+    Matrices of a shape, transposed or not, are worked on together: in float32 on the CPU, in
+    bfloat16 elsewhere. Singular values above a hundredth of the Frobenius norm come out
     between 0.73 and 1.27, smaller ones below that; close enough for an optimizer.
     """
     results: dict[int, Tensor] = {}
@@ -116,15 +119,16 @@ def orthogonalize(matrices: list[Tensor]) -> list[Tensor]:
         groups.setdefault(tuple(sorted(matrix.shape)), []).append(index)
     for (short, _), indices in groups.items():
         tall = [matrices[i] if matrices[i].shape[1] == short else matrices[i].t() for i in indices]
-        for index, result in zip(indices, _newton_schulz(torch.stack(tall)), strict=True):
+        stack = _newton_schulz(torch.stack(tall), products)
+        for index, result in zip(indices, stack, strict=True):
             results[index] = result if matrices[index].shape[1] == short else result.t()
     return [results[index] for index in range(len(matrices))]
 
 
-def _newton_schulz(y: Tensor) -> Tensor:
-    """Orthogonalise a stack of matrices that are at least as high as wide: [n, high, wide]."""
+def _newton_schulz(y: Tensor, products: Products) -> Tensor:
+    """Orthogonalize a stack of matrices that are at least as high as wide: [n, high, wide]."""
     on_cpu = y.device.type == "cpu"
-    product = multiply_pairs if on_cpu else torch.bmm
+    product = products.multiply_pairs if on_cpu else torch.bmm
     # by rows first: a full sum of a large matrix depends on the number of threads
     norms = torch.linalg.vector_norm(torch.linalg.vector_norm(y, dim=2), dim=1)
     x = (y / (norms + _EPSILON)[:, None, None]).to(torch.float32 if on_cpu else torch.bfloat16)

@@ -1,53 +1,54 @@
 """Which optimizer trains which weight, and the learning rate at each step."""
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+from torch.optim import AdamW, Optimizer
 
-from tinyllm.config.training import TrainingConfig
-from tinyllm.models.transformer import Transformer
+from tinyllm.kernels.products import Products
+from tinyllm.model.transformer import Transformer
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
+
+# how many matrices of their own a fused weight holds
+_FUSED = {"qkv_proj": 3, "gate_up_proj": 2}
+
+
+def _muon(matrices: Mapping[str, Tensor], config: TrainingConfig, products: Products) -> Optimizer:
+    pairs = [(p, _FUSED.get(name.split(".")[-2], 1)) for name, p in matrices.items()]
+    momentum, beta2 = config.muon_momentum, config.muon_beta2
+    return Muon(pairs, products, config.learning_rate, momentum, beta2, config.weight_decay)
+
+
+def _adamw(matrices: Mapping[str, Tensor], config: TrainingConfig, _: Products) -> Optimizer:
+    betas = (config.adam_beta1, config.adam_beta2)
+    weights, decay = list(matrices.values()), config.weight_decay
+    return AdamW(weights, config.learning_rate, betas, weight_decay=decay, fused=True)
+
+
+# `train.optimizer` -> what trains the matrices inside the blocks, given by their names
+OPTIMIZERS: dict[str, Callable[[Mapping[str, Tensor], TrainingConfig, Products], Optimizer]] = {
+    "muon": _muon,
+    "adamw": _adamw,
+}
 
 
 class Optimizers:
-    """Muon (or AdamW) for the matrices inside the blocks, AdamW for everything else."""
+    """One of `OPTIMIZERS` for the matrices inside the blocks, AdamW for everything else."""
 
-    def __init__(self, model: Transformer, config: TrainingConfig) -> None:
+    def __init__(self, model: Transformer, config: TrainingConfig, products: Products) -> None:
         self.config = config
         named = dict(model.named_parameters())
         matrices = {
             name: p for name, p in named.items() if name.startswith("blocks.") and p.ndim == 2
         }
         others = [p for name, p in named.items() if name not in matrices]
-        betas = (config.adam_beta1, config.adam_beta2)
-        self.all: list[torch.optim.Optimizer] = [
-            # fused: the other implementations take square roots that differ between CPU vendors
-            torch.optim.AdamW(
-                others, config.embedding_learning_rate, betas, weight_decay=0.0, fused=True
-            )
-        ]
-        if config.optimizer == "muon":
-            pairs = [(p, _parts(name)) for name, p in matrices.items()]
-            self.all.append(
-                Muon(
-                    pairs,
-                    config.learning_rate,
-                    config.muon_momentum,
-                    config.muon_beta2,
-                    config.weight_decay,
-                )
-            )
-        else:
-            self.all.append(
-                torch.optim.AdamW(
-                    list(matrices.values()),
-                    config.learning_rate,
-                    betas,
-                    weight_decay=config.weight_decay,
-                    fused=True,
-                )
-            )
+        rate, betas = config.embedding_learning_rate, (config.adam_beta1, config.adam_beta2)
+        # fused: the other implementations take square roots that differ between CPU vendors
+        rest = AdamW(others, rate, betas, weight_decay=0.0, fused=True)
+        self.all = [rest, OPTIMIZERS[config.optimizer](matrices, config, products)]
         self.parameters = list(named.values())
         self._peaks = [config.embedding_learning_rate, config.learning_rate]
 
@@ -113,8 +114,3 @@ def global_norm(tensors: list[Tensor]) -> Tensor:
     by_tensor = torch.cat([torch.linalg.vector_norm(row, dim=1) for row in rows])
     norm: Tensor = torch.linalg.vector_norm(by_tensor.view(1, -1), dim=1)[0]
     return norm
-
-
-def _parts(name: str) -> int:
-    """How many matrices of their own a fused weight holds."""
-    return {"qkv_proj": 3, "gate_up_proj": 2}.get(name.split(".")[-2], 1)

@@ -1,30 +1,29 @@
-"""A whole training: set up, resume where an interrupted one stopped, run, keep the best."""
+"""A whole run: set up, resume where an interrupted one stopped, train, keep the best."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.training import TrainingConfig
-from tinyllm.errors import Interrupted
-from tinyllm.logger import get_logger
-from tinyllm.models.initialization import look_back
-from tinyllm.models.transformer import Transformer
-from tinyllm.numerics import Arithmetic
-from tinyllm.training.checkpoint import TrainingState, WorkingCheckpoints
-from tinyllm.training.data_loader import Place, build_dataloaders
+from tinyllm.base.errors import Interrupted
+from tinyllm.base.events import Tell, ignore
+from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.kernels.fused import build_model
+from tinyllm.model.initialization import init_weights, look_back
+from tinyllm.tokens.windows import Place, TokenData, build_dataloaders
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.distributed import Group
-from tinyllm.training.loop import Observer, Progress, SilentObserver, Training, train_epoch
+from tinyllm.training.loop import Progress, Training, train_epoch
 from tinyllm.training.optimizer import Optimizers
+from tinyllm.training.recipe import Recipe
+from tinyllm.training.resume import Resume, TrainingState
 from tinyllm.training.teacher import NgramTeacher
 
-_log = get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,49 +38,38 @@ class TrainingResult:
 
 
 def run_training(
-    train_tokens: NDArray[Any],
-    val_tokens: NDArray[Any],
-    vocab_size: int,
-    model_config: ModelConfig,
-    config: TrainingConfig,
+    data: TokenData,
+    recipe: Recipe,
     arithmetic: Arithmetic,
     *,
-    checkpoints: WorkingCheckpoints | None = None,
-    checkpoint_interval: float = 20.0,
-    observer: Observer | None = None,
+    tell: Tell = ignore,
+    resume: Resume | None = None,
     group: Group | None = None,
 ) -> TrainingResult:
     """Train a model and return its best weights by loss on the full validation split.
 
     Args:
-        train_tokens: tokens to learn from, [characters].
-        val_tokens: tokens to validate on, [characters].
-        vocab_size: number of tokens.
-        model_config: the model's shape.
-        config: optimizer, schedule and batches.
+        data: what to learn from and to validate on.
+        recipe: the model's shape, optimizer, schedule and batches.
         arithmetic: from `setup_numerics`.
-        checkpoints: where to keep the state, and to resume from; None keeps nothing.
-        checkpoint_interval: seconds between working checkpoints; 0 keeps every step.
-        observer: told of progress.
-        group: the processes that train together; of their arguments only checkpoints and observer
-            may differ. The result does not depend on their number.
+        tell: told of progress.
+        resume: where to keep the state, and to resume from; None keeps nothing.
+        group: the processes that train together; of their arguments only `tell` and `resume` may
+            differ. The result does not depend on their number.
 
     Raises:
         TinyLLMError: a split is too short, or the loss is not finite.
         RuntimeError: another process of the group has ended.
-        Interrupted: the observer asked to stop; the state was saved before.
+        Interrupted: `resume` says to stop; the state was saved before.
     """
-    observer = observer or SilentObserver()
-    training = set_up_training(
-        train_tokens, val_tokens, vocab_size, model_config, config, arithmetic, group
-    )
-    state = training.group.from_first(checkpoints.load_latest() if checkpoints else None)
+    training = set_up_training(data, recipe, arithmetic, group)
+    state = training.group.from_first(resume.checkpoints.load_latest() if resume else None)
     if state is not None:
         _restore(training, state)
-        _log.info("Resuming at step %d of %d.", training.progress.step, config.max_steps)
-    after_step = _saver(training, checkpoints, checkpoint_interval, observer)
-    while training.progress.step < config.max_steps:
-        train_epoch(training, observer, after_step)
+        _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
+    after_step = _saver(training, resume) if resume else _do_nothing
+    while training.progress.step < recipe.training.max_steps:
+        train_epoch(training, tell, after_step)
     return TrainingResult(
         weights=training.best_weights,
         best_step=training.progress.best_step,
@@ -92,75 +80,63 @@ def run_training(
 
 
 def set_up_training(
-    train_tokens: NDArray[Any],
-    val_tokens: NDArray[Any],
-    vocab_size: int,
-    model_config: ModelConfig,
-    config: TrainingConfig,
-    arithmetic: Arithmetic,
-    group: Group | None = None,
+    data: TokenData, recipe: Recipe, arithmetic: Arithmetic, group: Group | None = None
 ) -> Training:
-    """Make the parts of a training that has not begun; see `run_training` for the arguments.
+    """Make a run that has not begun; see `run_training` for the arguments.
 
     Raises:
         TinyLLMError: a split is too short.
     """
+    config = recipe.training
     train_loader, val_loader = build_dataloaders(
-        train_tokens,
-        val_tokens,
-        sequence_length=model_config.sequence_length,
+        data,
+        sequence_length=recipe.model.sequence_length,
         batch_size=config.batch_size * config.gradient_accumulation_steps,
         seed=config.seed,
         device=arithmetic.device,
     )
-    model = Transformer(model_config, vocab_size)
     # drawn on the CPU, so that every device starts from the same weights
-    model.init_weights(torch.Generator().manual_seed(config.seed))
+    model = build_model(recipe.model, data.vocab_size, arithmetic).cpu()
+    init_weights(model, torch.Generator().manual_seed(config.seed))
     if config.initial_attention == "recent":
         look_back(model)
     model.to(arithmetic.device)
+    taught = config.teacher_order and (config.teacher_weight or config.final_teacher_weight)
     return Training(
         model=model,
-        optimizers=Optimizers(model, config),
+        optimizers=Optimizers(model, config, arithmetic.products),
         train_loader=train_loader,
         val_loader=val_loader,
         config=config,
         arithmetic=arithmetic,
         group=group or Group(),
-        progress=Progress(),
-        best_weights={},
-        teacher=_find_teacher(train_tokens, vocab_size, config, arithmetic.device),
+        teacher=_teacher(data, config, arithmetic) if taught else None,
     )
 
 
-def _find_teacher(
-    tokens: NDArray[Any], vocab_size: int, config: TrainingConfig, device: torch.device
-) -> NgramTeacher | None:
-    if config.teacher_order == 0 or config.teacher_weight == config.final_teacher_weight == 0:
-        return None
-    return NgramTeacher(tokens, vocab_size, config.teacher_order, device)
+def _teacher(data: TokenData, config: TrainingConfig, arithmetic: Arithmetic) -> NgramTeacher:
+    return NgramTeacher(data.train, data.vocab_size, config.teacher_order, arithmetic.device)
 
 
-def _saver(
-    training: Training,
-    checkpoints: WorkingCheckpoints | None,
-    interval: float,
-    observer: Observer,
-) -> Callable[[], None]:
+def _do_nothing() -> None:
+    pass
+
+
+def _saver(training: Training, resume: Resume) -> Callable[[], None]:
     """Return what to do after each step: save when it is time or the last chance, then stop."""
     last_save = time.monotonic()
 
     def after_step() -> None:
         nonlocal last_save
-        signal_number = observer.should_stop()
-        finished = training.progress.step == training.config.max_steps
-        if checkpoints and (signal_number or finished or time.monotonic() - last_save >= interval):
-            checkpoints.save(_capture(training))
+        step, signal_number = training.progress.step, resume.stop()
+        finished = step == training.config.max_steps
+        if signal_number or finished or time.monotonic() - last_save >= resume.interval:
+            resume.checkpoints.save(_capture(training))
             last_save = time.monotonic()
         if signal_number and not finished:
-            kept = "the same command goes on from there" if checkpoints else "nothing was kept"
             raise Interrupted(
-                f"Stopped by a signal at step {training.progress.step}; {kept}.", signal_number
+                f"Stopped by a signal at step {step}; the same command goes on from there.",
+                signal_number,
             )
 
     return after_step
@@ -170,14 +146,13 @@ def _capture(training: Training) -> TrainingState:
     tensors = {f"model.{k}": v for k, v in training.model.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in training.best_weights.items()}
     tensors |= {f"optimizer.{k}": v for k, v in training.optimizers.state_tensors().items()}
-    facts = {
-        "progress": asdict(training.progress),
-        "place": asdict(training.train_loader.place),
-    }
     return TrainingState(
         step=training.progress.step,
         tensors={name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        facts=facts,
+        facts={
+            "progress": asdict(training.progress),
+            "place": asdict(training.train_loader.place),
+        },
     )
 
 
@@ -193,9 +168,3 @@ def _restore(training: Training, state: TrainingState) -> None:
     training.optimizers.load_state_tensors(section("optimizer"))
     training.progress = Progress(**state.facts["progress"])
     training.train_loader.place = Place(**state.facts["place"])
-
-
-def count_epochs(config: TrainingConfig, sequence_length: int, characters: int) -> float:
-    """How often training visits each character."""
-    batch = config.batch_size * config.gradient_accumulation_steps
-    return float(np.round(config.max_steps * batch * sequence_length / characters, 2))

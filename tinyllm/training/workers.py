@@ -1,4 +1,4 @@
-"""The further processes of a training: started, watched, and what they do.
+"""The further processes of a run: started, watched, and what they do.
 
 They are started here, on this machine; or all, this one included, by `torchrun`, on one machine or
 several, with the very command that trains in one process.
@@ -14,44 +14,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tinyllm.config.model import ModelConfig
-from tinyllm.config.numerics import NumericsConfig
-from tinyllm.config.training import TrainingConfig
-from tinyllm.errors import ConfigError, TinyLLMError
-from tinyllm.numerics import Arithmetic, setup_numerics
+from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.numerics import setup_numerics
+from tinyllm.model.config import ModelConfig
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.distributed import Group
+from tinyllm.training.recipe import Recipe
 
 _PATIENCE = 10.0
 _HOW_TO_GO_ON = "the same command goes on from the last working checkpoint"
 
 
 class Workers:
-    """The processes beside this one, from the start of a training to its end.
+    """The processes beside this one, from the start of a run to its end.
 
     A context manager that gives the `Group` of this process, which has rank 0. When a process
     ends before its time, so do all others, at their next exchange.
     """
 
-    def __init__(
-        self,
-        tokens: Path,
-        vocab_size: int,
-        model: ModelConfig,
-        config: TrainingConfig,
-        numerics: NumericsConfig,
-        arithmetic: Arithmetic,
-    ) -> None:
-        self._size = numerics.processes
+    def __init__(self, tokens: Path, recipe: Recipe, arithmetic: Arithmetic) -> None:
+        self._size = recipe.numerics.processes
         self._arithmetic = arithmetic
         self._started_here = not started_by_torchrun()
         self._folder = tempfile.TemporaryDirectory(prefix="tinyllm-")
         self._processes: list[subprocess.Popen[bytes]] = []
+        sections = {name: section.model_dump() for name, section in recipe.sections().items()}
         self._task: dict[str, Any] = {
+            **sections,
             "tokens": str(tokens),
-            "vocab_size": vocab_size,
-            "model": model.model_dump(),
-            "train": config.model_dump(),
-            "numerics": numerics.model_dump(),
             "store": f"{self._folder.name}/store",
         }
 
@@ -61,7 +53,7 @@ class Workers:
         return [process.pid for process in self._processes]
 
     def __enter__(self) -> Group:
-        """Start the others and meet them."""
+        """Start the others and join them."""
         if self._size == 1:
             return Group()
         if not self._started_here:
@@ -138,11 +130,11 @@ def check_processes(config: TrainingConfig, numerics: NumericsConfig) -> None:
     Raises:
         ConfigError: they cannot, or torchrun started another number of them.
     """
-    parts = config.gradient_accumulation_steps
-    if parts % numerics.processes:
+    steps = config.gradient_accumulation_steps
+    if steps % numerics.processes:
         raise ConfigError(
             f"numerics.processes ({numerics.processes}) must divide "
-            f"train.gradient_accumulation_steps ({parts}) without rest."
+            f"train.gradient_accumulation_steps ({steps}) evenly."
         )
     if started_by_torchrun() and int(os.environ["WORLD_SIZE"]) != numerics.processes:
         raise ConfigError(
@@ -153,55 +145,41 @@ def check_processes(config: TrainingConfig, numerics: NumericsConfig) -> None:
 
 def train_along(
     tokens: Path,
-    vocab_size: int,
-    model: ModelConfig,
-    config: TrainingConfig,
-    numerics: NumericsConfig,
+    recipe: Recipe,
     arithmetic: Arithmetic,
     *,
     rank: int,
-    meeting: str = "env://",
+    init_method: str = "env://",
 ) -> None:
     """Train as one of several processes; the one of rank 0 keeps what comes out.
 
     Args:
         tokens: folder of the tokenize stage.
-        vocab_size: number of tokens.
-        model: the model's shape.
-        config: optimizer, schedule and batches.
-        numerics: how many processes there are.
+        recipe: what is trained, and by how many processes.
         arithmetic: from `setup_numerics`.
         rank: of this process, 1 or more.
-        meeting: where they meet, as torch.distributed names it.
+        init_method: where they find each other, as torch.distributed names it.
 
     Raises:
         RuntimeError: another process has ended.
         TinyLLMError: the folder's tokens cannot be read.
     """
-    from tinyllm.tokenization.encode import load_tokens  # noqa: PLC0415 - after the pin
-    from tinyllm.training.run import run_training  # noqa: PLC0415 - after the pin
+    from tinyllm.tokens.windows import load_token_data  # noqa: PLC0415 - after the environment
+    from tinyllm.training.run import run_training  # noqa: PLC0415 - after the environment
 
     # first of all: of one that ends before, the others would learn only when their patience ends
-    group = _join(meeting, rank, numerics.processes, arithmetic)
-    run_training(
-        load_tokens(tokens, "train"),
-        load_tokens(tokens, "val"),
-        vocab_size,
-        model,
-        config,
-        arithmetic,
-        group=group,
-    )
+    group = _join(init_method, rank, recipe.numerics.processes, arithmetic)
+    run_training(load_token_data(tokens), recipe, arithmetic, group=group)
 
 
-def _join(meeting: str, rank: int, size: int, arithmetic: Arithmetic) -> Group:
+def _join(init_method: str, rank: int, size: int, arithmetic: Arithmetic) -> Group:
     # its import takes a moment that a training in one process need not wait for
     from tinyllm.training.distributed import join_group  # noqa: PLC0415
 
-    if meeting.startswith("file://"):
-        # processes of one machine meet on its loopback, whatever its name resolves to
+    if init_method.startswith("file://"):
+        # processes of one machine talk over its loopback, whatever its name resolves to
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    return join_group(rank, size, meeting, arithmetic.device)
+    return join_group(rank, size, init_method, arithmetic.device)
 
 
 def _leave() -> None:
@@ -212,20 +190,16 @@ def _leave() -> None:
 
 
 def _work(task: dict[str, Any]) -> None:
-    numerics = NumericsConfig.parse(task["numerics"])
-    arithmetic = setup_numerics(numerics, processes=numerics.processes)
-    # whoever waits need not meet one that could not begin
-    print("ready", flush=True)
-    train_along(
-        Path(task["tokens"]),
-        task["vocab_size"],
+    recipe = Recipe(
         ModelConfig.parse(task["model"]),
         TrainingConfig.parse(task["train"]),
-        numerics,
-        arithmetic,
-        rank=task["rank"],
-        meeting=f"file://{task['store']}",
+        NumericsConfig.parse(task["numerics"]),
     )
+    arithmetic = setup_numerics(recipe.numerics, processes=recipe.numerics.processes)
+    # whoever waits need not wait for one that could not begin
+    print("ready", flush=True)
+    store = f"file://{task['store']}"
+    train_along(Path(task["tokens"]), recipe, arithmetic, rank=task["rank"], init_method=store)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""`tinyllm summary`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinyllm.base.command import FOLDER, Command
+from tinyllm.base.errors import TinyLLMError
+
+_NEXT = """\
+Next:
+  make chat                                talk to it
+  make ui                                  compare runs in the browser (MLflow)
+  dvc plots show                           curves and pictures of this run
+  dvc exp run -S train.learning_rate=0.01  try another learning rate
+  README.md                                your own text, sweeps, serving, CI"""
+
+
+@click.command(cls=Command)
+@click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
+@click.option("--models", type=FOLDER, default=Path("models"), show_default=True)
+def summary(reports: Path, models: Path) -> None:
+    """Say what the last pipeline run reached, show a sample, and name what to do next."""
+    metrics = _read_figures(
+        reports / "evaluate" / "metrics.json",
+        {"bits_per_character": float, "baseline_bits_per_character": float, "split": str},
+    )
+    training = _read_figures(
+        reports / "train" / "metrics.json", {"parameters": int, "best_step": int}
+    )
+    samples = _read_samples(reports / "evaluate" / "samples.txt")
+    click.echo()
+    click.secho(
+        f"{metrics['bits_per_character']:.4f} bits per character on the {metrics['split']} split "
+        f"(n-gram model: {metrics['baseline_bits_per_character']:.4f})",
+        bold=True,
+    )
+    click.echo(f"{training['parameters']:,} parameters, best at step {training['best_step']}\n")
+    click.echo("\n".join(samples.splitlines()[1:13]) + "\n")
+    click.echo(f"The model: {models / 'checkpoint'}, exported to {models / 'export'}\n")
+    click.echo(_NEXT)
+
+
+def _check_it_is_there(path: Path) -> Path:
+    """A file that the pipeline writes.
+
+    Raises:
+        TinyLLMError: it is not there.
+    """
+    if not path.exists():
+        # git has the figures of the last run, and not its samples
+        raise TinyLLMError(
+            f"There is no {path}: the pipeline has not run here yet; run 'make repro' (or 'dvc "
+            f"repro') first."
+        )
+    return path
+
+
+def _read_figures(path: Path, kinds: dict[str, type]) -> dict[str, Any]:
+    """Figures that a stage wrote.
+
+    Raises:
+        TinyLLMError: they are not there, or one is missing or of another type.
+    """
+    from tinyllm.base.files import read_json
+
+    found = read_json(_check_it_is_there(path))
+    if not isinstance(found, dict) or not all(
+        isinstance(found.get(name), kind) for name, kind in kinds.items()
+    ):
+        raise TinyLLMError(f"{path} is damaged; run 'dvc repro' to write it again.")
+    return found
+
+
+def _read_samples(path: Path) -> str:
+    """The samples that the evaluate stage drew.
+
+    Raises:
+        TinyLLMError: they are not there, or cannot be read.
+    """
+    try:
+        return _check_it_is_there(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TinyLLMError(f"Cannot read {path}: {error}.") from None

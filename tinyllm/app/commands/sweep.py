@@ -1,0 +1,156 @@
+"""`tinyllm sweep`."""
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinyllm.app.commands.experiments import running, status_of
+from tinyllm.base.command import Command
+
+if TYPE_CHECKING:
+    from tinyllm.app.experiments.sweep import Sweep, TrialFacts
+
+
+@click.command(cls=Command)
+@click.option("-s", "--space", multiple=True, required=True, help="A parameter and what to try.")
+@click.option("-S", "--set-param", "fixed", multiple=True, help="A parameter for all trials.")
+@click.option("--trials", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@click.option("--name", help="Of the sweep and its experiments.  [default: made from all of this]")
+@click.option("--prune/--no-prune", default=True, show_default=True, help="Stop hopeless trials.")
+@click.option("--json", "as_json", is_flag=True, help="The result, for programs.")
+def sweep(
+    space: tuple[str, ...],
+    fixed: tuple[str, ...],
+    trials: int,
+    seed: int,
+    name: str | None,
+    *,
+    prune: bool,
+    as_json: bool,
+) -> None:
+    r"""Search for good model and train parameters, by loss on the validation split.
+
+    \b
+    tinyllm sweep -s 'train.learning_rate=log(0.003,0.3)'
+    tinyllm sweep -s 'train.learning_rate=log(0.003,0.3)' -s 'model.num_layers=[2,4,6]' \
+                  --trials 20 -S train.max_steps=400
+
+    \b
+    A search space is one of
+      log(LOW,HIGH)             by orders of magnitude: learning rates
+      uniform(LOW,HIGH)         evenly; whole numbers where the parameter is one
+      uniform(LOW,HIGH,STEP)    evenly, in steps
+      [A,B,C]                   one of these
+
+    Optuna draws the points, first at random and then near the good ones. Each runs as a DVC
+    experiment up to its evaluation; one in the worst quarter at the same training step is
+    stopped. Interrupted or killed, the same command goes on where it was. In MLflow, all are
+    children of one run. At the end, a command is printed that takes over the best.
+    """
+    from tinyllm.app.experiments.setting import find_setting
+    from tinyllm.app.experiments.space import parse_space
+    from tinyllm.app.experiments.sweep import Sweep
+    from tinyllm.app.tracking.parent import ParentRun
+
+    axes = parse_space(space)
+    # more trials go on with the same sweep
+    setting = find_setting("sweep", name, fixed, {"space": sorted(space), "seed": seed})
+    parent = ParentRun(setting.name, setting.identity, setting.tracking)
+    with running(setting.name):
+        study = Sweep(
+            setting,
+            axes,
+            trials,
+            seed,
+            parent,
+            prune=prune,
+            report=lambda facts: click.echo(_line(facts), err=as_json),
+        )
+        parent.open({"sweep.trials": trials, "sweep.seed": seed, "sweep.space": " ".join(space)})
+        click.echo(f"Sweep {setting.name}, {trials} trials", err=as_json)
+        try:
+            study.run()
+        except BaseException as error:
+            _close(study, status_of(error))
+            raise
+        _close(study, "FINISHED")
+    report = _report(study)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _show(report)
+
+
+def _report(study: "Sweep") -> dict[str, Any]:
+    trials = study.facts()
+    best = next((trial for trial in trials if trial.state == "finished"), None)
+    return {
+        "name": study.setting.name,
+        "trials": [trial.to_dict() for trial in trials],
+        "best": None if best is None else best.to_dict(),
+        "apply": None if best is None else _apply(study, best),
+    }
+
+
+def _apply(study: "Sweep", best: "TrialFacts") -> str:
+    """The command that trains the best again in the workspace, which DVC's run cache spares it.
+
+    `dvc exp apply` would do where the commit's own exports are in DVC's cache, and fails in a
+    clone whose pipeline never ran.
+    """
+    from tinyllm.app.experiments.space import override
+
+    sets = [*study.setting.overrides, *(override(key, best.params[key]) for key in best.params)]
+    return shlex.join(["dvc", "exp", "run", *(word for text in sets for word in ("-S", text))])
+
+
+def _close(study: "Sweep", status: str) -> None:
+    report = _report(study)
+    best = report["best"]
+    figures = {"sweep_trials": float(len(report["trials"]))}
+    about = (
+        f"A sweep of {len(report['trials'])} trials over {', '.join(a.key for a in study.axes)}."
+    )
+    if best is not None:
+        figures |= {"val_bits_per_character": best["val"], "test_bits_per_character": best["test"]}
+        point = ", ".join(f"`{key}={value}`" for key, value in best["params"].items())
+        about += f" Best on the validation split: **{best['name']}** with {point}."
+    texts = {"sweep.json": json.dumps(report, indent=2)}
+    study.parent.close(status, figures, texts, about)
+
+
+def _line(facts: "TrialFacts") -> str:
+    point = " ".join(f"{key.partition('.')[2]}={value}" for key, value in facts.params.items())
+    figure = "" if facts.val is None else f"{facts.val:.4f} bits per character on val"
+    return f"  {facts.name}  {point}  {figure or facts.state}"
+
+
+def _show(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    keys = list(dict.fromkeys(key for trial in report["trials"] for key in trial["params"]))
+    table = Table(box=None, pad_edge=False)
+    for head in ("experiment", "state", "val bits", "test bits", *keys):
+        table.add_column(head, no_wrap=True)
+    for trial in report["trials"]:
+        bits = ["" if trial[of] is None else f"{trial[of]:.4f}" for of in ("val", "test")]
+        point = [str(trial["params"].get(key, "")) for key in keys]
+        table.add_row(trial["name"], trial["state"], *bits, *point)
+    screen = Console()
+    # in a file or a pipe lines may be as long as they are
+    wide = Console(width=None if screen.is_terminal else 1000, highlight=False)
+    wide.print("", table, "", sep="\n")
+    best = report["best"]
+    if best is None:
+        reasons = [trial["reason"] for trial in report["trials"] if trial["reason"]]
+        wide.print("No trial came to its end.", *reasons[:1])
+        return
+    wide.print(
+        f"Best on val: {best['name']}, {best['val']:.4f} bits per character there and "
+        f"{best['test']:.4f} on test. To take it over, exported and registered:\n\n"
+        f"  {report['apply']}"
+    )

@@ -1,0 +1,41 @@
+"""`tinyllm verify`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from tinyllm.base.command import Command
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def verify(as_json: bool) -> None:
+    """Run the pipeline again in a clean clone and compare every out with dvc.lock.
+
+    The clone holds the commit and the uncommitted changes, and neither cache nor outs. Where
+    something differs, the first stage, the file, the tensor and the training step are named, and
+    what has changed since dvc.lock was written. Exit code 0: reproduced; 1: not.
+    """
+    from tinyllm.app.verification.compare import as_json as to_json
+    from tinyllm.app.verification.verify import verify as run
+
+    if not as_json:
+        click.echo("Running the pipeline in a clean clone; this takes as long as it took at first.")
+    report = run(Path.cwd())
+    if as_json:
+        click.echo(to_json(report.to_dict()))
+    else:
+        for line in report.changed:
+            click.echo(f"changed since dvc.lock: {line}")
+        for line in report.differences:
+            click.echo(f"differs: {line}")
+        if report.first_step is not None:
+            click.echo(f"training differs from step {report.first_step} on")
+        if report.original_environment:
+            for key, value in report.environment.items():
+                here = report.original_environment.get(key)
+                click.echo(f"  {key}: {here} at first, {value} now")
+        verdict = "Reproduced" if report.reproduced else "NOT reproduced"
+        click.secho(f"{verdict}: {report.outs} outs of dvc.lock compared.", bold=True)
+    sys.exit(0 if report.reproduced else 1)

@@ -1,0 +1,101 @@
+"""Is one better than the other, or is it the luck of the seeds? All figures are losses."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Figures of runs that differ by nothing but the seed."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return statistics.fmean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Their standard deviation (of the sample), None for a single one."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spread as plain values."""
+        own = {"mean": self.mean, "standard_deviation": self.deviation, "runs": len(self.values)}
+        return {**own, "values": list(self.values)}
+
+    def __str__(self) -> str:
+        """Mean and standard deviation, as a person writes them."""
+        runs = f"{len(self.values)} seed{'s' if len(self.values) > 1 else ''}"
+        around = "" if self.deviation is None else f" ± {self.deviation:.4f}"
+        return f"{self.mean:.4f}{around} ({runs})"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What Welch's t-test says of the means; `difference` is second minus first.
+
+    `interval` holds the difference with 95 % confidence, `p` is two-sided; both are None where
+    there are too few runs to tell. `winner` is `first`, `second`, or None.
+    """
+
+    difference: float
+    p: float | None
+    interval: tuple[float, float] | None
+    winner: str | None
+    statement: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as plain values."""
+        return asdict(self)
+
+
+def judge_difference(
+    first: Sequence[float], second: Sequence[float], names: tuple[str, str] = ("A", "B")
+) -> Verdict:
+    """Compare the means of two groups of losses; fewer is better.
+
+    Args:
+        first: figures of the first configuration, a seed each.
+        second: those of the second.
+        names: what to call them.
+    """
+    one, other = Spread(tuple(first)), Spread(tuple(second))
+    difference = other.mean - one.mean
+    if one.deviation is None or other.deviation is None:
+        few = " and ".join(
+            name for name, of in zip(names, (one, other), strict=True) if of.deviation is None
+        )
+        text = f"Nothing can be said: {few} ran with one seed only ('tinyllm repeat' runs more)."
+        return Verdict(difference, None, None, None, text)
+    if one.deviation == other.deviation == 0:
+        # no noise at all, as of configurations that do not use the seed
+        p, interval = float(difference == 0), (difference, difference)
+    else:
+        p, interval = _welch(first, second)
+    if p >= 1 - CONFIDENCE:
+        text = f"{names[1]} and {names[0]} cannot be told apart from noise"
+        winner = None
+    else:
+        winner = "second" if difference < 0 else "first"
+        better, worse = names if difference > 0 else names[::-1]
+        text = f"{better} is better than {worse} beyond the noise"
+    low, high = interval
+    text += (
+        f": {names[1]} minus {names[0]} is {difference:+.4f}, "
+        f"{CONFIDENCE:.0%} between {low:+.4f} and {high:+.4f} (p = {p:.2g})."
+    )
+    return Verdict(difference, p, interval, winner, text)
+
+
+def _welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    from scipy import stats
+
+    result = stats.ttest_ind(list(second), list(first), equal_var=False)
+    interval = result.confidence_interval(CONFIDENCE)
+    return float(result.pvalue), (float(interval.low), float(interval.high))

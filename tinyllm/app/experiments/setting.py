@@ -1,0 +1,83 @@
+"""What experiments start from: parameters, code and text, and a name for all of them together."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyllm.app.config import TrackingConfig
+from tinyllm.app.experiments.space import override
+from tinyllm.app.params import load_params
+from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.base.files import fingerprint
+from tinyllm.corpus.config import PrepareConfig
+from tinyllm.corpus.read import find_files
+from tinyllm.formats.closure import ROOT, import_closure
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The repository's parameters, and a name for the experiments on them.
+
+    `overrides` are ready for `dvc exp run -S`; `identity` changes with anything that the results
+    depend on.
+    """
+
+    name: str
+    identity: str
+    params: dict[str, dict[str, Any]]
+    overrides: list[str]
+    tracking: TrackingConfig
+
+
+def find_setting(kind: str, name: str | None, fixed: Sequence[str], task: Any) -> Setting:
+    """Read params.yaml, apply `SECTION.PARAMETER=VALUE` overrides, and name the whole.
+
+    Args:
+        kind: the beginning of a name that is not given.
+        name: of the experiments.
+        fixed: overrides.
+        task: what will be done, plain values; part of the identity.
+
+    Raises:
+        TinyLLMError: this is no repository of the pipeline.
+        ConfigError: an override or the name cannot be.
+    """
+    if not Path("dvc.yaml").is_file() or not Path("params.yaml").is_file():
+        raise TinyLLMError("There is no dvc.yaml here; run this at the root of the repository.")
+    sections = load_params(Path("params.yaml"))
+    values = {key: section.model_dump() for key, section in sections.items()}
+    overrides = []
+    for text in fixed:
+        key, equals, value = text.partition("=")
+        section, _, field = key.partition(".")
+        if not equals or section not in sections:
+            raise ConfigError(f"{text!r} is no override; write SECTION.PARAMETER=VALUE.")
+        parsed = type(sections[section]).parse({**values[section], field: _plain(value)})
+        values[section] = parsed.model_dump()
+        overrides.append(override(key, value))
+    watched = {key: values[key] for key, of in sections.items() if of.affects_outputs}
+    prepare = PrepareConfig.parse(values["prepare"])
+    identity = fingerprint(
+        {"params": watched, "task": task},
+        [
+            *find_files(Path(prepare.source), prepare.pattern),
+            *(ROOT / path for path in import_closure("stages.train", "stages.evaluate")),
+        ],
+    )
+    name = name or f"{kind}-{identity[:6]}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
+        raise ConfigError(
+            f"{name!r} cannot name an experiment; use at most 100 letters, digits, - and _."
+        )
+    return Setting(name, identity, values, overrides, TrackingConfig.parse(values["tracking"]))
+
+
+def _plain(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{text!r} is no value of a parameter.") from None

@@ -1,0 +1,149 @@
+"""What a sweep draws from: `train.learning_rate=log(0.003,0.3)`, checked by the config classes."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from tinyllm.app.params import SECTIONS
+from tinyllm.base.errors import ConfigError
+from tinyllm.base.section import field_type
+
+# losses under other text or another alphabet cannot be compared
+SWEPT = ("model", "train")
+_FORMS = "log(LOW,HIGH), uniform(LOW,HIGH), uniform(LOW,HIGH,STEP) or [A,B,C]"
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One parameter and what it may be: a list of choices, or a range."""
+
+    key: str
+    choices: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: float | None = None
+    integer: bool = False
+
+    def draw(self, trial: Any) -> Any:
+        """Draw a value by an Optuna trial; floats get as many digits as a person would give."""
+        if self.choices:
+            return trial.suggest_categorical(self.key, list(self.choices))
+        if self.integer:
+            low, high, step = int(self.low), int(self.high), int(self.step or 1)
+            return trial.suggest_int(self.key, low, high, log=self.log, step=step)
+        drawn = trial.suggest_float(self.key, self.low, self.high, log=self.log, step=self.step)
+        return min(max(float(f"{drawn:.{_DIGITS}g}"), self.low), self.high)
+
+
+def parse_axis(text: str) -> Axis:
+    """Read `SECTION.PARAMETER=SPACE`.
+
+    Raises:
+        ConfigError: the parameter is unknown, or the space does not fit it.
+    """
+    key, equals, expression = (part.strip() for part in text.partition("="))
+    if not equals or not expression:
+        raise ConfigError(f"{text!r} is no search space; write PARAMETER={_FORMS}.")
+    _check_key(key)
+    if expression.startswith("["):
+        axis = Axis(key, choices=_choices(key, expression))
+    else:
+        axis = _range(key, expression)
+    for value in axis.choices or (axis.low, axis.high):
+        _check_value(key, int(value) if axis.integer else value)
+    return axis
+
+
+def parse_space(texts: Sequence[str]) -> list[Axis]:
+    """Read several axes.
+
+    Raises:
+        ConfigError: one is not valid, or a parameter is named twice.
+    """
+    axes = [parse_axis(text) for text in texts]
+    keys = [axis.key for axis in axes]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ConfigError(f"{', '.join(twice)} is given more than one search space.")
+    return axes
+
+
+def check_point(params: dict[str, dict[str, Any]], point: dict[str, Any]) -> None:
+    """Check a point of the space together with all other parameters.
+
+    Raises:
+        ConfigError: they do not go together, such as a width that the heads do not divide.
+    """
+    for section in {key.partition(".")[0] for key in point}:
+        own = {k.partition(".")[2]: v for k, v in point.items() if k.startswith(f"{section}.")}
+        SECTIONS[section].parse({**params.get(section, {}), **own})
+
+
+def override(key: str, value: Any) -> str:
+    """A parameter as `dvc exp run -S` takes it, whether or not params.yaml names it."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"++{key}={text}"
+
+
+def _check_key(key: str) -> None:
+    section = key.partition(".")[0]
+    if key == "train.seed":
+        raise ConfigError("The best seed is luck; 'tinyllm repeat' runs several seeds instead.")
+    if section in SECTIONS and section not in SWEPT:
+        raise ConfigError(
+            f"{key}: only {' and '.join(SWEPT)} can be swept; with other {section} parameters the "
+            f"validation losses are of other texts or do not change."
+        )
+    known = [f"{of}.{field}" for of in SWEPT for field in SECTIONS[of].model_fields]
+    if key not in known:
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ConfigError(f"{key} is not a known parameter{hint}")
+
+
+def _choices(key: str, expression: str) -> tuple[Any, ...]:
+    try:
+        values = yaml.safe_load(expression)
+    except yaml.YAMLError:
+        values = None
+    plain = isinstance(values, list) and all(isinstance(v, str | int | float) for v in values)
+    if not values or not plain:
+        raise ConfigError(f"{key}: {expression!r} is no list of choices such as [2,4,6].")
+    return tuple(values)
+
+
+def _range(key: str, expression: str) -> Axis:
+    section, _, name = key.partition(".")
+    kind = field_type(SECTIONS[section], name)
+    found = re.fullmatch(r"(log|uniform)\(([^,()]+),([^,()]+)(?:,([^,()]+))?\)", expression)
+    if not found:
+        raise ConfigError(f"{key}: {expression!r} is no search space; write {_FORMS}.")
+    if kind not in (int, float):
+        raise ConfigError(f"{key} is not a number; list its choices: {key}=[A,B].")
+    form, *texts = found.groups()
+    try:
+        low, high, step = (None if text is None else float(text) for text in texts)
+    except ValueError:
+        raise ConfigError(f"{key}: the bounds in {expression!r} must be numbers.") from None
+    assert low is not None  # noqa: S101 - the pattern demands both
+    assert high is not None  # noqa: S101 - as above
+    if low >= high:
+        raise ConfigError(f"{key}: {low:g} is not less than {high:g}.")
+    if form == "log" and (step is not None or low <= 0):
+        raise ConfigError(f"{key}: log(LOW,HIGH) takes two bounds above 0.")
+    if step is not None and step <= 0:
+        raise ConfigError(f"{key}: the step must be above 0.")
+    integer = kind is int
+    if integer and any(n is not None and n != int(n) for n in (low, high, step)):
+        raise ConfigError(f"{key} is a whole number; so must be its bounds in {expression!r}.")
+    return Axis(key, low=low, high=high, log=form == "log", step=step, integer=integer)
+
+
+def _check_value(key: str, value: Any) -> None:
+    section, _, name = key.partition(".")
+    SECTIONS[section].check_value(name, value)

@@ -1,0 +1,70 @@
+"""The whole of params.yaml: every section of every room, checked together."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinyllm.app.config import DisplayConfig, TrackingConfig
+from tinyllm.base.errors import ConfigError
+from tinyllm.base.section import Section, parse_yaml, read_params
+from tinyllm.corpus.config import PrepareConfig
+from tinyllm.evaluation.config import EvaluateConfig
+from tinyllm.formats.config import ExportConfig
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.model.config import ModelConfig
+from tinyllm.tokens.config import TokenizeConfig
+from tinyllm.training.config import RuntimeConfig, TrainingConfig
+
+SECTIONS: dict[str, type[Section]] = {
+    section.section: section
+    for section in (
+        PrepareConfig,
+        TokenizeConfig,
+        ModelConfig,
+        TrainingConfig,
+        NumericsConfig,
+        EvaluateConfig,
+        ExportConfig,
+        RuntimeConfig,
+        DisplayConfig,
+        TrackingConfig,
+    )
+}
+
+
+def load_params(path: Path) -> dict[str, Section]:
+    """Read and check every section; one that the file leaves out takes its defaults.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or holds an unknown section or key or a
+            value out of range.
+    """
+    return _check(read_params(path), str(path))
+
+
+def parse_params(text: str, where: str) -> dict[str, Section]:
+    """As `load_params`, from the text of such a file; errors name it `where`.
+
+    Raises:
+        ConfigError: as `load_params`.
+    """
+    return _check(parse_yaml(text, where), where)
+
+
+def _check(raw: Mapping[Any, Any], where: str) -> dict[str, Section]:
+    unknown = [str(key) for key in raw if key not in SECTIONS]
+    if unknown:
+        known = ", ".join(SECTIONS)
+        raise ConfigError(
+            f"{', '.join(unknown)} in {where} is not a known section (known: {known})."
+        )
+    return {name: cls.parse(raw.get(name), where) for name, cls in SECTIONS.items()}
+
+
+def flatten(sections: Mapping[str, Section]) -> dict[str, Any]:
+    """Sections as one flat mapping: `{"train.learning_rate": 0.02, ...}`."""
+    return {
+        f"{name}.{key}": value
+        for name, section in sections.items()
+        for key, value in section.model_dump().items()
+    }

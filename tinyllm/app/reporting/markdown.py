@@ -1,0 +1,96 @@
+"""The report's Markdown, from two revisions of the repository."""
+
+import html
+import subprocess
+from collections.abc import Sequence
+
+from tinyllm.app.reporting.curves import draw_chart
+from tinyllm.app.reporting.noise import verdict
+from tinyllm.app.reporting.revision import Revision
+from tinyllm.app.verification.verify import Verification
+from tinyllm.base.outs import OutFile
+
+_LOSS = "bits_per_character"
+_TITLE = "## Model report against"
+REPORT = OutFile("tinyllm report", _TITLE.encode())
+_LINES = 14
+
+
+def write_report(
+    base: Revision,
+    head: Revision,
+    verification: Verification | None = None,
+    repeats: Sequence[float] = (),
+) -> str:
+    """The report: verdicts, metrics, parameters, curves and samples.
+
+    Args:
+        base: what the change is compared with.
+        head: the working tree.
+        verification: what `verify` found, None where it was not asked.
+        repeats: test losses of the base trained with other seeds.
+    """
+    parts = [
+        f"{_TITLE} `{base.commit[:10]}`",
+        _judge(base, head, repeats),
+        _reproduced(verification),
+        f"### Metrics\n\n{_difference(base, 'metrics')}",
+        f"### Parameters\n\n{_difference(base, 'params')}",
+        f"### Curves\n\n{draw_chart(base.history(), head.history()) or 'No history.'}",
+        f"### Samples\n\n{_samples(base.samples(), head.samples())}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _judge(base: Revision, head: Revision, repeats: Sequence[float]) -> str:
+    one, other = base.metrics(), head.metrics()
+    if _LOSS not in one or _LOSS not in other:
+        return "**The base has no metrics to compare with.**"
+    if one.get("fingerprint") != other.get("fingerprint"):
+        return "**The two were tested on different texts, so their losses cannot be compared.**"
+    if one == other:
+        return "**No figure of the evaluation changed.**"
+    positions = (base.positions(), head.positions())
+    return f"**{verdict(one[_LOSS], other[_LOSS], repeats, positions)}**"
+
+
+def _reproduced(verification: Verification | None) -> str:
+    if verification is None:
+        return ""
+    cpu = verification.environment.get("cpu", "this CPU")
+    if verification.reproduced:
+        return f"Reproduced: all {verification.outs} outs of dvc.lock came out the same on {cpu}."
+    found = [*verification.changed, *verification.differences]
+    if verification.first_step is not None:
+        found.append(f"training differs from step {verification.first_step} on")
+    lines = "\n".join(f"- {line}" for line in found)
+    return f"**NOT reproduced** on {cpu}, {verification.outs} outs compared:\n\n{lines}"
+
+
+def _difference(base: Revision, what: str) -> str:
+    result = subprocess.run(  # noqa: S603 - fixed arguments
+        ["dvc", what, "diff", "--md", base.commit],  # noqa: S607 - the environment's own dvc
+        cwd=base.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        return f"None to compare with at `{base.commit[:10]}`."
+    table = result.stdout.strip()
+    # without a difference DVC prints the table's head alone
+    return table if len(table.splitlines()) > 2 else "No difference."
+
+
+def _samples(base: str, head: str) -> str:
+    if not base and not head:
+        return "No samples here or at the base."
+    cells = "".join(f"<td><pre>{_cell(text)}</pre></td>" for text in (base, head))
+    return f"<table><tr><th>base</th><th>this change</th></tr><tr>{cells}</tr></table>"
+
+
+def _cell(text: str) -> str:
+    if not text:
+        return "(neither in DVC's cache nor in its remote)"
+    # an empty line would end the table in Markdown
+    return html.escape("\n".join(text.splitlines()[:_LINES])).replace("\n", "<br>")

@@ -1,0 +1,202 @@
+"""Who becomes champion of a registered model, and who waits as candidate."""
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from filelock import FileLock
+
+from tinyllm.app.tracking.succession import (
+    Crowning,
+    crowning_tag,
+    crownings,
+    rolled_back,
+    succession,
+)
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import working_folder
+
+CHAMPION, CANDIDATE = "champion", "candidate"
+SPLIT_TAG, BITS_TAG = "test.fingerprint", "test.bits_per_character"
+# one tag for each text that a version was judged on: its figure there
+_JUDGED = "judged."
+_ALL = 10_000
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Keep the processes of this machine from changing the champion at once."""
+    working_folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(working_folder() / "registry.lock"):
+        yield
+
+
+def find_versions(client: Any, name: str) -> list[Any]:
+    """All versions of a registered model, the oldest first."""
+    found = client.search_model_versions(f"name = '{name}'", max_results=_ALL)
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def figures(version: Any) -> dict[str, float]:
+    """Test bits per character of a version, by the fingerprint of the text."""
+    tags = version.tags
+    known = {tags[SPLIT_TAG]: tags[BITS_TAG]} if SPLIT_TAG in tags and BITS_TAG in tags else {}
+    known |= {k.removeprefix(_JUDGED): v for k, v in tags.items() if k.startswith(_JUDGED)}
+    return {text: float(bits) for text, bits in known.items()}
+
+
+def find_aliased(client: Any, name: str, alias: str) -> Any | None:
+    """The version that carries an alias, None where none does."""
+    number = client.get_registered_model(name).aliases.get(alias)
+    return None if number is None else client.get_model_version(name, str(number))
+
+
+def judge(client: Any, name: str, number: str, text: str, bits: float, margin: float) -> None:
+    """Crown a version if it passes the gate, and bring the alias `candidate` up to date.
+
+    A version is judged once for each figure, so a rerun of the same weights changes nothing; a
+    version that was rolled back is crowned again only by a person. The very first version passes.
+
+    Args:
+        client: MLflow's.
+        name: the registered model.
+        number: the version.
+        text: fingerprint of the text it was tested on.
+        bits: its bits per character there.
+        margin: by how many it must beat the champion on the same text.
+    """
+    version = client.get_model_version(name, number)
+    if version.tags.get(_JUDGED + text) != str(bits):
+        versions = find_versions(client, name)
+        champion = find_aliased(client, name, CHAMPION)
+        taken = rolled_back(crownings(versions))
+        if champion is None:
+            crown(client, name, version, None, "gate", "the first version")
+        elif int(number) not in taken and champion.version != version.version:
+            best = figures(champion).get(text)
+            if best is not None and bits < best - margin:
+                why = f"{bits:.4f} bits, {best - bits:.4f} fewer than version {champion.version}"
+                crown(client, name, version, champion, "gate", why)
+        # only now: a delivery that breaks off before is judged anew
+        client.set_model_version_tag(name, number, _JUDGED + text, str(bits))
+    name_candidate(client, name, text)
+
+
+def crown(
+    client: Any, name: str, version: Any, before: Any | None, action: str, why: str
+) -> Crowning:
+    """Give a version the alias `champion` and write down why."""
+    events = crownings(find_versions(client, name))
+    number = int(version.version)
+    # a delivery that broke off between the two writes the event once
+    if events and events[-1].version == number:
+        event = events[-1]
+    else:
+        now = dt.datetime.now(tz=dt.UTC).isoformat(timespec="microseconds")
+        predecessor = None if before is None else int(before.version)
+        event = Crowning(now, number, predecessor, action, why)
+        client.set_model_version_tag(name, version.version, *crowning_tag(event))
+    client.set_registered_model_alias(name, CHAMPION, version.version)
+    return event
+
+
+def name_candidate(client: Any, name: str, text: str) -> None:
+    """Give the alias `candidate` to the newest version on a text that may still be promoted."""
+    versions = find_versions(client, name)
+    champion = find_aliased(client, name, CHAMPION)
+    taken = rolled_back(crownings(versions))
+    waiting = [
+        version
+        for version in versions
+        if text in figures(version)
+        and int(version.version) not in taken
+        and (champion is None or version.version != champion.version)
+    ]
+    if waiting:
+        client.set_registered_model_alias(name, CANDIDATE, waiting[-1].version)
+    elif CANDIDATE in client.get_registered_model(name).aliases:
+        client.delete_registered_model_alias(name, CANDIDATE)
+
+
+def refusal(version: Any, champion: Any | None, margin: float) -> str | None:
+    """Why a version may not take the champion's place; None if it may."""
+    if champion is None:
+        return None
+    if champion.version == version.version:
+        return f"version {version.version} is champion already"
+    own, best = figures(version), figures(champion)
+    common = [text for text in own if text in best]
+    if not common:
+        return f"version {version.version} and champion {champion.version} read different texts"
+    text = champion.tags[SPLIT_TAG] if champion.tags.get(SPLIT_TAG) in common else common[0]
+    if own[text] >= best[text] - margin:
+        return (
+            f"version {version.version} has {own[text]:.4f} bits per character, champion "
+            f"{champion.version} has {best[text]:.4f}: not better by more than {margin:g}"
+        )
+    return None
+
+
+def promote(client: Any, name: str, number: int | None, margin: float, *, force: bool) -> Crowning:
+    """Crown a version, by default the candidate, on a person's word.
+
+    Raises:
+        TinyLLMError: there is no such version, or it does not pass the gate and is not forced.
+    """
+    with one_at_a_time():
+        if number is None:
+            version = find_aliased(client, name, CANDIDATE)
+            if version is None:
+                raise TinyLLMError(f"{name} has no candidate; name a version ('tinyllm history').")
+        else:
+            version = _named(client, name, number)
+        champion = find_aliased(client, name, CHAMPION)
+        problem = refusal(version, champion, margin)
+        already = champion is not None and champion.version == version.version
+        if problem and (already or not force):
+            hint = "" if already else "; --force promotes it all the same"
+            raise TinyLLMError(f"Not promoted: {problem}{hint}.")
+        why = f"forced, {problem}" if problem else _gain(version, champion)
+        event = crown(client, name, version, champion, "promote", why)
+        name_candidate(client, name, version.tags[SPLIT_TAG])
+        return event
+
+
+def roll_back(client: Any, name: str, why: str = "") -> Crowning:
+    """Crown the champion before the present one again.
+
+    Raises:
+        TinyLLMError: there was none before.
+    """
+    with one_at_a_time():
+        versions = find_versions(client, name)
+        known = {int(version.version): version for version in versions}
+        champion = find_aliased(client, name, CHAMPION)
+        # a version that was deleted meanwhile cannot be gone back to
+        line = [number for number in succession(crownings(versions)) if number in known]
+        if champion is None or line[-1:] != [int(champion.version)] or len(line) < 2:
+            raise TinyLLMError(
+                f"{name} has no champion before the present one ('tinyllm history')."
+            )
+        reason = why or f"version {champion.version} was taken back"
+        event = crown(client, name, known[line[-2]], champion, "rollback", reason)
+        name_candidate(client, name, champion.tags[SPLIT_TAG])
+        return event
+
+
+def _named(client: Any, name: str, number: int) -> Any:
+    for version in find_versions(client, name):
+        if int(version.version) == number:
+            return version
+    raise TinyLLMError(f"{name} has no version {number}; 'tinyllm history' lists them.")
+
+
+def _gain(version: Any, champion: Any | None) -> str:
+    if champion is None:
+        return "there was no champion"
+    own, best = figures(version), figures(champion)
+    text = next(text for text in own if text in best)
+    return (
+        f"{own[text]:.4f} bits, {best[text] - own[text]:.4f} fewer than version {champion.version}"
+    )

@@ -1,0 +1,90 @@
+"""Where a run comes from: commit, uncommitted changes, code, environment, experiment."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+# what runs share that differ by nothing but the seed
+CONFIGURATION_TAG = "tinyllm.configuration"
+# how a sweep tells the trainings that it starts whose they are
+SWEEP_VARIABLE, PARENT_VARIABLE = "TINYLLM_SWEEP", "TINYLLM_PARENT_RUN"
+# MLflow's own tag of a child, and ours of a run that is only there for its children
+CHILD_TAG, PARENT_TAG = "mlflow.parentRunId", "tinyllm.parent"
+_PACKAGES = ("torch", "numpy", "safetensors", "dvc", "mlflow")
+
+
+def git_tags(patch: bytes) -> dict[str, str]:
+    """Commit, branch and whether there is a patch over it; empty outside a repository."""
+    commit = git("rev-parse", "HEAD")
+    if not commit:
+        return {}
+    return {
+        "git.commit": commit,
+        "git.branch": _branch(),
+        "git.uncommitted": "yes" if patch else "no",
+        "mlflow.source.git.commit": commit,
+    }
+
+
+def _branch() -> str:
+    """The branch that is checked out; of a DVC experiment, one that it starts from."""
+    name = git("rev-parse", "--abbrev-ref", "HEAD")
+    if name != "HEAD":
+        return name
+    root = os.environ.get("DVC_ROOT") or "."
+    commit = os.environ.get("DVC_EXP_BASELINE_REV") or "HEAD"
+    heads = git(
+        "-C", root, "for-each-ref", "--points-at", commit, "--format=%(refname:short)", "refs/heads"
+    )
+    return heads.splitlines()[0] if heads else name
+
+
+def environment_tags() -> dict[str, str]:
+    """Versions of what computes, and the CPU it computes on."""
+    versions = {f"version.{name}": metadata.version(name) for name in _PACKAGES}
+    return {**versions, "version.python": platform.python_version(), "cpu": cpu_name()}
+
+
+def experiment_tags() -> dict[str, str]:
+    """The DVC experiment and the sweep that this process runs in, if any."""
+    names = {
+        "dvc.experiment": "DVC_EXP_NAME",
+        "dvc.baseline": "DVC_EXP_BASELINE_REV",
+        "sweep": SWEEP_VARIABLE,
+        CHILD_TAG: PARENT_VARIABLE,
+    }
+    return {tag: os.environ[name] for tag, name in names.items() if os.environ.get(name)}
+
+
+def cpu_name() -> str:
+    """The CPU's model as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def git(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """What a git command prints, stripped; empty where it fails."""
+    return run_git(*arguments, environment=environment).decode("utf-8", "replace").strip()
+
+
+def run_git(
+    *arguments: str, environment: Mapping[str, str] | None = None, given: bytes | None = None
+) -> bytes:
+    """What git prints when it is `given` this to read; nothing where it fails or is not there."""
+    try:
+        return subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", *arguments],  # noqa: S607 - whichever git the user has
+            input=given,
+            capture_output=True,
+            check=True,
+            env={**os.environ, **(environment or {})},
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return b""

@@ -1,0 +1,145 @@
+"""Checkpoints as logged models, exports as versions of a registered model."""
+
+from pathlib import Path
+from typing import Any
+
+from tinyllm.app.tracking.champion import BITS_TAG, SPLIT_TAG, find_versions, judge, one_at_a_time
+from tinyllm.app.tracking.reasons import reason
+from tinyllm.app.tracking.store import connect
+from tinyllm.base.errors import TinyLLMError
+
+WEIGHTS_TAG = "weights.sha256"
+# MLflow's columns hold no more
+_LONGEST_DESCRIPTION = 5000
+_ABOUT = """\
+Character-level language models, a version for each distinct weights. The alias `champion` is the
+best on its test text, `candidate` the newest that waits; `tinyllm history` tells who was champion
+when and why, `tinyllm promote` and `tinyllm rollback` change it.
+"""
+_REGISTRY_SCHEMES = ("models:/", "runs:/")
+
+
+def locate_model(source: str | Path) -> Path:
+    """The folder of a model that lies in a folder, or in the registry and is fetched.
+
+    Raises:
+        TinyLLMError: the registry has no such model or cannot be reached.
+    """
+    if str(source).startswith(_REGISTRY_SCHEMES):
+        return download_model(str(source))
+    return Path(source)
+
+
+def download_model(uri: str) -> Path:
+    """Fetch a registered or logged model and return its local folder.
+
+    Raises:
+        TinyLLMError: the registry has no such model or cannot be reached.
+    """
+    connect()
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    except (MlflowException, OSError) as error:
+        raise TinyLLMError(
+            f"Cannot open {uri}: {reason(error)}; 'make ui' lists the models that are there."
+        ) from None
+
+
+def log_checkpoint(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
+    """Record a checkpoint as a logged model of its run, at its step, with its metrics."""
+    model_id = _log_model(client, experiment, run_id, event)
+    for key, value in event["metrics"].items():
+        client.log_metric(run_id, key, value, event["time"], event["step"], model_id=model_id)
+
+
+def register_export(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
+    """Register an export, once for distinct weights, and let it stand up to the champion."""
+    name = event["registered_model"]
+    _open_registered_model(client, name)
+    tags = {
+        **event.get("tags", {}),
+        WEIGHTS_TAG: event["sha256"],
+        SPLIT_TAG: event["test_fingerprint"],
+        BITS_TAG: str(event["bits_per_character"]),
+    }
+    description = shorten(event.get("description", ""))
+    known = _find_version(client, name, event["sha256"])
+    model_id = None if known else _log_model(client, experiment, run_id, event)
+    with one_at_a_time():
+        known = _find_version(client, name, event["sha256"])
+        if known:
+            for key, value in tags.items():
+                client.set_model_version_tag(name, known.version, key, value)
+            if description and description != known.description:
+                client.update_model_version(name, known.version, description)
+        else:
+            source = f"models:/{model_id}"
+            known = client.create_model_version(
+                name, source, run_id, tags=tags, description=description, model_id=model_id
+            )
+        margin = event.get("margin", 0.0)
+        bits = float(event["bits_per_character"])
+        judge(client, name, known.version, event["test_fingerprint"], bits, margin)
+
+
+def shorten(card: str, longest: int = _LONGEST_DESCRIPTION) -> str:
+    """A model card without its last sections, as many as it takes to fit into the registry."""
+    note = "\n\n*The whole card is README.md among the version's files.*\n"
+    if len(card) <= longest:
+        return card
+    sections = card.split("\n## ")
+    while len(sections) > 1 and len("\n## ".join(sections)) + len(note) > longest:
+        sections.pop()
+    return "\n## ".join(sections)[: longest - len(note)].rstrip() + note
+
+
+def _open_registered_model(client: Any, name: str) -> None:
+    """Create the registered model, or describe one that has no description yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, description=_ABOUT)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        if not client.get_registered_model(name).description:
+            client.update_registered_model(name, _ABOUT)
+
+
+def _find_version(client: Any, name: str, weights: str) -> Any | None:
+    versions = find_versions(client, name)
+    return next((one for one in versions if one.tags.get(WEIGHTS_TAG) == weights), None)
+
+
+def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> str:
+    """Make a logged model of a folder, unless there is one; return its id."""
+    from mlflow.entities import LoggedModelOutput
+
+    known = _find_logged_model(client, experiment, event)
+    if known is not None:
+        return known
+    folder = Path(event["path"])
+    model = client.create_logged_model(
+        experiment,
+        name=event["name"],
+        source_run_id=run_id,
+        tags={WEIGHTS_TAG: event["sha256"]},
+        params={"step": str(event["step"])},
+        model_type="character-language-model",
+    )
+    client.log_model_artifacts(model.model_id, str(folder))
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, event["step"])])
+    client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
+
+
+def _find_logged_model(client: Any, experiment: str, event: dict[str, Any]) -> str | None:
+    """The whole logged model of these weights; one whose upload broke off does not count."""
+    found = client.search_logged_models(
+        [experiment], filter_string=f"tags.`{WEIGHTS_TAG}` = '{event['sha256']}'"
+    )
+    whole = (m for m in found if m.name == event["name"] and m.status.value == "READY")
+    return next((str(model.model_id) for model in whole), None)

@@ -1,0 +1,32 @@
+"""Runs in MLflow that differ by nothing but the seed."""
+
+from collections.abc import Iterable
+
+from tinyllm.app.tracking.lineage import CONFIGURATION_TAG
+from tinyllm.app.tracking.queries import RunFacts, find_run, find_runs
+from tinyllm.app.tracking.store import connect
+from tinyllm.base.errors import TinyLLMError
+
+
+def find_repeats(experiment: str, text: str, metric: str) -> list[RunFacts]:
+    """The run that `text` names and all with the same params, data and code, seed apart.
+
+    Raises:
+        TinyLLMError: there is no such run, or none of them has the metric.
+    """
+    named = find_run(experiment, text)
+    tag = connect().get_run(named.run_id).data.tags.get(CONFIGURATION_TAG)
+    where = f"tags.`{CONFIGURATION_TAG}` = '{tag}'"
+    found = find_runs(experiment, where=where, limit=10_000) if tag else [named]
+    repeats = one_per_seed(found, metric)
+    if not repeats:
+        raise TinyLLMError(f"No run like {named.name} has the metric {metric}.")
+    return repeats
+
+
+def one_per_seed(runs: Iterable[RunFacts], metric: str) -> list[RunFacts]:
+    """Those that have the metric; a seed counts once, however often it was run (elsewhere, say)."""
+    by_seed = {
+        run.params.get("train.seed", run.run_id): run for run in runs if metric in run.metrics
+    }
+    return [by_seed[seed] for seed in sorted(by_seed, key=lambda seed: (len(seed), seed))]

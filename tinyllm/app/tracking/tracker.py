@@ -1,0 +1,222 @@
+"""The tracker that a command holds while it works: it writes the journal.
+
+Another process delivers beside it, so nothing that happens to MLflow stops or slows the work: a
+failed delivery costs one warning, and what is missing stays in the journal for `tinyllm sync`.
+"""
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, assert_never
+
+from tinyllm.app.config import TrackingConfig
+from tinyllm.app.logger import get_logger
+from tinyllm.app.tracking.abandoned import recording
+from tinyllm.app.tracking.background import BackgroundDelivery
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.lineage import (
+    CONFIGURATION_TAG,
+    environment_tags,
+    experiment_tags,
+    git_tags,
+)
+from tinyllm.app.tracking.naming import all_params, run_name
+from tinyllm.app.tracking.note import run_note
+from tinyllm.app.tracking.patch import find_new_files, git_patch
+from tinyllm.app.tracking.store import journal_folder, shown_uri, tracking_uri
+from tinyllm.base.errors import Interrupted
+from tinyllm.base.events import (
+    CheckpointWritten,
+    DatasetRead,
+    Event,
+    ExportWritten,
+    FileWritten,
+    Measured,
+    RunStarted,
+    StepTaken,
+    Validated,
+)
+
+# seconds that a finished command waits for the store
+_PATIENCE = 10.0
+# a store of our own is made by importing and asking MLflow, on a machine that may be busy
+_PATIENCE_WITH_SQLITE = 30.0
+# how many names of files a warning holds
+_SHOWN = 5
+# folder of a registered version that says where it comes from
+LINEAGE = "lineage"
+_log = get_logger(__name__)
+
+
+class Tracker:
+    """Records one run. Used as a context manager; with tracking off it does nothing."""
+
+    def __init__(self, started: RunStarted, config: TrackingConfig) -> None:
+        """Prepare to record a run; only the stage `train` opens and closes it."""
+        self._started, self._config = started, config
+        self._enabled = config.tracking
+        self._stage = started.stage
+        self._journal = Journal(journal_folder(), started.fingerprint)
+        self._uri = tracking_uri()
+        self._delivery: BackgroundDelivery | None = None
+        self._recording = contextlib.ExitStack()
+        self._lineage: dict[str, bytes] = {}
+
+    def tell(self, event: Event) -> None:
+        """Record what a stage tells; steps and validations come as `metrics`."""
+        if not self._enabled:
+            return
+        match event:
+            case DatasetRead():
+                self._dataset(event)
+            case Measured():
+                # recorded again, the last ones count
+                self._add("figures", step=event.step, values=dict(event.values))
+            case FileWritten():
+                self._add("artifact", path=self._journal.keep(event.path), folder=self._stage)
+            case CheckpointWritten():
+                self._checkpoint(event)
+            case ExportWritten():
+                self._export(event)
+            case RunStarted() | StepTaken() | Validated():
+                pass
+            case unknown:
+                assert_never(unknown)
+
+    def _start(self) -> None:
+        """Open the run, or attach to it: name, params and where it comes from."""
+        params = all_params(self._started.sections)
+        patch = git_patch()
+        tags = {**git_tags(patch), **environment_tags(), **experiment_tags()}
+        if self._started.configuration:
+            tags[CONFIGURATION_TAG] = self._started.configuration
+        self._lineage = {"uncommitted.patch": patch} if patch else {}
+        self._add(
+            "run",
+            stage=self._stage,
+            experiment=self._config.experiment,
+            name=run_name(params),
+            params={key: str(value) for key, value in params.items()},
+            tags=tags,
+            note=run_note(params, tags),
+        )
+        if patch:
+            self._keep_bytes("uncommitted.patch", patch, f"lineage/{self._stage}")
+        for file in ("params.yaml", "dvc.lock"):
+            if Path(file).is_file():
+                self._lineage[file] = Path(file).read_bytes()
+                text = Path(file).read_text(encoding="utf-8")
+                self._add("text", text=text, file=f"lineage/{self._stage}/{file}")
+        if self._stage == "train":
+            self._tell_what_is_left_out()
+            self._add("status", value="RUNNING")
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Record a point of several curves."""
+        if self._enabled:
+            self._journal.add_metrics(step, values)
+
+    def _dataset(self, event: DatasetRead) -> None:
+        source = str(event.path.resolve())
+        self._add(
+            "dataset",
+            name=event.split,
+            source=source,
+            digest=event.fingerprint,
+            context=event.purpose,
+        )
+
+    def _checkpoint(self, event: CheckpointWritten) -> None:
+        """Record a checkpoint as a logged model."""
+        self._add(
+            "checkpoint",
+            name="checkpoint",
+            path=self._journal.keep(event.folder),
+            sha256=event.sha256,
+            step=event.step,
+            metrics=dict(event.metrics),
+        )
+
+    def _export(self, event: ExportWritten) -> None:
+        """Register an exported model, with its figure on a test split.
+
+        Where it comes from is recorded as tags and, as files, in the version's folder `lineage`.
+        """
+        place = Path(self._journal.keep(event.folder))
+        (place / LINEAGE).mkdir(exist_ok=True)
+        for file, content in self._lineage.items():
+            (place / LINEAGE / file).write_bytes(content)
+        patch = self._lineage.get("uncommitted.patch", b"")
+        self._add(
+            "export",
+            name="export",
+            registered_model=self._config.registered_model,
+            path=str(place),
+            sha256=event.sha256,
+            step=event.step,
+            test_fingerprint=event.test["fingerprint"],
+            bits_per_character=event.test["bits_per_character"],
+            margin=self._config.champion_margin,
+            tags={**git_tags(patch), **experiment_tags(), **event.tags},
+            description=event.card,
+        )
+
+    def __enter__(self) -> Self:
+        """Open the run, and start to deliver in the background."""
+        if self._enabled:
+            if self._stage == "train":
+                self._recording.enter_context(recording(self._journal))
+            self._delivery = BackgroundDelivery(self._journal.fingerprint, self._stage)
+            try:
+                self._start()
+            except BaseException:
+                self.__exit__(*sys.exc_info())
+                raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the run if this stage opened it, and deliver what is left."""
+        if self._delivery is None:
+            return
+        if self._stage == "train":
+            killed = isinstance(error, Interrupted | KeyboardInterrupt)
+            self._add(
+                "status", value="FINISHED" if kind is None else "KILLED" if killed else "FAILED"
+            )
+            self._recording.close()
+        local = self._uri.startswith("sqlite:")
+        hindrance = self._delivery.finish(_PATIENCE_WITH_SQLITE if local else _PATIENCE)
+        if missing := self._journal.pending(self._uri):
+            _log.warning(
+                "MLflow at %s has not got everything of this run, %d entries are missing (%s). "
+                "Nothing is lost: 'tinyllm sync' delivers them when the store is back.",
+                shown_uri(self._uri),
+                missing,
+                hindrance or "they came too late",
+            )
+
+    def _tell_what_is_left_out(self) -> None:
+        """Name new files that are not recorded; later stages of the run need not say it again."""
+        if names := find_new_files().left_out:
+            shown = ", ".join(map(repr, names[:_SHOWN]))
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            _log.warning(
+                "Files that git does not track stay on this machine unless they are small source "
+                "files; the run does not record %s%s ('git add' those that the model is made "
+                "from, ignore the others).",
+                shown,
+                more,
+            )
+
+    def _keep_bytes(self, name: str, data: bytes, folder: str) -> None:
+        self._add("artifact", path=self._journal.keep_bytes(name, data), folder=folder)
+
+    def _add(self, kind: str, **details: Any) -> None:
+        self._journal.add(kind, **details)

@@ -1,0 +1,78 @@
+"""Making a registered model again from what the registry knows of it."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinyllm.app.tracking.origin import Origin, find_origin
+from tinyllm.app.tracking.tracker import LINEAGE
+from tinyllm.app.verification.compare import compare_paths
+from tinyllm.app.verification.rebuild import clean_clone, copy_sources, run_pipeline
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import sha256
+
+_WEIGHTS = Path("models/checkpoint/model.safetensors")
+_EXPORT = Path("models/export/pyfunc")
+# what registering adds: MLflow's note, and where the version comes from
+_ADDED_BY_THE_REGISTRY = (f"{_EXPORT}/registered_model_meta", f"{_EXPORT}/{LINEAGE}/")
+
+
+@dataclass
+class Reproduction:
+    """What was rebuilt from where; no `differences` means the same bytes."""
+
+    source: str
+    run_id: str
+    commit: str
+    uncommitted: bool
+    weights: str
+    rebuilt_weights: str = ""
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether the weights and every file of the registered model came out the same."""
+        return not self.differences
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {"reproduced": self.reproduced, **asdict(self)}
+
+
+def reproduce(root: Path, source: str) -> Reproduction:
+    """Rebuild a model from its registry entry or run, and compare the bytes.
+
+    Args:
+        root: a clone of the repository that the model was made in.
+        source: `models:/NAME@ALIAS`, `models:/NAME/VERSION` or a run id.
+
+    Raises:
+        TinyLLMError: something that the rebuilding needs is missing; the message names it.
+    """
+    origin = find_origin(source)
+    report = Reproduction(
+        source, origin.run_id, origin.commit, bool(origin.patch), origin.weights_sha256
+    )
+    with clean_clone(root, origin.commit, origin.patch) as clone:
+        (clone / "params.yaml").write_bytes(origin.params)
+        copy_sources(root, clone)
+        run_pipeline(clone)
+        report.rebuilt_weights = sha256(clone / _WEIGHTS)
+        report.differences = _differences(origin, report, clone)
+    return report
+
+
+def _differences(origin: Origin, report: Reproduction, clone: Path) -> list[str]:
+    found = []
+    for split, digest in origin.data.items():
+        path = clone / "data" / "prepared" / f"{split}.txt"
+        if not sha256(path).startswith(digest):
+            found.append(f"data: the {split} split has another fingerprint than the run recorded")
+    if report.rebuilt_weights != report.weights:
+        found.append(f"{_WEIGHTS}: SHA-256 {report.rebuilt_weights}, registered {report.weights}")
+    if origin.export is not None:
+        if not (clone / _EXPORT).is_dir():
+            raise TinyLLMError(f"The rebuilt pipeline wrote no {_EXPORT}; export.formats lacks it.")
+        files = compare_paths(origin.export, clone / _EXPORT, str(_EXPORT))
+        found += [str(one) for one in files if not one.file.startswith(_ADDED_BY_THE_REGISTRY)]
+    return found

@@ -1,0 +1,173 @@
+"""Does the pipeline, run again from nothing, write what dvc.lock says?"""
+
+import json
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.lineage import environment_tags, git
+from tinyllm.app.tracking.patch import git_patch
+from tinyllm.app.verification.compare import Difference, compare_paths, first_differing_step
+from tinyllm.app.verification.rebuild import clean_clone, copy_sources, read_lock, run_pipeline
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_json
+
+CHECKPOINT = Path("models/checkpoint")
+
+
+@dataclass
+class Verification:
+    """What was found: nothing under `changed` and `differences` means reproduced."""
+
+    outs: int = 0
+    changed: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    first_stage: str | None = None
+    first_step: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    original_environment: dict[str, str] | None = None
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether every out came out as the lock has it, from what the lock names."""
+        return not self.changed and not self.differences
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {"reproduced": self.reproduced, **asdict(self)}
+
+
+def verify(root: Path) -> Verification:
+    """Run the working tree's pipeline in a clean clone and compare every out with dvc.lock.
+
+    Outs that are here are compared too; none need be, as in a fresh clone.
+
+    Raises:
+        TinyLLMError: there is no lock, or the pipeline fails in the clone.
+    """
+    expected = read_lock(root)
+    report = Verification(environment=environment_tags())
+    report.changed = changed_since_lock(root)
+    commit = git("-C", str(root), "rev-parse", "HEAD")
+    with clean_clone(root, commit, git_patch()) as clone:
+        copy_sources(root, clone)
+        run_pipeline(clone)
+        rebuilt = read_lock(clone)
+        for stage, entry in expected.items():
+            for out in entry.get("outs", []):
+                report.outs += 1
+                _compare_out(report, stage, out, rebuilt.get(stage, {}), (root, clone))
+        if report.first_stage:
+            report.first_step = _first_step(root, clone)
+    if report.differences:
+        report.original_environment = _original_environment(root)
+    return report
+
+
+def changed_since_lock(root: Path) -> list[str]:
+    """What of data, code, parameters and outs is here and not as dvc.lock has it, in words."""
+    result = subprocess.run(
+        ["dvc", "status", "--json"],  # noqa: S607 - the environment's own dvc
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise TinyLLMError(f"'dvc status' failed: {result.stderr.strip()}")
+    lock = read_lock(root)
+    outs = {out["path"] for entry in lock.values() for out in entry.get("outs", [])}
+    not_here = {path for path in outs if not (root / path).exists()}
+    found = []
+    for stage, changes in json.loads(result.stdout or "{}").items():
+        if stage.endswith(".dvc"):
+            continue  # a text of its own; where a stage reads it, it is that stage's dependency
+        for change in changes:
+            if isinstance(change, str):
+                found.append(f"{stage}: {change}")
+                continue
+            for kind, items in change.items():
+                what = "out" if kind == "changed outs" else "dependency"
+                paths = {path: state for path, state in items.items() if isinstance(state, str)}
+                found += [
+                    f"{stage}: {what} {path} is {state}"
+                    for path, state in paths.items()
+                    if path not in not_here
+                ]
+                for file in items.keys() - paths.keys():
+                    locked = lock.get(stage, {}).get("params", {}).get(file, {})
+                    found += [f"{stage}: {line}" for line in _changed_params(root / file, locked)]
+    return found
+
+
+def _changed_params(file: Path, locked: dict[str, Any]) -> list[str]:
+    """The parameters of the locked sections that have other values now."""
+    now = _flat(yaml.safe_load(file.read_text(encoding="utf-8")))
+    before = _flat(locked)
+    keys = {key for key in now if key.partition(".")[0] in locked} | before.keys()
+    return [
+        f"parameter {key} is {now.get(key)!r}, in dvc.lock {before.get(key)!r}"
+        for key in sorted(keys)
+        if now.get(key) != before.get(key)
+    ]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
+        flat.update(nested or {f"{prefix}{key}": value})
+    return flat
+
+
+def _compare_out(
+    report: Verification,
+    stage: str,
+    out: dict[str, Any],
+    rebuilt: dict[str, Any],
+    folders: tuple[Path, Path],
+) -> None:
+    root, clone = folders
+    path = out["path"]
+    found = next((o for o in rebuilt.get("outs", []) if o["path"] == path), None)
+    is_here = (root / path).exists()
+    files = compare_paths(root / path, clone / path, path) if is_here else []
+    if found is not None and found["md5"] == out["md5"] and not files:
+        return
+    report.first_stage = report.first_stage or stage
+    if not files:
+        where = "here as in the clone" if is_here else "in the clone; it is not here"
+        files = [Difference(path, f"differs from dvc.lock, {where}")]
+    report.differences += [f"{stage}: {difference}" for difference in files]
+
+
+def _fingerprint(folder: Path) -> str | None:
+    try:
+        return str(read_json(folder / CHECKPOINT / "config.json")["training"]["fingerprint"])
+    except (TinyLLMError, KeyError, TypeError):
+        return None
+
+
+def _journal(folder: Path) -> Journal | None:
+    name = _fingerprint(folder)
+    return Journal(folder / ".tinyllm" / "journal", name) if name else None
+
+
+def _first_step(root: Path, clone: Path) -> int | None:
+    original, rebuilt = _journal(root), _journal(clone)
+    return first_differing_step(original, rebuilt) if original and rebuilt else None
+
+
+def _original_environment(root: Path) -> dict[str, str] | None:
+    """The environment that the original training recorded in its journal, if it is here."""
+    journal = _journal(root)
+    events = journal.events() if journal else ()
+    for event, _ in events:
+        if event["kind"] == "run" and event["stage"] == "train":
+            tags = event["tags"].items()
+            return {k: v for k, v in tags if k == "cpu" or k.startswith("version.")}
+    return None

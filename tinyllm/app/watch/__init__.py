@@ -1,0 +1,65 @@
+"""What listens to the stages: progress bar, log, and the record for MLflow.
+
+`tinyllm.base.events.find_watcher` finds this module by its name. It stays light: whatever costs
+time is imported when a run starts.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tinyllm.app.config import DisplayConfig, TrackingConfig
+from tinyllm.app.redaction import hide_in_tracebacks, take_password_from_url, without_secrets
+from tinyllm.base.events import Event, RunStarted, Tell
+from tinyllm.base.section import Section
+
+__all__ = ["SECTIONS", "check_params", "prepare_process", "watch", "without_secrets"]
+
+SECTIONS = (DisplayConfig, TrackingConfig)
+
+
+def prepare_process() -> None:
+    """Set up logging, and keep passwords out of what is shown."""
+    from tinyllm.app.logger import setup_logger
+
+    setup_logger()
+    hide_in_tracebacks()
+    take_password_from_url()
+
+
+def check_params(path: Path) -> None:
+    """Check every section of params.yaml.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or holds an unknown section or key or a
+            value out of range.
+    """
+    from tinyllm.app.params import load_params
+
+    load_params(path)
+
+
+@contextlib.contextmanager
+def watch(sections: Sequence[Section], started: RunStarted) -> Iterator[Tell]:
+    """Record a run, and show it if it trains."""
+    from tinyllm.app.logger import setup_logger
+    from tinyllm.app.tracking.tracker import Tracker
+    from tinyllm.app.watch.display import TrainingDisplay
+    from tinyllm.base.files import working_folder
+
+    display, tracking = sections
+    assert isinstance(display, DisplayConfig)  # noqa: S101 - what SECTIONS says
+    assert isinstance(tracking, TrackingConfig)  # noqa: S101 - what SECTIONS says
+    with contextlib.ExitStack() as stack:
+        if started.stage != "train":
+            yield stack.enter_context(Tracker(started, tracking)).tell
+            return
+        setup_logger(working_folder() / "logs" / "train.log")
+        tracker = stack.enter_context(Tracker(started, tracking))
+        shown = stack.enter_context(TrainingDisplay(started, display, tracker))
+
+        def tell(event: Event) -> None:
+            tracker.tell(event)
+            shown.tell(event)
+
+        yield tell

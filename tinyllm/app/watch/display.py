@@ -1,0 +1,135 @@
+"""What a person sees of a run while it goes on: a progress bar and a line for each validation."""
+
+import math
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm.auto import tqdm
+
+from tinyllm.app.config import DisplayConfig
+from tinyllm.app.logger import get_logger
+from tinyllm.app.tracking.tracker import Tracker
+from tinyllm.base.events import Event, RunStarted, StepTaken, Validated
+from tinyllm.training.config import TrainingConfig
+
+_log = get_logger(__name__)
+
+
+class ProgressBar:
+    """A bar over the steps of a run; told of events, it moves.
+
+    The library's own: `with ProgressBar(steps) as bar: run_training(..., tell=bar)`.
+    """
+
+    def __init__(self, max_steps: int, *, show: bool = True) -> None:
+        self._max_steps, self._show = max_steps, show
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        """Start with the first step."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, event: Event) -> None:
+        """Move on with a step; tell of a validation."""
+        match event:
+            case StepTaken():
+                self._start(event.step)
+                self._bar.update()
+            case Validated():
+                bits = event.val_loss / math.log(2)
+                self.note(f"step {event.step}: {bits:.4f} bits per character on val")
+            case _:
+                pass
+
+    def note(self, text: str) -> None:
+        """Show something beside the bar."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+
+    def _start(self, step: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=self._max_steps,
+                initial=step - 1,
+                unit="step",
+                disable=not self._show,
+                dynamic_ncols=True,
+            )
+
+
+class TrainingDisplay:
+    """The bar and the log of a stage, and the curves for the tracker."""
+
+    def __init__(self, started: RunStarted, config: DisplayConfig, tracker: Tracker) -> None:
+        training = started.sections["train"]
+        assert isinstance(training, TrainingConfig)  # noqa: S101 - the train stage's own section
+        self._max_steps = training.max_steps
+        self._interval, self._tracker = config.log_interval, tracker
+        self._bar = ProgressBar(training.max_steps, show=config.progress)
+        self._tokens = 0
+        self._since: float | None = None
+
+    def __enter__(self) -> Self:
+        """Start with the first step."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the bar."""
+        self._bar.__exit__(kind, error, traceback)
+
+    def tell(self, event: Event) -> None:
+        """Show and record steps and validations; everything else is not for the screen."""
+        match event:
+            case StepTaken():
+                self._bar(event)
+                self._step(event)
+            case Validated():
+                self._tracker.metrics(event.step, {"val_loss": event.val_loss})
+                bits = event.val_loss / math.log(2)
+                best = ", the best so far" if event.best else ""
+                with tqdm.external_write_mode():
+                    _log.info("step %d: %.4f bits per character on val%s", event.step, bits, best)
+            case _:
+                pass
+
+    def _step(self, event: StepTaken) -> None:
+        if self._since is None:
+            # the first step warms up and counts for no speed
+            self._since, self._tokens = time.monotonic(), -event.tokens
+        self._tokens += event.tokens
+        if event.step % self._interval == 0 or event.step == self._max_steps:
+            self._record(event)
+
+    def _record(self, event: StepTaken) -> None:
+        now = time.monotonic()
+        assert self._since is not None  # noqa: S101 - the first step has set it
+        speed = self._tokens / max(now - self._since, 1e-9)
+        self._since, self._tokens = now, 0
+        self._bar.note(f"loss {event.loss:.3f}, {speed:,.0f} characters/s")
+        self._tracker.metrics(
+            event.step,
+            {
+                "train_loss": event.loss,
+                "learning_rate": event.learning_rate,
+                "gradient_norm": event.gradient_norm,
+                # a token is a character; as an axis, this compares runs of unlike batches
+                "characters_seen": float(event.step * event.tokens),
+                "characters_per_second": speed,
+            },
+        )

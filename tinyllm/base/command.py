@@ -1,0 +1,176 @@
+"""Commands and their options, made from the configuration classes.
+
+A stage is a click command; `tinyllm NAME` at the prompt and the script in `stages/` call the same.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from annotated_types import Ge, Gt, Le, Lt
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.events import find_watcher, unwatched
+from tinyllm.base.section import Section, field_type, read_params
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class Command(click.Command):
+    """A command that reports a `TinyLLMError` as one sentence and exits with its code."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(*args, **kwargs)
+        self.sections: tuple[type[Section], ...] = getattr(self.callback, "sections", ())
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command behind the error barrier."""
+        if watcher := find_watcher():
+            watcher.prepare_process()
+        try:
+            return super().invoke(context)
+        except TinyLLMError as error:
+            self.fail(error)
+
+    def fail(self, error: TinyLLMError) -> None:
+        """Say what went wrong and exit."""
+        watcher = find_watcher()
+        text = watcher.without_secrets(str(error)) if watcher else str(error)
+        click.secho(f"Error: {text}", fg="red", err=True)
+        sys.exit(error.exit_code)
+
+
+def run_stage(command: click.Command, paths: Mapping[str, str]) -> None:
+    """Call a stage's command with its sections of params.yaml, as a person would at the prompt.
+
+    Args:
+        command: a `Command`.
+        paths: its path options, by flag.
+    """
+    assert isinstance(command, Command)  # noqa: S101 - every stage's command is one
+    file = Path("params.yaml")
+    arguments = [argument for flag, path in paths.items() for argument in (flag, path)]
+    try:
+        if watcher := find_watcher():
+            watcher.check_params(file)
+        params = read_params(file)
+        for section in command.sections:
+            arguments += section_arguments(section.parse(params.get(section.section), str(file)))
+    except TinyLLMError as error:
+        command.fail(error)
+    command.main(arguments, prog_name=f"tinyllm {command.name}")
+
+
+def section_options(*sections: type[Section]) -> Callable[[Function], Function]:
+    """Give a command an option for each field of the sections.
+
+    The command receives each section, validated, as an argument of the section's name. Ranges
+    and types are checked by the section alone, so that a flag and params.yaml are refused with
+    the same sentence.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def command(**values: Any) -> Any:
+            parsed = [_take_section(section, values) for section in sections]
+            values |= {section.section: section for section in parsed}
+            return function(**values)
+
+        return _with_options(command, sections, getattr(function, "sections", ()))  # type: ignore[return-value]
+
+    return decorate
+
+
+def watched(function: Function) -> Function:
+    """Pass a command `watch`, which opens a run for the listener, and the listener's options."""
+    watcher = find_watcher()
+    sections = tuple(watcher.SECTIONS) if watcher else ()
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        parsed = [_take_section(section, values) for section in sections]
+        watch = functools.partial(watcher.watch, parsed) if watcher else unwatched
+        return function(**values, watch=watch)
+
+    return _with_options(command, sections, ())  # type: ignore[return-value]
+
+
+def section_arguments(section: Section) -> list[str]:
+    """The flags that give a command this very section."""
+    arguments: list[str] = []
+    for name, value in section.model_dump().items():
+        flag = _flag(name)
+        if isinstance(value, bool):
+            arguments.append(flag if value else f"--no-{flag[2:]}")
+        elif isinstance(value, list):
+            arguments.extend(f"{flag}={item}" for item in value)
+        else:
+            arguments.append(f"{flag}={value}")
+    return arguments
+
+
+def describe_range(section: type[Section], name: str) -> str:
+    """What a field may hold, in signs: `> 0, <= 1`, or the choices of a closed list."""
+    kind = field_type(section, name)
+    if get_origin(kind) is Literal:
+        return ", ".join(str(choice) for choice in get_args(kind))
+    signs = ((Ge, ">=", "ge"), (Gt, ">", "gt"), (Le, "<=", "le"), (Lt, "<", "lt"))
+    return ", ".join(
+        f"{sign} {getattr(rule, bound)}"
+        for rule in section.model_fields[name].metadata
+        for kind, sign, bound in signs
+        if isinstance(rule, kind)
+    )
+
+
+def _take_section(section: type[Section], values: dict[str, Any]) -> Section:
+    own = {name: values.pop(name) for name in section.model_fields}
+    return section.parse({name: value for name, value in own.items() if value not in (None, ())})
+
+
+def _with_options(
+    command: Callable[..., Any],
+    sections: tuple[type[Section], ...],
+    others: tuple[type[Section], ...],
+) -> Callable[..., Any]:
+    for section in reversed(sections):
+        for name in reversed(section.model_fields):
+            command = _option(section, name)(command)
+    command.sections = (*sections, *others)  # type: ignore[attr-defined]
+    return command
+
+
+def _option(section: type[Section], name: str) -> Callable[[Function], Function]:
+    info = section.model_fields[name]
+    kind = field_type(section, name)
+    limits = describe_range(section, name)
+    bounds = f" ({limits})" if limits else ""
+    text = f"{info.description}{bounds} [default: {_shown(info.default)}]"
+    if kind is bool:
+        flag = _flag(name)
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
+    if get_origin(kind) is list:
+        return click.option(_flag(name), name, multiple=True, help=f"{text} (repeatable)")
+    if get_origin(kind) is Literal:
+        choices = [str(choice) for choice in get_args(kind)]
+        return click.option(_flag(name), name, metavar="|".join(choices), help=text)
+    metavar = {int: "INTEGER", float: "NUMBER"}.get(kind, "TEXT")
+    return click.option(_flag(name), name, metavar=metavar, help=text)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, list):
+        return ", ".join(repr(item) for item in default)
+    return repr(default) if isinstance(default, str) else str(default)

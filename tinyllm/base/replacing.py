@@ -1,0 +1,147 @@
+"""Putting what a command writes in the place of what it wrote before, whole or not at all."""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.base.files import write_bytes
+from tinyllm.base.outs import IGNORE, OutFile, OutFolder
+
+_UNFINISHED, _REPLACED = ".new.unfinished", ".old.unfinished"
+
+
+@contextlib.contextmanager
+def new_directory(path: Path, kind: OutFolder) -> Iterator[Path]:
+    """Yield an empty temporary folder that takes the place of `path` if the block succeeds.
+
+    What stood there stays until the new folder stands; a symbolic link is followed.
+
+    Raises:
+        ConfigError: something stands there that `kind` did not write.
+        TinyLLMError: the folder cannot be written to, or the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        place = path.resolve()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(place, kind)
+        _refuse(path, kind.objection(place))
+        temporary = _beside(place, _UNFINISHED)
+        temporary.chmod(0o755)
+        yield temporary
+        if (place / IGNORE).is_file():
+            shutil.copyfile(place / IGNORE, temporary / IGNORE)
+        _flush_tree(temporary)
+        _refuse(path, kind.objection(place))
+        if place.exists():
+            shutil.copymode(place, temporary)
+        _take_place(temporary, place, path, kind)
+    except OSError as error:
+        raise TinyLLMError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_out(path: Path, data: bytes, kind: OutFile) -> None:
+    """Write a file where its writer may; a symbolic link is followed.
+
+    Raises:
+        ConfigError: a file stands there that `kind` did not write.
+        TinyLLMError: the file cannot be written.
+    """
+    _refuse(path, kind.objection(path.resolve()))
+    write_bytes(path.resolve(), data)
+
+
+def remove_out(path: Path, kind: OutFolder) -> None:
+    """Delete a folder that its writer may replace; a symbolic link to it is followed, and stays.
+
+    Raises:
+        ConfigError: it holds what `kind` did not write.
+    """
+    place = path.resolve()
+    _refuse(path, kind.objection(place))
+    if place.exists():
+        shutil.rmtree(place)
+
+
+def _refuse(path: Path, why: str | None) -> None:
+    if why:
+        raise ConfigError(f"{path} {why}.")
+
+
+def _beside(place: Path, suffix: str) -> Path:
+    return Path(
+        tempfile.mkdtemp(prefix=f"{_prefix(place)}{os.getpid()}.", suffix=suffix, dir=place.parent)
+    )
+
+
+def _prefix(place: Path) -> str:
+    # of its own length, since a name may be as long as the file system permits
+    return f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]}."
+
+
+def _take_place(new: Path, place: Path, path: Path, kind: OutFolder) -> None:
+    """Rename a folder into a place; the old one is deleted once the new one stands.
+
+    Raises:
+        ConfigError: somebody has written into the old one since it was looked at; it stays.
+    """
+    if not place.exists():
+        new.rename(place)
+        return
+    old = _beside(place, _REPLACED)
+    try:
+        # an empty folder gives way to one that is renamed
+        place.rename(old)
+    except OSError:
+        old.rmdir()
+        raise
+    try:
+        _refuse(path, kind.objection(old))
+        new.rename(place)
+    except (OSError, ConfigError):
+        old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_abandoned(place: Path, kind: OutFolder) -> None:
+    """See to what processes that were killed while they wrote at a place left beside it.
+
+    An old folder that had no successor yet takes its place again; the rest is deleted.
+    """
+    for suffix in (_REPLACED, _UNFINISHED):
+        pattern = re.compile(rf"{re.escape(_prefix(place))}(\d+)\.[^.]+{re.escape(suffix)}")
+        for folder in place.parent.glob(f".*{suffix}"):
+            found = pattern.fullmatch(folder.name)
+            if found is None or _is_running(int(found[1])):
+                continue
+            if suffix == _REPLACED and not place.exists() and any(folder.iterdir()):
+                folder.rename(place)
+            elif suffix == _UNFINISHED or kind.objection(folder) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _flush_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

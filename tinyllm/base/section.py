@@ -1,0 +1,147 @@
+"""What all sections of params.yaml have in common: strict, frozen, explained in one sentence.
+
+A section is a pydantic model and the single definition of its hyperparameters: params.yaml is
+checked by it, command line options are made from it (`tinyllm.base.command`), MLflow parameters
+are its dump, and the table in docs/parameters.md is printed from it. Each room has its own.
+"""
+
+import difflib
+import reprlib
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ValidationInfo
+
+from tinyllm.base.errors import ConfigError
+
+
+class Section(BaseModel):
+    """One section of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    section: ClassVar[str]
+    """The section's key in params.yaml."""
+    affects_outputs: ClassVar[bool] = True
+    """False where the section changes how a stage runs but never a byte of what it writes."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_numbers_as_people_write_them(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take `1e-3` and `1e4` in any spelling, and refuse `true` where a number belongs.
+
+        YAML 1.1 reads `1e-3` as a string, and pydantic would take `true` for 1.
+        """
+        kind = field_type(cls, str(info.field_name))
+        if kind not in (int, float):
+            return value
+        if isinstance(value, bool):
+            raise ValueError("expected a number, not true or false")  # noqa: TRY004 - pydantic's way
+        if isinstance(value, str):
+            try:
+                value = float(value) if kind is float or not _is_int(value) else int(value)
+            except ValueError:
+                raise ValueError("expected a number") from None
+        return value
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any] | None, where: str = "") -> Self:
+        """Build the section from a mapping of field names to values.
+
+        Args:
+            values: what stands in the file or on the command line; missing keys take defaults.
+            where: the file that the values come from, for the error message.
+
+        Raises:
+            ConfigError: an unknown key, a value of a wrong type or out of range; the message
+                names every fault.
+        """
+        if values is not None and not isinstance(values, Mapping):
+            raise ConfigError(f"{cls.section}{_in(where)} must be a mapping of parameters.")
+        try:
+            return cls.model_validate(dict(values or {}))
+        except ValidationError as error:
+            faults = [cls._explain(details) for details in error.errors()]
+            raise ConfigError("; ".join(faults) + f"{_in(where)}.") from None
+
+    @classmethod
+    def check_value(cls, name: str, value: Any) -> None:
+        """Check a value of one parameter by itself, whatever the others are.
+
+        Raises:
+            ConfigError: it is of a wrong type or out of range.
+        """
+        try:
+            cls.model_validate({name: value})
+        except ValidationError as error:
+            faults = [cls._explain(details) for details in error.errors() if details["loc"]]
+            if faults:
+                raise ConfigError("; ".join(faults) + ".") from None
+
+    @classmethod
+    def _explain(cls, details: ErrorDetails) -> str:
+        key = ".".join(str(part) for part in details["loc"])
+        name = f"{cls.section}.{key}" if key else cls.section
+        if details["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(key, cls.model_fields, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(cls.model_fields)}"
+            return f"{name} is not a known parameter ({hint})"
+        message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        return (
+            f"{name}: {message}, got {reprlib.repr(details['input'])}"
+            if key
+            else f"{name}: {message}"
+        )
+
+
+def read_params(path: Path) -> dict[Any, Any]:
+    """The sections of a params.yaml as they stand there, unchecked.
+
+    Raises:
+        ConfigError: the file is missing or is not a YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}.") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> dict[Any, Any]:
+    """As `read_params`, from the text of such a file; errors name it `where`.
+
+    Raises:
+        ConfigError: the text is not a YAML mapping.
+    """
+    try:
+        raw = yaml.safe_load(text)
+    # PyYAML lets some errors of the values through as they are
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        place = " ".join(str(error).split())
+        raise ConfigError(f"{where} is not valid YAML: {place}.") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where} must hold sections such as 'train:', each with parameters.")
+    return raw
+
+
+def field_type(section: type[Section], name: str) -> Any:
+    """The plain type of a field: `int` for `int | None` and for constrained integers."""
+    annotation = section.model_fields[name].annotation
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(part for part in get_args(annotation) if part is not type(None))
+    return annotation
+
+
+def _is_int(text: str) -> bool:
+    return text.strip().lstrip("+-").isdigit()
+
+
+def _in(where: str) -> str:
+    return f" in {where}" if where else ""

@@ -1,0 +1,25 @@
+"""The prepare stage, as a command."""
+
+from pathlib import Path
+
+import click
+
+from tinyllm.base.command import FOLDER, Command, section_options
+from tinyllm.base.splits import SPLITS
+from tinyllm.corpus.config import PrepareConfig
+from tinyllm.corpus.prepare import prepare_corpus
+
+
+@click.command(cls=Command)
+@click.option("--out", type=FOLDER, required=True, help="Folder to write the splits to.")
+@section_options(PrepareConfig)
+def prepare(out: Path, prepare: PrepareConfig) -> None:
+    """Read raw text, clean it, and split it into train.txt, val.txt and test.txt."""
+    summary = prepare_corpus(prepare, out)
+    click.echo(f"{summary['files']} file(s) from {prepare.source}")
+    for name in SPLITS:
+        split = summary[name]
+        click.echo(
+            f"  {name:5} {split['characters']:>11,} characters  {split['lines']:>9,} lines  "
+            f"{len(split['alphabet']):>5} distinct"
+        )

@@ -1,0 +1,27 @@
+"""Hyperparameters of the evaluate stage."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tinyllm.base.section import Section
+
+
+class EvaluateConfig(Section):
+    """What is measured on the held-out split, and which samples are drawn."""
+
+    section: ClassVar[str] = "evaluate"
+
+    split: Literal["test", "val"] = Field("test", description="the split to measure on")
+    eval_batch_size: int = Field(64, ge=1, description="windows per forward pass")
+    baseline_order: int = Field(
+        5, ge=1, le=8, description="order of the n-gram model to compare with"
+    )
+    prompts: list[str] = Field(
+        ["DUKE ORSMUND:\n", "What news, good ", "O, "],
+        min_length=1,
+        description="texts that samples go on from",
+    )
+    sample_seeds: int = Field(1, ge=0, description="samples per prompt, seeded 0, 1, 2, ...")
+    sample_length: int = Field(400, ge=1, description="characters per sample")
+    sample_temperature: float = Field(0.8, ge=0, description="temperature of the samples")

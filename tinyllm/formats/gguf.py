@@ -1,0 +1,157 @@
+"""The model as GGUF files, for llama.cpp and the programs built on it.
+
+llama.cpp knows the model's shape as `qwen3`. Of its tokenizers, `t5` fits characters best: it
+takes all of them as they stand but the space, which it spells U+2581. It still differs from our
+tokenizer in two ways: a run of characters that the alphabet lacks becomes one unknown token, and
+U+2581 in a text counts as a space.
+"""
+
+import errno
+import importlib.util
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.config import Precision
+from tinyllm.formats.qwen3 import to_huggingface
+from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.model.config import ModelConfig
+from tinyllm.tokens.tokenizer import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+Weights = dict[str, NDArray[np.float32]]
+
+ARCHITECTURE = "qwen3"
+_FILE_TYPES: dict[Precision, str] = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}
+BLOCK = 32
+_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+
+
+def check_gguf(checkpoint: Checkpoint, precisions: Sequence[Precision]) -> None:
+    """Find out whether `write_gguf` can write these files, before anything is written.
+
+    Raises:
+        TinyLLMError: it cannot.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise TinyLLMError(
+            "export.formats holds gguf, but the gguf package is not installed; "
+            "run pip install 'tinyllm[export]' or leave gguf out."
+        )
+    if _SPACE in checkpoint.tokenizer.alphabet:
+        raise TinyLLMError(
+            "export.formats holds gguf, but the alphabet holds U+2581, which llama.cpp takes for "
+            "a space; take that character out of the corpus or leave gguf out."
+        )
+    config = checkpoint.model.config
+    for name, width in (("d_model", config.d_model), ("d_ff", config.d_ff)):
+        if "q8_0" in precisions and width % BLOCK:
+            raise TinyLLMError(
+                f"export.gguf_precisions holds q8_0, which packs {BLOCK} numbers at a time, but "
+                f"model.{name} is {width}; make it a multiple of {BLOCK} or leave q8_0 out."
+            )
+
+
+def write_gguf(checkpoint: Checkpoint, folder: Path, precisions: Sequence[Precision]) -> None:
+    """Write `model-f32.gguf`, `model-f16.gguf` and `model-q8_0.gguf`, as asked.
+
+    Raises:
+        TinyLLMError: `check_gguf` says why.
+    """
+    check_gguf(checkpoint, precisions)
+    from gguf import GGUFWriter  # noqa: PLC0415 - of the optional dependencies
+
+    config, weights = checkpoint.model.config, huggingface_weights(checkpoint)
+    for precision in precisions:
+        writer = GGUFWriter(folder / f"model-{precision}.gguf", ARCHITECTURE)
+        _add_metadata(writer, config, precision)
+        _add_tokenizer(writer, checkpoint.tokenizer)
+        _add_tensors(writer, weights, config.num_layers, precision)
+        _finish(writer)
+
+
+def _finish(writer: "GGUFWriter") -> None:
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # numpy says how many bytes it could not write, but not why
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+    finally:
+        writer.close()
+
+
+def huggingface_weights(checkpoint: Checkpoint) -> Weights:
+    """The weights by their Hugging Face names."""
+    tensors = to_huggingface(checkpoint.model.state_dict(), checkpoint.model.config)
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _add_metadata(writer: "GGUFWriter", config: ModelConfig, precision: Precision) -> None:
+    from gguf import GGML_QUANT_VERSION, LlamaFileType  # noqa: PLC0415 - see above
+
+    writer.add_type("model")
+    writer.add_name("tinyllm")
+    writer.add_file_type(LlamaFileType[_FILE_TYPES[precision]])
+    writer.add_quantization_version(GGML_QUANT_VERSION)
+    writer.add_context_length(config.sequence_length)
+    writer.add_embedding_length(config.d_model)
+    writer.add_block_count(config.num_layers)
+    writer.add_feed_forward_length(config.d_ff)
+    writer.add_head_count(config.num_heads)
+    writer.add_head_count_kv(config.num_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_layer_norm_rms_eps(config.norm_eps)
+    writer.add_rope_freq_base(config.rope_theta)
+
+
+def _add_tokenizer(writer: "GGUFWriter", tokenizer: CharacterTokenizer) -> None:
+    from gguf import TokenType  # noqa: PLC0415 - see above
+
+    characters = len(tokenizer.alphabet)
+    writer.add_tokenizer_model("t5")
+    writer.add_token_list(gguf_vocabulary(tokenizer))
+    writer.add_token_scores([0.0] + [-1.0] * characters)
+    writer.add_token_types([TokenType.UNKNOWN] + [TokenType.NORMAL] * characters)
+    writer.add_unk_token_id(UNKNOWN_ID)
+    # a text has no marked beginning or end; without these two, token 1, a character, would end it
+    writer.add_bos_token_id(UNKNOWN_ID)
+    writer.add_eos_token_id(UNKNOWN_ID)
+    writer.add_add_bos_token(False)
+    writer.add_add_eos_token(False)
+    writer.add_add_space_prefix(False)
+    writer.add_remove_extra_whitespaces(False)
+
+
+def _add_tensors(writer: "GGUFWriter", weights: Weights, layers: int, precision: Precision) -> None:
+    from gguf import GGMLQuantizationType, quants  # noqa: PLC0415 - see above
+
+    names = gguf_names(weights, layers)
+    for name, array in weights.items():
+        # norms are vectors: too small to be worth rounding, and llama.cpp wants them whole
+        kind = GGMLQuantizationType["F32" if array.ndim == 1 else precision.upper()]
+        writer.add_tensor(names[name], quants.quantize(array, kind), raw_dtype=kind)
+
+
+def gguf_vocabulary(tokenizer: CharacterTokenizer) -> list[str]:
+    """The tokens as llama.cpp spells them."""
+    return [UNKNOWN_TOKEN, *tokenizer.alphabet.replace(" ", _SPACE)]
+
+
+def gguf_names(names: Iterable[str], layers: int) -> dict[str, str]:
+    """The names of llama.cpp by those of Hugging Face."""
+    from gguf import MODEL_ARCH, get_tensor_name_map  # noqa: PLC0415 - see above
+
+    table = get_tensor_name_map(MODEL_ARCH.QWEN3, layers)
+    return {name: str(table.get_name(name, try_suffixes=(".weight",))) for name in names}

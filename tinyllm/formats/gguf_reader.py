@@ -1,0 +1,143 @@
+"""GGUF files read back: what lies in a file, unpacked, must be the model that was written."""
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.config import Precision
+from tinyllm.formats.gguf import (
+    ARCHITECTURE,
+    BLOCK,
+    Weights,
+    gguf_names,
+    gguf_vocabulary,
+    huggingface_weights,
+)
+from tinyllm.formats.qwen3 import from_huggingface, to_huggingface
+from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.model.config import ModelConfig
+from tinyllm.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
+
+
+def read_gguf(path: Path) -> Weights:
+    """Read the weights of a file that `write_gguf` wrote: by their Hugging Face names, unpacked.
+
+    Raises:
+        TinyLLMError: the file is missing, damaged or of another program.
+    """
+    return _read(path)[2]
+
+
+def verify_gguf(checkpoint: Checkpoint, path: Path, precision: Precision, tokens: Tensor) -> float:
+    """Check that a file holds the model, and measure what its precision costs.
+
+    Args:
+        checkpoint: the model.
+        path: what `write_gguf` made of it.
+        precision: of the file.
+        tokens: some text to compare the logits on, [batch, time].
+
+    Returns:
+        The largest difference between the logits of the model and those of the file's content.
+
+    Raises:
+        TinyLLMError: the file holds another shape, alphabet or weight than its precision promises.
+    """
+    config, alphabet, found = _read(path)
+    if config != _as_stored(checkpoint.model.config):
+        raise TinyLLMError(f"{path} describes another model than the checkpoint's; export again.")
+    if alphabet != gguf_vocabulary(checkpoint.tokenizer):
+        raise TinyLLMError(f"{path} holds another alphabet than the checkpoint; export again.")
+    for name, expected in huggingface_weights(checkpoint).items():
+        if not _is_rounding(expected, found[name], precision):
+            raise TinyLLMError(f"{name} in {path} is not the checkpoint's; export again.")
+    model = read_model(path, checkpoint).model.to(tokens.device)
+    with torch.no_grad():
+        return float((model(tokens) - checkpoint.model(tokens)).abs().max())
+
+
+def read_model(path: Path, checkpoint: Checkpoint) -> Checkpoint:
+    """The model that a file holds, unpacked; tokenizer and facts are those of `checkpoint`.
+
+    Raises:
+        TinyLLMError: the file is missing, damaged or of another program.
+    """
+    config, _, weights = _read(path)
+    # computes as the model does that it is compared with
+    model = copy.deepcopy(checkpoint.model)
+    tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+    model.load_state_dict(from_huggingface(tensors, config))
+    return Checkpoint(model.eval(), checkpoint.tokenizer, checkpoint.training)
+
+
+def _read(path: Path) -> tuple[ModelConfig, list[str], Weights]:
+    """The shape, the vocabulary and the weights in a file."""
+    from gguf import GGUFReader, quants  # noqa: PLC0415 - see above
+
+    try:
+        reader = GGUFReader(path)
+        config = _read_config(reader)
+        vocabulary = list(_field(reader, "tokenizer.ggml.tokens"))
+        arrays = {
+            tensor.name: np.array(quants.dequantize(tensor.data, tensor.tensor_type))
+            for tensor in reader.tensors
+        }
+        with torch.device("meta"):
+            expected = to_huggingface(Transformer(config, len(vocabulary)).state_dict(), config)
+        names = gguf_names(expected, config.num_layers)
+        weights = {name: arrays.pop(names[name]).reshape(expected[name].shape) for name in expected}
+    except OSError as error:
+        raise TinyLLMError(f"Cannot read {path}: {error.strerror or error}.") from None
+    except (KeyError, IndexError, ValueError, TinyLLMError):
+        raise TinyLLMError(f"{path} is damaged, or not a file that this program wrote.") from None
+    if arrays:
+        raise TinyLLMError(f"{path} holds tensors that the model has not: {', '.join(arrays)}.")
+    return config, vocabulary, weights
+
+
+def _read_config(reader: "GGUFReader") -> ModelConfig:
+    def entry(key: str) -> Any:
+        return _field(reader, f"{ARCHITECTURE}.{key}")
+
+    return ModelConfig(
+        d_model=entry("embedding_length"),
+        num_heads=entry("attention.head_count"),
+        num_layers=entry("block_count"),
+        d_ff=entry("feed_forward_length"),
+        sequence_length=entry("context_length"),
+        rope_theta=entry("rope.freq_base"),
+        norm_eps=entry("attention.layer_norm_rms_epsilon"),
+        tie_embeddings=all(tensor.name != "output.weight" for tensor in reader.tensors),
+    )
+
+
+def _field(reader: "GGUFReader", key: str) -> Any:
+    return reader.fields[key].contents()
+
+
+def _as_stored(config: ModelConfig) -> ModelConfig:
+    """What remains of a shape in a file: no dropout, and single precision."""
+    single = {name: float(np.float32(getattr(config, name))) for name in ("rope_theta", "norm_eps")}
+    return config.model_copy(update={"dropout": 0.0, **single})
+
+
+def _is_rounding(expected: NDArray[Any], found: NDArray[Any], precision: Precision) -> bool:
+    """Whether `found` is what the precision makes of `expected`."""
+    if precision == "f16" and expected.ndim > 1:
+        expected = expected.astype(np.float16).astype(np.float32)
+    if precision != "q8_0" or expected.ndim == 1:
+        return found.tobytes() == expected.tobytes()
+    # a step of 1/127 of the largest number in the block, itself rounded to half precision
+    blocks = expected.reshape(-1, BLOCK).astype(np.float64)
+    step = np.abs(blocks).max(axis=1, keepdims=True) / 127
+    allowed = step * 0.5001 + 127 * np.abs(step.astype(np.float16) - step)
+    return bool((np.abs(found.reshape(blocks.shape) - blocks) <= allowed).all())

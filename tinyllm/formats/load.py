@@ -1,0 +1,78 @@
+"""Opening a model from any folder that the pipeline writes."""
+
+from pathlib import Path
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_json
+from tinyllm.formats.onnx_model import OnnxModel, load_onnx
+from tinyllm.formats.qwen3 import config_from_huggingface, from_huggingface, to_huggingface
+from tinyllm.formats.tokenizer_json import tokenizer_from_huggingface
+from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
+from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
+from tinyllm.kernels.fused import build_model
+from tinyllm.model.checkpoint import read_tensors
+
+# where a form lies inside the folders that the export stage writes
+_INNER_FOLDERS = ("{}", "artifacts/{}", "pyfunc/artifacts/{}")
+
+
+def load_model(source: str | Path, arithmetic: Arithmetic | None = None) -> Checkpoint:
+    """Open a checkpoint folder, an export folder, or a Hugging Face folder inside one.
+
+    Args:
+        source: the folder.
+        arithmetic: from `setup_numerics`; left out, that of `default_arithmetic`.
+
+    Raises:
+        TinyLLMError: there is no model at `source`, or it is damaged.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        raise TinyLLMError(
+            f"There is no model at {folder}; run the pipeline first (dvc repro), or name a "
+            f"checkpoint folder, an export folder or models:/NAME@ALIAS."
+        )
+    for candidate in _places(folder, "huggingface"):
+        if (candidate / "config.json").is_file():
+            description = read_json(candidate / "config.json")
+            if isinstance(description, dict) and description.get("model_type") == "qwen3":
+                return _load_huggingface(candidate, arithmetic)
+            return load_checkpoint(candidate, arithmetic)
+    raise TinyLLMError(f"{folder} holds no model: there is no config.json in it.")
+
+
+def load_onnx_model(source: str | Path) -> OnnxModel:
+    """Open the ONNX form in an export folder, or one of its own, in ONNX Runtime.
+
+    Raises:
+        TinyLLMError: there is no ONNX form at `source`, it is damaged, or ONNX Runtime is missing.
+    """
+    folder = Path(source)
+    for candidate in _places(folder, "onnx"):
+        if (candidate / "model.onnx").is_file():
+            return load_onnx(candidate)
+    raise TinyLLMError(
+        f"There is no ONNX form in {folder}; put onnx into export.formats, run the pipeline "
+        f"(dvc repro), and name the export folder."
+    )
+
+
+def _places(folder: Path, form: str) -> list[Path]:
+    return [folder, *(folder / inner.format(form) for inner in _INNER_FOLDERS)]
+
+
+def _load_huggingface(folder: Path, arithmetic: Arithmetic | None) -> Checkpoint:
+    description = read_json(folder / "config.json")
+    weights = read_tensors(folder / "model.safetensors")
+    tokenizer = tokenizer_from_huggingface(folder / "tokenizer.json")
+    try:
+        config = config_from_huggingface(description)
+        model = build_model(config, tokenizer.vocab_size, arithmetic or default_arithmetic())
+        model.load_state_dict(from_huggingface(weights, config))
+        whole = weights.keys() == to_huggingface(model.state_dict(), config).keys()
+        whole = whole and description["vocab_size"] == tokenizer.vocab_size
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        whole = False
+    if not whole:
+        raise TinyLLMError(f"The model in {folder} is not one that this program wrote.")
+    return Checkpoint(model.eval(), tokenizer, {})

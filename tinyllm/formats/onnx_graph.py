@@ -1,0 +1,214 @@
+"""The model as an ONNX graph for ONNX Runtime and everything else that reads opset 23.
+
+The graph is put together node by node, as `Transformer` computes, and not traced from it: so the
+file holds the same bytes wherever it is written, and every node and weight in it bears the name
+of the layer that it stands for. One graph reads a prompt and goes on from it: keys and values of
+what was read before come in, those of all that was read go out.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from tinyllm.base.files import write_bytes, write_json
+from tinyllm.formats.onnx_model import FORMAT
+from tinyllm.formats.tokenizer_json import huggingface_tokenizer
+from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.model.transformer import Transformer, rotary_frequencies
+
+# the first opset with attention and RMSNorm, and the file version that belongs to it
+_OPSET, _IR_VERSION = 23, 11
+
+
+def write_onnx(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write model.onnx and tokenizer.json."""
+    model = _GraphBuilder(checkpoint.model).build()
+    write_bytes(folder / "model.onnx", model.SerializeToString(deterministic=True))
+    write_json(folder / "tokenizer.json", huggingface_tokenizer(checkpoint.tokenizer))
+
+
+class _GraphBuilder:
+    """Adds the layers of a `Transformer` to a graph; a value is named after what computes it.
+
+    Methods that add nodes take the names of values and return the name of the result.
+    """
+
+    def __init__(self, model: Transformer) -> None:
+        self._config = model.config
+        self._vocab_size = model.vocab_size
+        self._weights = {
+            name: tensor.detach().cpu().float().numpy()
+            for name, tensor in model.state_dict().items()
+        }
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
+
+    def build(self) -> ModelProto:
+        """The whole model."""
+        self._shared_constants()
+        x = self._node("Gather", ["embedding.weight", "input_ids"], "embedding")
+        self._mask()
+        self._rotary_tables()
+        for layer in range(self._config.num_layers):
+            x = self._block(f"blocks.{layer}", layer, x)
+        self._linear("lm_head", self._norm("norm", x), "logits")
+        self._stack("keys")
+        self._stack("values")
+        graph = helper.make_graph(
+            self._nodes, "tinyllm", self._inputs(), self._outputs(), self._constants
+        )
+        opset = helper.make_opsetid("", _OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+        facts = {"format": FORMAT, "sequence_length": str(self._config.sequence_length)}
+        helper.set_model_props(model, facts)
+        return model
+
+    def _shared_constants(self) -> None:
+        config = self._config
+        embedding = self._weights["embedding.weight"]
+        self._weights.setdefault("lm_head.weight", embedding)
+        self._constant("embedding.weight", embedding)
+        self._constant("0", np.int64(0))
+        self._constant("1", np.int64(1))
+        for axis in (0, 1, 2):
+            self._constant(f"[{axis}]", np.array([axis]))
+        # in `Reshape` 0 keeps a dimension: batch and time
+        self._constant("shape.heads", np.array([0, 0, config.num_heads, config.head_dim]))
+        self._constant("shape.joined", np.array([0, 0, config.d_model]))
+
+    def _mask(self) -> None:
+        """[time, past + time]: zero where a character may look and minus infinity elsewhere.
+
+        It looks at itself and at what stands before it, `sequence_length` characters in all.
+        """
+        past = self._node("Shape", ["past_keys"], "mask.past", start=3, end=4)
+        time = self._node("Shape", ["input_ids"], "mask.time", start=1, end=2)
+        total = self._node("Add", [past, time], "mask.total")
+        first = self._node("Squeeze", [past, "[0]"], "mask.first")
+        end = self._node("Squeeze", [total, "[0]"], "mask.end")
+        keys = self._node("Range", ["0", end, "1"], "mask.keys")
+        queries = self._node("Range", [first, end, "1"], "mask.queries")
+        queries = self._node("Unsqueeze", [queries, "[1]"], "mask.queries.column")
+        distance = self._node("Sub", [queries, keys], "mask.distance")
+        window = self._constant("mask.window", np.int64(self._config.sequence_length))
+        causal = self._node("GreaterOrEqual", [distance, "0"], "mask.causal")
+        near = self._node("Less", [distance, window], "mask.near")
+        seen = self._node("And", [causal, near], "mask.seen")
+        zero = self._constant("mask.zero", np.float32(0))
+        hidden = self._constant("mask.hidden", np.float32(-np.inf))
+        self._node("Where", [seen, zero, hidden], "mask")
+
+    def _rotary_tables(self) -> None:
+        """Cosines and sines of the positions, each [batch, time, head_dim / 2].
+
+        In double precision, so that they are right however far on in a text a character stands.
+        """
+        rates = rotary_frequencies(self._config.head_dim, self._config.rope_theta)
+        positions = self._node("Cast", ["position_ids"], "rotary.positions", to=TensorProto.DOUBLE)
+        positions = self._node("Unsqueeze", [positions, "[2]"], "rotary.positions.column")
+        angles = self._node(
+            "Mul", [positions, self._constant("rotary.rates", rates)], "rotary.angles"
+        )
+        for operator, name in (("Cos", "cosines"), ("Sin", "sines")):
+            exact = self._node(operator, [angles], f"rotary.{name}.double")
+            self._node("Cast", [exact], f"rotary.{name}", to=TensorProto.FLOAT)
+
+    def _block(self, name: str, layer: int, x: str) -> str:
+        mixed = self._attention(f"{name}.attention", layer, self._norm(f"{name}.attention_norm", x))
+        x = self._node("Add", [x, mixed], f"{name}.attention.sum")
+        fed = self._feed_forward(f"{name}.feed_forward", self._norm(f"{name}.feed_forward_norm", x))
+        return self._node("Add", [x, fed], f"{name}.feed_forward.sum")
+
+    def _attention(self, name: str, layer: int, x: str) -> str:
+        qkv = self._linear(f"{name}.qkv_proj", x)
+        queries, keys, values = self._split(qkv, [f"{name}.{part}" for part in "qkv"])
+        place = self._constant(f"{name}.layer", np.int64(layer))
+        inputs = [
+            self._rotate(f"{name}.q_norm", queries),
+            self._rotate(f"{name}.k_norm", keys),
+            values,
+            "mask",
+            self._node("Gather", ["past_keys", place], f"{name}.past_keys"),
+            self._node("Gather", ["past_values", place], f"{name}.past_values"),
+        ]
+        outputs = [f"{name}.mixed", f"{name}.keys", f"{name}.values"]
+        heads = self._config.num_heads
+        self._add("Attention", inputs, outputs, q_num_heads=heads, kv_num_heads=heads)
+        return self._linear(f"{name}.o_proj", outputs[0])
+
+    def _rotate(self, norm: str, x: str) -> str:
+        """Normalise each head and rotate it by its position: [batch, time, d_model], the same."""
+        heads = self._norm(norm, self._node("Reshape", [x, "shape.heads"], f"{norm}.heads"))
+        joined = self._node("Reshape", [heads, "shape.joined"], f"{norm}.joined")
+        inputs = [joined, "rotary.cosines", "rotary.sines"]
+        return self._node(
+            "RotaryEmbedding", inputs, f"{norm}.rotated", num_heads=self._config.num_heads
+        )
+
+    def _feed_forward(self, name: str, x: str) -> str:
+        both = self._linear(f"{name}.gate_up_proj", x)
+        gate, up = self._split(both, [f"{name}.gate", f"{name}.up"])
+        sigmoid = self._node("Sigmoid", [gate], f"{name}.sigmoid")
+        silu = self._node("Mul", [gate, sigmoid], f"{name}.silu")
+        return self._linear(f"{name}.down_proj", self._node("Mul", [silu, up], f"{name}.swiglu"))
+
+    def _norm(self, name: str, x: str) -> str:
+        weight = self._constant(f"{name}.weight", self._weights[f"{name}.weight"])
+        epsilon = self._config.norm_eps
+        return self._node("RMSNormalization", [x, weight], name, axis=-1, epsilon=epsilon)
+
+    def _linear(self, name: str, x: str, output: str = "") -> str:
+        # transposed in the file, so that nothing is left to transpose at run time
+        weight = self._constant(f"{name}.weight", self._weights[f"{name}.weight"].T)
+        return self._node("MatMul", [x, weight], output or name)
+
+    def _split(self, x: str, parts: list[str]) -> list[str]:
+        self._add("Split", [x], parts, axis=-1, num_outputs=len(parts))
+        return parts
+
+    def _stack(self, what: str) -> None:
+        """Put the keys or values of all layers one upon the other."""
+        layers = []
+        for layer in range(self._config.num_layers):
+            name = f"blocks.{layer}.attention.{what}"
+            layers.append(self._node("Unsqueeze", [name, "[0]"], f"{name}.layer"))
+        self._node("Concat", layers, f"present_{what}", axis=0)
+
+    def _constant(self, name: str, values: ArrayLike) -> str:
+        self._constants.append(numpy_helper.from_array(np.array(values, order="C"), name))
+        return name
+
+    def _node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self._add(operator, inputs, [output], **attributes)
+        return output
+
+    def _add(self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        self._nodes.append(
+            helper.make_node(operator, inputs, outputs, name=outputs[0], **attributes)
+        )
+
+    def _inputs(self) -> list[ValueInfoProto]:
+        tokens = ["batch", "sequence"]
+        return [
+            helper.make_tensor_value_info("input_ids", TensorProto.INT64, tokens),
+            helper.make_tensor_value_info("position_ids", TensorProto.INT64, tokens),
+            self._layers_info("past_keys", "past"),
+            self._layers_info("past_values", "past"),
+        ]
+
+    def _outputs(self) -> list[ValueInfoProto]:
+        shape: list[str | int] = ["batch", "sequence", self._vocab_size]
+        return [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape),
+            self._layers_info("present_keys", "past + sequence"),
+            self._layers_info("present_values", "past + sequence"),
+        ]
+
+    def _layers_info(self, name: str, length: str) -> ValueInfoProto:
+        config = self._config
+        heads, width = config.num_heads, config.head_dim
+        shape: list[str | int] = [config.num_layers, "batch", heads, length, width]
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

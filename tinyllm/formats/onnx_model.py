@@ -1,0 +1,150 @@
+"""The exported model in ONNX Runtime: the same texts without torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.tokenizer_json import tokenizer_from_huggingface
+from tinyllm.tokens.tokenizer import CharacterTokenizer
+
+FORMAT = "tinyllm-onnx-1"
+_ONLY_ERRORS = 3
+
+
+class OnnxModel:
+    """A model in ONNX Runtime.
+
+    Attributes:
+        tokenizer: the tokenizer it was trained with.
+        window: how many characters it looks at.
+    """
+
+    def __init__(self, session: Any, tokenizer: CharacterTokenizer, window: int) -> None:
+        self.tokenizer = tokenizer
+        self.window = window
+        self._session = session
+
+    def reader(self) -> "OnnxReader":
+        """A reader of texts that has read nothing yet."""
+        return OnnxReader(self._session, self.window)
+
+
+class OnnxReader:
+    """Predicts the next character of each of several texts.
+
+    Each text is read by itself, so that what is said of it does not depend on those beside it.
+    """
+
+    def __init__(self, session: Any, window: int) -> None:
+        self._session = session
+        self._window = window
+        self._texts: list[_Text] = []
+
+    def start(self, prompts: list[list[int]]) -> NDArray[np.float32]:
+        """Forget everything and read `prompts`, each of at least one token.
+
+        Returns:
+            Logits of the token after each: [prompts, vocabulary].
+        """
+        self._texts = [_Text(self._session, self._window) for _ in prompts]
+        return self._read(prompts)
+
+    def step(self, tokens: list[int]) -> NDArray[np.float32]:
+        """Read one more token in each text; the result is that of `start`."""
+        return self._read([[token] for token in tokens])
+
+    def _read(self, pieces: list[list[int]]) -> NDArray[np.float32]:
+        return np.stack(
+            [text.read(tokens) for text, tokens in zip(self._texts, pieces, strict=True)]
+        )
+
+
+class _Text:
+    """One text, with keys and values of the characters that the next one may look at."""
+
+    def __init__(self, session: Any, window: int) -> None:
+        self._session = session
+        self._window = window
+        self._length = 0
+        past = next(entry for entry in session.get_inputs() if entry.name == "past_keys")
+        layers, _, heads, _, head_dim = past.shape
+        self._keys = self._values = np.zeros((layers, 1, heads, 0, head_dim), dtype=np.float32)
+
+    def read(self, tokens: list[int]) -> NDArray[np.float32]:
+        """Read on, at most a window at once, and return the logits of the next: [vocabulary]."""
+        if not tokens:
+            raise ValueError("there must be at least one token to read")
+        for first in range(0, len(tokens), self._window):
+            logits = self._run(tokens[first : first + self._window])
+        return logits
+
+    def _run(self, tokens: list[int]) -> NDArray[np.float32]:
+        end = self._length + len(tokens)
+        inputs = {
+            "input_ids": np.array([tokens], dtype=np.int64),
+            "position_ids": np.arange(self._length, end, dtype=np.int64)[None],
+            "past_keys": self._keys,
+            "past_values": self._values,
+        }
+        outputs = ["logits", "present_keys", "present_values"]
+        logits, keys, values = self._session.run(outputs, inputs)
+        self._keys, self._values = self._recent(keys), self._recent(values)
+        self._length = end
+        last: NDArray[np.float32] = logits[0, -1]
+        return last
+
+    def _recent(self, present: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the next character may look at beside itself."""
+        return np.ascontiguousarray(present[:, :, :, -(self._window - 1) :])
+
+
+def load_onnx(folder: Path, threads: int = 1) -> OnnxModel:
+    """Open the folder that `write_onnx` wrote.
+
+    Args:
+        folder: the folder.
+        threads: how many threads one step may use; more than one seldom help a small model.
+
+    Raises:
+        TinyLLMError: there is no model in the folder, it is damaged or not one of this program,
+            or ONNX Runtime is not installed.
+    """
+    path = folder / "model.onnx"
+    if not path.is_file():
+        raise TinyLLMError(f"There is no ONNX model at {path}; run the export stage first.")
+    tokenizer = tokenizer_from_huggingface(folder / "tokenizer.json")
+    session = _open_session(path, threads)
+    facts = session.get_modelmeta().custom_metadata_map
+    window = facts.get("sequence_length", "")
+    if facts.get("format") != FORMAT or not window.isdecimal():
+        raise TinyLLMError(f"{path} is not a model that this program wrote.")
+    if session.get_outputs()[0].shape[-1] != tokenizer.vocab_size:
+        raise TinyLLMError(f"{path} does not fit the tokenizer.json beside it.")
+    return OnnxModel(session, tokenizer, int(window))
+
+
+def _open_session(path: Path, threads: int) -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 - an extra that only this form of the model needs
+    except ImportError:
+        raise TinyLLMError(
+            f"{path} needs ONNX Runtime, which is not installed; "
+            f"install it with: pip install 'tinyllm[export]'."
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _ONLY_ERRORS
+    try:
+        return onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except OSError as error:
+        raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
+    except Exception as error:  # ONNX Runtime's own errors have no class in common
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise TinyLLMError(f"{path} is damaged: {reason}.") from None

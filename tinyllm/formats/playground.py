@@ -1,0 +1,68 @@
+"""The model as one HTML file: it runs in the browser, with nothing to install and no network."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyllm.base.outs import OutFile
+from tinyllm.base.replacing import write_out
+from tinyllm.inference.checkpoint import Checkpoint
+
+PAGE = Path(__file__).with_name("page")
+SCRIPTS = ("model.js", "sampling.js", "panels.js", "text.js", "page.js")
+_FORMAT = "tinyllm-playground-1"
+PAGE_FILE = OutFile(
+    "tinyllm playground", b"<!doctype html>\n", b"<title>tinyllm playground</title>"
+)
+
+
+def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
+    """Write the page, weights and all; the same checkpoint gives the same bytes.
+
+    Args:
+        checkpoint: the model.
+        path: the file to write.
+        prompt: what stands in the prompt field when the page is opened.
+
+    Raises:
+        ConfigError: another file stands at `path`.
+        TinyLLMError: the file cannot be written.
+    """
+    state = checkpoint.model.state_dict()
+    tensors = {name: state[name].detach().cpu().float().numpy() for name in sorted(state)}
+    description = {
+        "format": _FORMAT,
+        "prompt": prompt,
+        "model": checkpoint.model.config.model_dump(exclude={"dropout"}),
+        "alphabet": list(checkpoint.tokenizer.alphabet),
+        "tensors": _places(tensors),
+    }
+    weights = b"".join(tensor.astype("<f4").tobytes() for tensor in tensors.values())
+    parts = {
+        "style": _read("style.css"),
+        # a script element ends at the first "</script", even inside a JSON string
+        "description": json.dumps(description).replace("<", "\\u003c"),
+        "weights": base64.b64encode(weights).decode("ascii"),
+        "script": "\n".join(_read(name) for name in SCRIPTS),
+    }
+    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
+    write_out(path, page.encode(), PAGE_FILE)
+
+
+def _places(tensors: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
+    """Where each tensor begins, counted in numbers, when they stand one after the other."""
+    places: dict[str, Any] = {}
+    offset = 0
+    for name, tensor in tensors.items():
+        places[name] = {"offset": offset, "shape": list(tensor.shape)}
+        offset += tensor.size
+    return places
+
+
+def _read(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")

@@ -1,0 +1,130 @@
+"""The model as an MLflow model made from code: no pickle, its own copy of the code it needs."""
+
+import contextlib
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tinyllm.app.logger import configure_external_loggers
+from tinyllm.base.files import write_text
+from tinyllm.formats.closure import ROOT, import_closure
+from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.inference.generate import Reader
+
+_REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pydantic")
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+# MLflow writes down when and under which name it made a model; the registry knows that better
+_PASSING_FACTS = ("utc_time_created", "model_uuid", "model_id", "model_size_bytes", "run_id")
+
+
+def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
+    """Write an MLflow model that serves the ONNX form and carries the Hugging Face form along.
+
+    Args:
+        checkpoint: whose alphabet gives the example prompt.
+        forms: a folder that holds `huggingface` and `onnx`.
+        folder: the folder to write; it must not exist.
+    """
+    configure_external_loggers()
+    import mlflow.pyfunc  # noqa: PLC0415 - two seconds that only this export shall pay
+    import pandas as pd  # noqa: PLC0415 - see above
+    from mlflow.models import infer_signature  # noqa: PLC0415 - see above
+
+    letters = [char for char in checkpoint.tokenizer.alphabet if char.isalpha()]
+    example = pd.DataFrame({"prompt": ["".join(letters[:3]) or checkpoint.tokenizer.alphabet[0]]})
+    params = SamplingConfig().model_dump()
+    with tempfile.TemporaryDirectory() as staging, _without_advice():
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={name: str(forms / name) for name in ("huggingface", "onnx")},
+            code_paths=[str(_stage_code(Path(staging)))],
+            signature=infer_signature(example, pd.DataFrame({"text": [""]}), params=params),
+            input_example=(example, params),
+            pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],
+        )
+    _forget_passing_facts(folder)
+
+
+def open_pyfunc(folder: Path) -> Reader:
+    """Open an MLflow model as MLflow does, and return the reader inside it."""
+    import mlflow.pyfunc  # noqa: PLC0415 - see write_pyfunc
+
+    path, compiling = list(sys.path), sys.dont_write_bytecode
+    # the folder is still to be published, and compiled code names the machine's folders
+    sys.dont_write_bytecode = True
+    try:
+        with _without_advice():
+            opened = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
+    finally:
+        # MLflow puts the model's copy of the code first, for all that is imported from now on
+        sys.path[:] = path
+        sys.dont_write_bytecode = compiling
+    reader: Reader = opened.model.reader()
+    return reader
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep back MLflow's advice on type hints, which would cost the signature its params."""
+    # a filter would not do: MLflow sets its own
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for warning in caught:
+        if "Add type hints" not in str(warning.message):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+
+
+def _stage_code(staging: Path) -> Path:
+    """Copy just the modules that the served model imports."""
+    for path in import_closure("tinyllm.formats.pyfunc_model"):
+        target = staging / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, target)
+    return staging / "tinyllm"
+
+
+def _forget_passing_facts(folder: Path) -> None:
+    """Leave in the model's description only what follows from the model itself."""
+    description = _read(folder / "MLmodel")
+    for key in _PASSING_FACTS:
+        description.pop(key, None)
+    flavor = description["flavors"]["python_function"]
+    flavor["python_version"] = _PYTHON
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    _write(folder / "MLmodel", description)
+    # the installer's version, and Python's last digit, are those of the machine at hand
+    environment = _read(folder / "python_env.yaml")
+    environment.update(python=_PYTHON, build_dependencies=["pip", "setuptools", "wheel"])
+    _write(folder / "python_env.yaml", environment)
+    conda = _read(folder / "conda.yaml")
+    packages = next(item for item in conda["dependencies"] if isinstance(item, dict))
+    conda["dependencies"] = [f"python={_PYTHON}", "pip", packages]
+    _write(folder / "conda.yaml", conda)
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _write(path: Path, description: dict[str, Any]) -> None:
+    write_text(path, yaml.safe_dump(description, sort_keys=True))
+
+
+def _public_version(package: str) -> str:
+    """The version without the local part, such as `+cpu`, that no package index knows."""
+    return metadata.version(package).partition("+")[0]

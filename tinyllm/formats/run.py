@@ -1,0 +1,87 @@
+"""Writing all the exports that are asked for into one folder, each verified before it appears."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from tinyllm.base.files import write_json
+from tinyllm.base.outs import OutFolder
+from tinyllm.base.replacing import new_directory
+from tinyllm.formats.card import write_card
+from tinyllm.formats.config import ExportConfig
+from tinyllm.formats.exporters import CARD, EXPORTERS, PARITY, Source
+from tinyllm.formats.gguf import check_gguf
+from tinyllm.formats.parity import Verdict, compare
+from tinyllm.formats.requirements import what_is_possible
+
+EXPORT = OutFolder(
+    writer="tinyllm export",
+    files=(PARITY, CARD, *(file for form in EXPORTERS.values() for file in form.files)),
+    mark=CARD,
+    sign=b"# A character-level language model\n",
+)
+
+
+def export_checkpoint(
+    config: ExportConfig,
+    source: Source,
+    out: Path,
+    report: Callable[[str], None] = lambda _: None,
+) -> list[Verdict]:
+    """Write each format, let the programs that open it agree with the model, describe it all.
+
+    Args:
+        config: which formats and programs.
+        source: the model, and held-out text to compare on.
+        out: the folder to write; one that this wrote before is replaced.
+        report: told what is being done.
+
+    Returns:
+        The verdicts; `parity.json` holds them without the measured digits.
+
+    Raises:
+        ConfigError: the folder to write holds something else.
+        TinyLLMError: a program is missing, the model cannot be written in a format, a float32
+            export predicts otherwise than the model, the folder cannot be written to.
+    """
+    config = what_is_possible(config)
+    if "gguf" in config.formats:
+        check_gguf(source.checkpoint, config.gguf_precisions)
+    with new_directory(out, EXPORT) as folder:
+        for form in config.formats:
+            report(f"writing {form}")
+            EXPORTERS[form].write(config, source, folder)
+        verdicts = []
+        with _one_thread():
+            for verdict in verify(config, source, folder):
+                report(f"compared {verdict.export} in {verdict.runtime}")
+                verdicts.append(verdict)
+        write_json(folder / PARITY, [verdict.facts() for verdict in verdicts])
+        write_card(folder / CARD, config, source.checkpoint, source.metrics, verdicts)
+        if "pyfunc" in config.formats:
+            # the registry holds this folder alone, and it has to tell of itself
+            for name in (PARITY, CARD):
+                shutil.copyfile(folder / name, folder / "pyfunc" / name)
+    return verdicts
+
+
+def verify(config: ExportConfig, source: Source, folder: Path) -> Iterator[Verdict]:
+    """Compare every export in `folder` with the model, in the programs that the config names."""
+    passage = source.held_out[: source.checkpoint.model.config.sequence_length]
+    for form in (name for name in EXPORTERS if name in config.formats):
+        for opened in EXPORTERS[form].read_back(config, source, folder):
+            yield compare(opened, source.checkpoint.reader, passage)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Writing one character at a time, more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

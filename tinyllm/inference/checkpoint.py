@@ -1,0 +1,58 @@
+"""Opening the folder of a trained model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_json
+from tinyllm.inference.reader import CachedReader
+from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
+from tinyllm.kernels.fused import build_model
+from tinyllm.model.checkpoint import CONFIG, FORMAT, TOKENIZER, WEIGHTS, read_tensors
+from tinyllm.model.config import ModelConfig
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.tokenizer import CharacterTokenizer
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model read back, with the tokenizer and the facts of the run that made it."""
+
+    model: Transformer
+    tokenizer: CharacterTokenizer
+    training: dict[str, Any]
+
+    def reader(self) -> CachedReader:
+        """A reader of texts that has read nothing yet."""
+        return CachedReader(self.model)
+
+
+def load_checkpoint(folder: Path, arithmetic: Arithmetic | None = None) -> Checkpoint:
+    """Read what the train stage wrote; the model comes in evaluation mode.
+
+    Args:
+        folder: of the train stage.
+        arithmetic: from `setup_numerics`; left out, that of `default_arithmetic`.
+
+    Raises:
+        TinyLLMError: the folder is missing, incomplete, damaged or of another format.
+    """
+    if not folder.is_dir():
+        raise TinyLLMError(f"There is no checkpoint at {folder}; run the train stage first.")
+    description = read_json(folder / CONFIG)
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise TinyLLMError(f"{folder / CONFIG} does not describe a checkpoint of this program.")
+    tokenizer = CharacterTokenizer.load_state(folder / TOKENIZER)
+    if description.get("vocab_size") != tokenizer.vocab_size or "training" not in description:
+        raise TinyLLMError(f"{folder / CONFIG} does not fit the {TOKENIZER} beside it.")
+    config = ModelConfig.parse(description.get("model"), str(folder / CONFIG))
+    model = build_model(config, tokenizer.vocab_size, arithmetic or default_arithmetic())
+    weights = read_tensors(folder / WEIGHTS)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise TinyLLMError(
+            f"The tensors in {folder / WEIGHTS} do not fit its {CONFIG}; run the train stage again."
+        ) from None
+    return Checkpoint(model.eval(), tokenizer, description["training"])

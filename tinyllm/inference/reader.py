@@ -1,0 +1,62 @@
+"""Reading texts with a cache: prompts once, then character by character, many texts together."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tinyllm.inference.cache import KeyValueCache
+from tinyllm.model.transformer import Transformer
+
+# a product of one row takes another path, with other bits, than the same row among several
+_FEWEST_ROWS = 2
+
+
+class CachedReader:
+    """Predicts the next character of each of several texts.
+
+    What it says of a text does not depend, to the bit, on the texts beside it.
+    """
+
+    def __init__(self, model: Transformer) -> None:
+        self._model = model
+        self._count = 0
+
+    @torch.no_grad()
+    def start(self, prompts: list[list[int]]) -> NDArray[np.float32]:
+        """Forget everything and read `prompts`, each of at least one token.
+
+        Returns:
+            Logits of the token after each: [prompts, vocabulary].
+        """
+        self._count = len(prompts)
+        self._cache = self._new_cache(max(self._count, _FEWEST_ROWS))
+        logits = []
+        for row, prompt in enumerate(prompts):
+            cache = self._new_cache(1)
+            logits.append(self._read_prompt(prompt, cache))
+            self._cache.copy_row(row, cache)
+        return np.stack(logits)
+
+    @torch.no_grad()
+    def step(self, tokens: list[int]) -> NDArray[np.float32]:
+        """Read one more token in each text; logits of the next, [texts, vocabulary]."""
+        rows = tokens + [0] * (_FEWEST_ROWS - len(tokens))
+        batch = torch.tensor(rows, device=self._cache.keys.device)[:, None]
+        return _to_numpy(self._model(batch, self._cache)[: self._count, -1])
+
+    def _read_prompt(self, prompt: list[int], cache: KeyValueCache) -> NDArray[np.float32]:
+        tokens = torch.tensor([prompt], device=cache.keys.device)
+        pieces = tokens.split(self._model.config.sequence_length, dim=1)
+        logits = [self._model(piece, cache)[0, -1] for piece in pieces]
+        return _to_numpy(logits[-1])
+
+    def _new_cache(self, rows: int) -> KeyValueCache:
+        weight = self._model.embedding.weight
+        return KeyValueCache(self._model.config, rows, weight.device, weight.dtype)
+
+
+def _to_numpy(logits: Tensor) -> NDArray[Any]:
+    return logits.float().cpu().numpy()

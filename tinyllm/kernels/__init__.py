@@ -1,0 +1,1 @@
+"""The arithmetic: what makes it fast, and the same on every CPU."""

@@ -1,0 +1,70 @@
+"""How to compute: decided once for a process by `setup_numerics`, and passed from there on."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyllm.kernels.products import OnednnProducts, Products
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Where and how precisely to compute, and what lies between the products.
+
+    torch's fused operations round once where two operations round twice, and at the end of a
+    thread's share not as in its middle. Portable arithmetic therefore takes operations that round
+    each on its own; otherwise fewer passes over memory are better.
+    """
+
+    device: torch.device
+    precision: torch.dtype
+    portable: bool
+    products: Products
+
+    @property
+    def fused(self) -> bool:
+        """Whether the functions of `tinyllm.kernels.functional` serve here, instead of torch's."""
+        on_cpu = self.device.type == "cpu" and self.precision == torch.float32
+        return on_cpu and torch.backends.mkldnn.is_available()
+
+    def autocast(self) -> torch.autocast:
+        """The context in which a model's forward pass belongs."""
+        mixed = self.precision == torch.bfloat16
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed)
+
+    def add_product(self, x: Tensor, a: Tensor, b: Tensor, *, sign: int = 1) -> Tensor:
+        """Return x + sign a b, in place of `x`; the sign is 1 or -1."""
+        if self.portable:
+            return x.add_(a * b) if sign > 0 else x.sub_(a * b)
+        return x.addcmul_(a, b, value=sign)
+
+    def swiglu(self, gate: Tensor, up: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return silu(gate) up, and what `swiglu_backward` needs; `gate` may be overwritten."""
+        if self.portable:
+            sigmoid = torch.sigmoid(gate)
+            activated = gate.mul_(sigmoid)
+            return activated * up, (activated, sigmoid)
+        activated = F.silu(gate)
+        return activated * up, (activated, gate)
+
+    def swiglu_backward(
+        self, grad: Tensor, up: Tensor, activated: Tensor, rest: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients of gate and up from that of `swiglu`; all it is given may be overwritten."""
+        if self.portable:
+            # silu' = s + silu (1 - s), without another exponential
+            slope = (1 - rest).mul_(activated).add_(rest)
+            return slope.mul_(up).mul_(grad), activated.mul_(grad)
+        return torch.ops.aten.silu_backward(up.mul_(grad), rest), activated.mul_(grad)
+
+
+def default_arithmetic() -> Arithmetic:
+    """On the CPU, in float32, leaving the process as it is: for generation, and for notebooks.
+
+    What it says of a text does not depend on the texts beside it.
+    """
+    has_onednn = torch.backends.mkldnn.is_available()
+    products = OnednnProducts(check=False) if has_onednn else Products()
+    return Arithmetic(torch.device("cpu"), torch.float32, portable=False, products=products)

@@ -1,0 +1,47 @@
+"""Hyperparameters of the arithmetic: which device, which precision, how repeatable."""
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tinyllm.base.section import Section
+
+
+class NumericsConfig(Section):
+    """`portable`: the same bytes on any x86-64 CPU with AVX2. `fast`: the quickest way here."""
+
+    section: ClassVar[str] = "numerics"
+
+    mode: Literal["portable", "fast"] = Field(
+        "portable", description="same bytes on every AVX2 CPU, or whatever is quickest here"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="where to compute; auto takes the best one in fast mode, else the CPU"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 on CUDA in fast mode, float32 elsewhere"
+    )
+    threads: int = Field(
+        2, ge=1, le=1024, description="threads of each process, whatever the number of cores"
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="processes that train, each on its share of the accumulation steps",
+    )
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that decide bytes: in portable mode the number of threads does not."""
+        exclude = {"threads", "processes"} if self.mode == "portable" else {"processes"}
+        return self.model_dump(exclude=exclude)
+
+    @model_validator(mode="after")
+    def _portable_is_float32_on_cpu(self) -> Self:
+        if self.mode == "portable" and self.device in ("cuda", "mps"):
+            raise ValueError(
+                f"mode 'portable' computes on the CPU; for device '{self.device}' use mode 'fast'"
+            )
+        if self.mode == "portable" and self.precision == "bfloat16":
+            raise ValueError("mode 'portable' computes in float32; for bfloat16 use mode 'fast'")
+        return self

@@ -1,0 +1,80 @@
+"""The transformer of `tinyllm.model.transformer`, fused: the same weights, the same function.
+
+`build_model` is the one place where a run decides between the two.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.kernels.attention import causal_attention
+from tinyllm.kernels.functional import linear, linear_add, norm_linear, norm_swiglu
+from tinyllm.model.config import ModelConfig
+from tinyllm.model.transformer import Cache, Rotary, Transformer, TransformerBlock
+
+
+def build_model(config: ModelConfig, vocab_size: int, arithmetic: Arithmetic) -> Transformer:
+    """Make a model without weights: the fused one where it serves, else the plain one."""
+    if arithmetic.fused:
+        return FusedTransformer(config, vocab_size, arithmetic)
+    return Transformer(config, vocab_size).to(arithmetic.device)
+
+
+class FusedBlock(TransformerBlock):
+    """A block in four operations, each with its own backward pass."""
+
+    arithmetic: Arithmetic
+    mask: Tensor
+
+    def forward(self, x: Tensor, rotary: Rotary, cache: Cache | None = None) -> Tensor:
+        """[batch, time, d_model] -> [batch, time, d_model]."""
+        if cache is not None:
+            return self._read_on(x, rotary, cache)
+        attention, feed_forward, time = self.attention, self.feed_forward, x.shape[1]
+        weight = attention.qkv_proj.weight
+        qkv = norm_linear(x, self.attention_norm, weight, self.arithmetic, features_first=True)
+        qkv = qkv.view(*x.shape[:2], 3, attention.num_heads, attention.head_dim)
+        scales = torch.stack((attention.q_norm.weight, attention.k_norm.weight))
+        mask, eps = self.mask[:time, :time], attention.q_norm.eps or 0.0
+        mixed = causal_attention(qkv, scales, rotary, mask, eps, self.arithmetic)
+        x = self._add(x, mixed.reshape(x.shape), attention.o_proj.weight)
+        weight = feed_forward.gate_up_proj.weight
+        hidden = norm_swiglu(x, self.feed_forward_norm, weight, self.arithmetic)
+        return self._add(x, hidden, feed_forward.down_proj.weight)
+
+    def _add(self, x: Tensor, branch: Tensor, weight: Tensor) -> Tensor:
+        if self.dropout.p and self.training:
+            dropped: Tensor = self.dropout(linear(branch, weight, self.arithmetic))
+            return x + dropped
+        return linear_add(branch, weight, x, self.arithmetic)
+
+    def _read_on(self, x: Tensor, rotary: Rotary, cache: Cache) -> Tensor:
+        """A few tokens after many: products of ours, whose bits do not depend on the batch."""
+        qkv = linear(self.attention_norm(x), self.attention.qkv_proj.weight, self.arithmetic)
+        mixed = self.attention.attend(qkv, rotary, cache)
+        x = self._add(x, mixed, self.attention.o_proj.weight)
+        weight = self.feed_forward.gate_up_proj.weight
+        gate, up = linear(self.feed_forward_norm(x), weight, self.arithmetic).chunk(2, dim=-1)
+        return self._add(x, F.silu(gate) * up, self.feed_forward.down_proj.weight)
+
+
+class FusedTransformer(Transformer):
+    """A `Transformer` of fused blocks."""
+
+    block_type = FusedBlock
+
+    def __init__(self, config: ModelConfig, vocab_size: int, arithmetic: Arithmetic) -> None:
+        super().__init__(config, vocab_size)
+        self.arithmetic = arithmetic
+        length = config.sequence_length
+        mask = torch.full((length, length), -math.inf).triu(1)
+        for block in self.blocks:
+            assert isinstance(block, FusedBlock)  # noqa: S101 - what `block_type` says
+            block.arithmetic, block.mask = arithmetic, mask
+
+    def output(self, x: Tensor) -> Tensor:
+        """See `Transformer`."""
+        return norm_linear(x, self.norm, self.output_weight, self.arithmetic, features_first=False)

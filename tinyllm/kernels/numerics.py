@@ -1,0 +1,227 @@
+"""What makes the arithmetic portable: set before torch computes, checked once it is there.
+
+Two runs of the same program agree to the byte on one machine; on two they differ, because torch,
+oneDNN and MKL choose their kernels by what the CPU offers. Mode `portable` makes them choose
+kernels that give the same bits on every x86-64 CPU with AVX2: torch's own ones for AVX2, and
+oneDNN's for AVX2 or AVX-512, which agree on what `tinyllm.kernels.products` asks of them. Mode
+`fast` leaves the choice to them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.kernels.config import NumericsConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from tinyllm.kernels.arithmetic import Arithmetic
+
+PORTABLE_ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE"}
+# the widest vectors that oneDNN may use; set to AVX2 by a user, it gives the same bytes more slowly
+ONEDNN_LIMIT = "ONEDNN_MAX_CPU_ISA"
+_AVX512_FLAGS = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+# what `golden_probe` gives with the wheels of the lock file on every CPU that was tried
+_GOLDEN = "22b48078e1fc7a23"
+_DANGEROUS_ENVIRONMENT = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_DYNAMIC")
+# Turns of a loop, 1/2 to 2 ms, for which a thread that waits for the others burns its core before
+# it sleeps. OpenMP's default is ten times that, longer than the system lets a thread run beside
+# others: a busy machine then spends most of its time on waiting.
+_SPIN, _SPIN_TURNS = "GOMP_SPINCOUNT", "30000"
+_WAIT_POLICY = "OMP_WAIT_POLICY"
+_MKL_CBWR_COMPATIBLE = 3
+_MKL_CBWR_ALL = 1
+
+
+def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
+    """Fix the arithmetic of this process and choose device and precision.
+
+    Must run before the first torch operation of the process: kernels are chosen once.
+
+    Args:
+        config: device, precision, repeatability, and the threads of all processes.
+        processes: how many processes share those threads now.
+
+    Raises:
+        TinyLLMError: the device asked for is not there, or portable arithmetic cannot be had on
+            this machine; the message names the reason and the way out.
+    """
+    portable = config.mode == "portable"
+    if portable:
+        _refuse_foreign_machine()
+        os.environ.update(PORTABLE_ENVIRONMENT)
+        for name in _DANGEROUS_ENVIRONMENT:
+            os.environ.pop(name, None)
+    if config.precision != "bfloat16":
+        os.environ[ONEDNN_LIMIT] = _widest_vectors()
+    if _WAIT_POLICY not in os.environ:
+        # read when torch loads OpenMP; a user's own choice stays
+        os.environ.setdefault(_SPIN, _SPIN_TURNS)
+    import torch  # noqa: PLC0415 - the environment has to be set first
+
+    from tinyllm.kernels.arithmetic import Arithmetic  # noqa: PLC0415 - as above
+    from tinyllm.kernels.products import choose_products, send_products_to_onednn  # noqa: PLC0415
+
+    torch.set_num_threads(config.threads * config.processes // processes)
+    torch.use_deterministic_algorithms(True)
+    # would fill every new tensor; nothing here reads memory that it has not written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    _keep_freed_memory()
+    products = choose_products(portable=portable)
+    if config.precision != "bfloat16" and not products.by_mkl:
+        send_products_to_onednn()
+        products = choose_products(portable=portable)
+    device = choose_device(config)
+    wants_bfloat16 = config.precision == "bfloat16" or (
+        config.precision == "auto" and device.type == "cuda"
+    )
+    precision = torch.bfloat16 if wants_bfloat16 else torch.float32
+    if device.type == "cuda":
+        # without it cuBLAS may add up in another order in each run
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    arithmetic = Arithmetic(device, precision, portable, products)
+    if portable:
+        _check_portable(arithmetic)
+    return arithmetic
+
+
+def choose_device(config: NumericsConfig) -> torch.device:
+    """Return the device to compute on.
+
+    Raises:
+        TinyLLMError: the device that the configuration names is not available.
+    """
+    import torch  # noqa: PLC0415 - see setup_numerics
+
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if config.device != "auto":
+        if not available[config.device]:
+            raise TinyLLMError(
+                f"numerics.device is '{config.device}', but torch {torch.__version__} finds no "
+                f"such device here; use 'auto' or 'cpu'."
+            )
+        return torch.device(config.device)
+    if config.mode == "portable":
+        return torch.device("cpu")
+    return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+
+
+def _widest_vectors() -> str:
+    """What oneDNN may use at most: beyond AVX-512's first form it rounds to bfloat16 at times."""
+    has_avx512 = _cpu_flags() >= _AVX512_FLAGS
+    wanted = os.environ.get(ONEDNN_LIMIT, "").upper()
+    return "AVX512_CORE" if has_avx512 and wanted != "AVX2" else "AVX2"
+
+
+def _refuse_foreign_machine() -> None:
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
+        raise TinyLLMError(
+            f"Portable arithmetic needs Linux on x86-64, and this is {sys.platform} on "
+            f"{platform.machine()}; set numerics.mode to 'fast'."
+        )
+    flags = _cpu_flags()
+    missing = [name for name in ("avx2", "fma") if flags and name not in flags]
+    if missing:
+        raise TinyLLMError(
+            f"Portable arithmetic needs a CPU with AVX2 and FMA, and this one lacks "
+            f"{' and '.join(missing)}; set numerics.mode to 'fast'."
+        )
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()[2:]) for line in lines if line.startswith("flags")), set())
+
+
+def _check_portable(arithmetic: Arithmetic) -> None:
+    import torch  # noqa: PLC0415 - see setup_numerics
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability != "AVX2":
+        raise TinyLLMError(
+            f"Portable arithmetic could not be set up: torch had already chosen {capability} "
+            f"kernels; start a fresh process, or set numerics.mode to 'fast'."
+        )
+    if not torch.backends.mkldnn.is_available():
+        raise TinyLLMError(
+            "Portable arithmetic needs a torch build with oneDNN, and this one has none; "
+            "set numerics.mode to 'fast'."
+        )
+    branch = _mkl_reproducibility_branch()
+    if branch not in (None, _MKL_CBWR_COMPATIBLE):
+        raise TinyLLMError(
+            f"Portable arithmetic could not be set up: MKL runs branch {branch} instead of "
+            f"COMPATIBLE; start a fresh process, or set numerics.mode to 'fast'."
+        )
+    if (found := golden_probe(arithmetic)) != _GOLDEN:
+        raise TinyLLMError(
+            f"Portable arithmetic does not hold here: a test computation gave {found} instead of "
+            f"{_GOLDEN}, so this torch build ({torch.__version__}) or this CPU rounds differently; "
+            f"install the versions of the lock file, or set numerics.mode to 'fast'."
+        )
+
+
+def golden_probe(arithmetic: Arithmetic) -> str:
+    """Hash of a small computation made of what training is made of, on this CPU and wheel."""
+    import torch  # noqa: PLC0415 - see setup_numerics
+    from torch.nn import functional as F  # noqa: PLC0415 - see setup_numerics
+
+    from tinyllm.kernels.functional import norm_swiglu  # noqa: PLC0415 - see setup_numerics
+
+    generator = torch.Generator().manual_seed(20)
+    weight = torch.nn.Parameter(torch.randn(32, 48, generator=generator))
+    norm = torch.nn.RMSNorm(48, 1e-6).requires_grad_(requires_grad=False)
+    norm.weight.copy_(torch.linspace(0.5, 1.5, 48))
+    # more tokens than one sum may run over, so that the weight's gradient has two
+    x = torch.randn(5, 112, 48, generator=generator)
+    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    for _ in range(2):
+        hidden = F.rms_norm(norm_swiglu(x, norm, weight, arithmetic), (16,))
+        pairs = arithmetic.products.multiply_pairs(hidden.detach(), hidden.detach().mT)
+        mixed = torch.softmax(pairs, dim=-1)
+        loss = F.cross_entropy(hidden.flatten(0, 1), torch.arange(5 * 112) % 16)
+        (loss + (hidden * mixed[..., :16]).mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest()[:16]
+
+
+def _mkl_reproducibility_branch() -> int | None:
+    """Conditional numerical reproducibility branch that MKL runs; None if it does not tell."""
+    import torch  # noqa: PLC0415 - see setup_numerics
+
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        return int(ctypes.CDLL(str(library)).mkl_serv_cbwr_get(_MKL_CBWR_ALL))
+    except (OSError, AttributeError):
+        return None
+
+
+def _keep_freed_memory() -> None:
+    """Ask the C library to reuse large blocks instead of returning them to the system.
+
+    Otherwise every activation is mapped and zeroed by the kernel anew at each step, which costs
+    a tenth of the training time. Where the library has no such call, nothing is lost but that.
+    """
+    mmap_threshold, trim_threshold = -3, -1
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, (1 << 31) - 1)

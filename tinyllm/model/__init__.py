@@ -1,0 +1,1 @@
+"""The transformer, as a textbook would write it, and the folder it is kept in."""

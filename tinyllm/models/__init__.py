@@ -1,1 +1,0 @@
-"""The transformer and the arithmetic it is made of."""

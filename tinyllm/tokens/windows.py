@@ -1,0 +1,185 @@
+"""Token files, and batches of windows gathered straight from them.
+
+One epoch visits every training token once, but for less than a window at either end: it is a
+permutation of the non-overlapping windows that begin at an offset drawn anew for each epoch.
+Offset and permutation follow from the seed and the epoch's number alone, so the place in the
+data is two integers, `epoch` and `window`, and whatever else a run does (validating, stopping,
+resuming) changes no batch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_json
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class TokenData:
+    """What a model learns from and is validated on: tokens 0 .. vocab_size - 1, [tokens] each."""
+
+    train: NDArray[Any]
+    val: NDArray[Any]
+    vocab_size: int
+
+
+def load_token_data(folder: Path) -> TokenData:
+    """Map the training and the validation split of a tokenize stage's folder into memory.
+
+    Raises:
+        TinyLLMError: the folder holds no such splits, or a file is not as long as it should be.
+    """
+    train, val = (load_tokens(folder, split) for split in ("train", "val"))
+    return TokenData(train, val, read_json(folder / "meta.json")["vocab_size"])
+
+
+def load_tokens(folder: Path, split: str) -> NDArray[Any]:
+    """Map the tokens of a split into memory: shape [tokens], read-only.
+
+    Raises:
+        TinyLLMError: the folder holds no such split, or the file is not as long as it should be.
+    """
+    meta = read_json(folder / "meta.json")
+    path = folder / f"{split}.bin"
+    try:
+        dtype = np.dtype(meta["dtype"]).newbyteorder("<")
+        expected = meta["splits"][split]["tokens"]
+    except (KeyError, TypeError):
+        raise TinyLLMError(f"{folder / 'meta.json'} describes no split {split}.") from None
+    if expected == 0:
+        return np.zeros(0, dtype=dtype)
+    try:
+        tokens = np.memmap(path, dtype=dtype, mode="r")
+    except (OSError, ValueError) as error:
+        raise TinyLLMError(f"Cannot read {path}: {error}; run the tokenize stage again.") from None
+    if len(tokens) != expected:
+        raise TinyLLMError(
+            f"{path} holds {len(tokens)} tokens instead of {expected}; "
+            f"run the tokenize stage again."
+        )
+    return tokens
+
+
+class OptimizedTextDataset:
+    """Windows of a token array: inputs and, one character later, targets."""
+
+    def __init__(self, tokens: NDArray[Any], sequence_length: int, name: str) -> None:
+        """Check that the split holds at least one window.
+
+        Raises:
+            TinyLLMError: the split is shorter than the context.
+        """
+        if len(tokens) <= sequence_length:
+            raise TinyLLMError(
+                f"The {name} split has {len(tokens)} characters, fewer than one window of "
+                f"model.sequence_length = {sequence_length} and its next character; add text, "
+                f"or lower model.sequence_length."
+            )
+        self.tokens = tokens
+        self.sequence_length = sequence_length
+        self._reach = np.arange(sequence_length + 1)
+
+    def shuffled_starts(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """First characters of the epoch's windows, in the order of the epoch."""
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch])))
+        slack = min(self.sequence_length, len(self.tokens) - self.sequence_length)
+        offset = int(random.integers(slack))
+        count = (len(self.tokens) - 1 - offset) // self.sequence_length
+        return random.permutation(count) * self.sequence_length + offset
+
+    def gather(self, starts: NDArray[np.int64]) -> Batch:
+        """Inputs and targets, each int64 [windows, sequence_length], of the windows at `starts`."""
+        windows = torch.from_numpy(self.tokens[starts[:, None] + self._reach].astype(np.int64))
+        return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
+
+
+@dataclass
+class Place:
+    """Where training stands in the data: so many windows of an epoch are done."""
+
+    epoch: int = 0
+    window: int = 0
+
+
+class TrainLoader:
+    """Endless batches of equal size; a batch may take its last windows from the next epoch."""
+
+    def __init__(self, dataset: OptimizedTextDataset, batch_size: int, seed: int) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.seed = seed
+        self.place = Place()
+        self._starts: NDArray[np.int64] | None = None
+        self._starts_epoch = -1
+
+    def next_batch(self) -> Batch:
+        """Return the next batch and move on."""
+        parts: list[NDArray[np.int64]] = []
+        wanted = self.batch_size
+        while wanted:
+            starts = self._epoch_starts()
+            part = starts[self.place.window : self.place.window + wanted]
+            parts.append(part)
+            wanted -= len(part)
+            self.place.window += len(part)
+            if self.place.window == len(starts):
+                self.place = Place(self.place.epoch + 1, 0)
+        return self.dataset.gather(np.concatenate(parts))
+
+    def _epoch_starts(self) -> NDArray[np.int64]:
+        if self._starts is None or self._starts_epoch != self.place.epoch:
+            self._starts = self.dataset.shuffled_starts(self.seed, self.place.epoch)
+            self._starts_epoch = self.place.epoch
+        return self._starts
+
+
+class EvaluationLoader:
+    """Each character of a split but the first, predicted once; gathered once, kept in memory."""
+
+    def __init__(
+        self, dataset: OptimizedTextDataset, batch_size: int, device: torch.device
+    ) -> None:
+        self._batches = [
+            (inputs.to(device), targets.to(device))
+            for inputs, targets in self._cut(dataset, batch_size)
+        ]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches; the last ones may hold fewer or shorter windows."""
+        return iter(self._batches)
+
+    @staticmethod
+    def _cut(dataset: OptimizedTextDataset, batch_size: int) -> Iterator[Batch]:
+        length = dataset.sequence_length
+        predicted = len(dataset.tokens) - 1
+        starts = np.arange(predicted // length) * length
+        for first in range(0, len(starts), batch_size):
+            yield dataset.gather(starts[first : first + batch_size])
+        if rest := predicted % length:
+            tail = torch.from_numpy(dataset.tokens[-rest - 1 :].astype(np.int64))[None]
+            yield tail[:, :-1].contiguous(), tail[:, 1:].contiguous()
+
+
+def build_dataloaders(
+    data: TokenData, *, sequence_length: int, batch_size: int, seed: int, device: torch.device
+) -> tuple[TrainLoader, EvaluationLoader]:
+    """Make the endless training loader and the validation loader over the full split.
+
+    Raises:
+        TinyLLMError: a split is shorter than one window.
+    """
+    train = OptimizedTextDataset(data.train, sequence_length, "train")
+    val = OptimizedTextDataset(data.val, sequence_length, "val")
+    return (
+        TrainLoader(train, batch_size, seed),
+        EvaluationLoader(val, max(batch_size, 64), device),
+    )

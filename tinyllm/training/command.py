@@ -1,0 +1,149 @@
+"""The train stage, as a command."""
+
+import contextlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinyllm.base.command import FOLDER, Command, section_options, watched
+from tinyllm.base.events import CheckpointWritten, DatasetRead, FileWritten, RunStarted, Tell, Watch
+from tinyllm.base.files import (
+    read_json,
+    rounded,
+    sha256,
+    working_folder,
+    write_csv,
+    write_json,
+)
+from tinyllm.base.outs import OutFolder, check_places
+from tinyllm.base.replacing import new_directory
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.numerics import setup_numerics
+from tinyllm.model.config import ModelConfig
+from tinyllm.training.config import RuntimeConfig, TrainingConfig
+from tinyllm.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tinyllm.kernels.arithmetic import Arithmetic
+    from tinyllm.tokens.windows import TokenData
+    from tinyllm.training.run import TrainingResult
+
+REPORTS = OutFolder(
+    writer="tinyllm train",
+    files=("history.csv", "metrics.json", "curves.png"),
+    mark="metrics.json",
+    sign=frozenset({"best_step", "val_loss", "val_bits_per_character", "parameters"}),
+)
+
+
+@click.command(cls=Command)
+@click.option("--tokens", type=FOLDER, required=True, help="Folder of the tokenize stage.")
+@click.option("--out", type=FOLDER, required=True, help="Folder to write the model to.")
+@click.option("--reports", type=FOLDER, required=True, help="Folder for the history.")
+@section_options(ModelConfig, TrainingConfig, NumericsConfig, RuntimeConfig)
+@watched
+def train(
+    tokens: Path, out: Path, reports: Path, watch: Watch, runtime: RuntimeConfig, **sections: Any
+) -> None:
+    """Train a transformer and keep its best weights by loss on the validation split."""
+    recipe = Recipe(sections["model"], sections["train"], sections["numerics"])
+    numerics = recipe.numerics
+    arithmetic = setup_numerics(numerics, processes=numerics.processes)
+    # torch is imported from here on, after the environment is set
+    from tinyllm.model.checkpoint import CHECKPOINT
+    from tinyllm.training.workers import check_processes, rank_of_this_process, train_along
+
+    places = {"--out": (out, CHECKPOINT), "--reports": (reports, REPORTS)}
+    check_places(places, {"--tokens": tokens})
+    check_processes(recipe.training, numerics)
+    if rank := rank_of_this_process():
+        train_along(tokens, recipe, arithmetic, rank=rank)
+        return
+    _train(tokens, out, reports, watch, (recipe, arithmetic, runtime))
+
+
+def _train(
+    tokens: Path,
+    out: Path,
+    reports: Path,
+    watch: Watch,
+    how: "tuple[Recipe, Arithmetic, RuntimeConfig]",
+) -> None:
+    from tinyllm.training.resume import Resume, WorkingCheckpoints, stop_on_signal
+    from tinyllm.training.run import run_training
+    from tinyllm.training.workers import Workers
+
+    recipe, arithmetic, runtime = how
+    fingerprint = recipe.fingerprint(tokens)
+    configuration = recipe.fingerprint(tokens, with_seed=False)
+    checkpoints = WorkingCheckpoints(working_folder() / "training" / fingerprint)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(checkpoints.locked())
+        started = RunStarted("train", fingerprint, recipe.sections(), configuration)
+        tell = stack.enter_context(watch(started))
+        data = _announce(tokens, recipe, arithmetic, tell)
+        resume = Resume(
+            checkpoints, runtime.checkpoint_interval, stack.enter_context(stop_on_signal())
+        )
+        group = stack.enter_context(Workers(tokens, recipe, arithmetic))
+        result = run_training(data, recipe, arithmetic, tell=tell, resume=resume, group=group)
+        _write(result, recipe, tokens, out, reports)
+        for file in sorted(reports.glob("[!.]*")):
+            tell(FileWritten(file))
+        weights = sha256(out / "model.safetensors")
+        loss = {"best_val_loss": result.best_val_loss}
+        tell(CheckpointWritten(out, weights, result.best_step, loss))
+        checkpoints.clear()
+    bits = result.best_val_loss / math.log(2)
+    click.echo(f"Best at step {result.best_step}: {bits:.4f} bits per character on val, in {out}")
+
+
+def _announce(tokens: Path, recipe: Recipe, arithmetic: "Arithmetic", tell: Tell) -> "TokenData":
+    from tinyllm.tokens.windows import load_token_data
+
+    for split, facts in read_json(tokens / "meta.json")["splits"].items():
+        if split != "test":
+            tell(DatasetRead(split, tokens / f"{split}.bin", facts["fingerprint"], "training"))
+    data = load_token_data(tokens)
+    seen = recipe.training.windows * recipe.model.sequence_length / len(data.train)
+    click.echo(
+        f"Training on {len(data.train):,} characters, {seen:.4g} times over, "
+        f"{recipe.numerics.mode} arithmetic on {arithmetic.device}"
+    )
+    return data
+
+
+def _write(
+    result: "TrainingResult", recipe: Recipe, tokens: Path, out: Path, reports: Path
+) -> None:
+    from tinyllm.model.checkpoint import save_checkpoint
+    from tinyllm.tokens.tokenizer import load_tokenizer
+
+    splits = read_json(tokens / "meta.json")["splits"]
+    facts = {
+        "step": result.best_step,
+        "val_loss": rounded(result.best_val_loss),
+        "fingerprint": recipe.fingerprint(tokens),
+        "params": recipe.training.model_dump(),
+        "data": {
+            name: {"characters": splits[name]["tokens"], "fingerprint": splits[name]["fingerprint"]}
+            for name in ("train", "val")
+        },
+    }
+    history = [
+        {key: rounded(value) if key != "step" else value for key, value in row.items()}
+        for row in result.history
+    ]
+    metrics = {
+        "best_step": result.best_step,
+        "val_loss": rounded(result.best_val_loss),
+        "val_bits_per_character": rounded(result.best_val_loss / math.log(2)),
+        "parameters": result.num_parameters,
+    }
+    with new_directory(reports, REPORTS) as folder:
+        write_csv(folder / "history.csv", history)
+        write_json(folder / "metrics.json", metrics)
+    tokenizer = load_tokenizer(tokens / "tokenizer.json")
+    save_checkpoint(out, result.weights, recipe.model, tokenizer, facts)

@@ -1,0 +1,84 @@
+"""Hyperparameters of training that decide what is learned."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tinyllm.base.section import Section
+
+
+class TrainingConfig(Section):
+    """Optimizer, schedule, batches and validation."""
+
+    section: ClassVar[str] = "train"
+
+    seed: int = Field(1337, ge=0, lt=2**63, description="seed of weights, batches and dropout")
+    max_steps: int = Field(850, ge=1, description="optimizer steps")
+    batch_size: int = Field(16, ge=1, description="windows per forward pass")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="forward passes per optimizer step"
+    )
+    initial_attention: Literal["recent", "random"] = Field(
+        "recent", description="where heads look at first: at the last few characters, or anywhere"
+    )
+    optimizer: Literal["muon", "adamw"] = Field(
+        "muon", description="for matrices inside the blocks; AdamW always trains the rest"
+    )
+    learning_rate: float = Field(
+        0.07, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
+    )
+    embedding_learning_rate: float = Field(
+        0.01, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"
+    )
+    warmup_steps: int = Field(20, ge=0, description="steps of linear warm-up")
+    decay: Literal["linear", "cosine"] = Field("linear", description="shape of the decay")
+    decay_fraction: float = Field(
+        1.0, ge=0, le=1, description="share of the steps spent decaying, at the end"
+    )
+    final_learning_rate_fraction: float = Field(
+        0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak"
+    )
+    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay of the matrices")
+    muon_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of Muon")
+    muon_beta2: float = Field(
+        0.95, ge=0, lt=1, description="decay of the rows' mean squares, by which Muon normalizes"
+    )
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="first-moment decay of AdamW")
+    adam_beta2: float = Field(0.95, ge=0, lt=1, description="second-moment decay of AdamW")
+    teacher_order: int = Field(
+        0, ge=0, le=16, description="order of the n-grams that soften the targets; 0: none do"
+    )
+    teacher_weight: float = Field(
+        1.0, ge=0, le=1, description="their share of the targets at the first step"
+    )
+    final_teacher_weight: float = Field(
+        0.0, ge=0, le=1, description="their share of the targets at the last step"
+    )
+    gradient_clip: float = Field(1.0, ge=0, description="largest global gradient norm; 0: no limit")
+    eval_interval: int = Field(
+        50, ge=1, description="steps between validations, which also choose the best checkpoint"
+    )
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        if self.warmup_steps > self.max_steps:
+            raise ValueError(
+                f"warmup_steps ({self.warmup_steps}) must not exceed max_steps ({self.max_steps})"
+            )
+        return self
+
+    @property
+    def windows(self) -> int:
+        """Windows of text that the whole run reads."""
+        return self.max_steps * self.batch_size * self.gradient_accumulation_steps
+
+
+class RuntimeConfig(Section):
+    """How the train stage runs on this machine: nothing here changes a byte of what it writes."""
+
+    section: ClassVar[str] = "runtime"
+    affects_outputs: ClassVar[bool] = False
+
+    checkpoint_interval: float = Field(
+        20.0, ge=0, description="seconds between working checkpoints; 0: after every step"
+    )

@@ -1,0 +1,151 @@
+"""Working checkpoints: what an interrupted run needs to go on as if nothing had happened.
+
+They live outside the outs of the stage, in a folder named by the run's fingerprint, so that
+neither DVC nor a changed parameter can mix them up. Each is a safetensors file and, written after
+it, a JSON file that holds its SHA-256. Weights without a JSON file were never finished and do not
+count; weights that do not fit theirs are set aside.
+"""
+
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors.torch import save
+from torch import Tensor
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_json, sha256, write_bytes, write_json
+from tinyllm.model.checkpoint import read_tensors
+
+_KEPT = 2
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[Callable[[], int]]:
+    """Take over SIGINT and SIGTERM: the first asks to stop after a step, the second stops at once.
+
+    Yields:
+        What returns the number of the signal that asked to stop, or 0.
+    """
+    asked = 0
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        asked = number
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that the rest of a run depends on."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+class WorkingCheckpoints:
+    """The working checkpoints of one run; the newest two are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process alone.
+
+        Raises:
+            TinyLLMError: another process is doing the same run.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise TinyLLMError(
+                f"Another process is already doing this training (it holds {self.folder}/lock); "
+                f"wait for it, or stop it."
+            ) from None
+        except OSError as error:
+            raise TinyLLMError(f"Cannot write {self.folder}: {error.strerror}.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def save(self, state: TrainingState) -> None:
+        """Write a checkpoint and delete all but the newest two."""
+        stem = f"step-{state.step:08d}"
+        weights = self.folder / f"{stem}.safetensors"
+        write_bytes(weights, save(state.tensors))
+        facts = {"step": state.step, "sha256": sha256(weights), "facts": state.facts}
+        write_json(self.folder / f"{stem}.json", facts)
+        for old in self._stems()[:-_KEPT]:
+            self._remove(old)
+
+    def load_latest(self) -> TrainingState | None:
+        """Read the newest whole checkpoint, or None; damaged ones are set aside and logged."""
+        for stem in reversed(self._stems()):
+            try:
+                return self._load(stem)
+            except (TinyLLMError, KeyError, TypeError) as error:
+                _log.warning("Working checkpoint %s is set aside: %s", stem, error)
+                self._set_aside(stem)
+        return None
+
+    def clear(self) -> None:
+        """Delete every checkpoint, once the run is done and its model written."""
+        for pattern in ("step-*", "damaged-*"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def _load(self, stem: str) -> TrainingState:
+        facts = read_json(self.folder / f"{stem}.json")
+        weights = self.folder / f"{stem}.safetensors"
+        if not weights.is_file() or sha256(weights) != facts["sha256"]:
+            raise TinyLLMError("its checksum does not fit")
+        return TrainingState(facts["step"], read_tensors(weights), facts["facts"])
+
+    def _stems(self) -> list[str]:
+        return sorted(path.stem for path in self.folder.glob("step-*.json"))
+
+    def _remove(self, stem: str) -> None:
+        for suffix in (".json", ".safetensors"):
+            (self.folder / f"{stem}{suffix}").unlink(missing_ok=True)
+
+    def _set_aside(self, stem: str) -> None:
+        for suffix in (".json", ".safetensors"):
+            path = self.folder / f"{stem}{suffix}"
+            if path.exists():
+                path.rename(path.with_name(f"damaged-{path.name}"))
+
+
+@dataclass(frozen=True)
+class Resume:
+    """How a run keeps its state, and when it stops.
+
+    Attributes:
+        checkpoints: where the state is kept and resumed from.
+        interval: seconds between working checkpoints; 0 keeps every step.
+        stop: returns the number of a signal that asks to stop after this step, or 0.
+    """
+
+    checkpoints: WorkingCheckpoints
+    interval: float = 20.0
+    stop: Callable[[], int] = lambda: 0
