@@ -1,4 +1,4 @@
-"""What all tests share: pinned arithmetic, a small corpus, a small trained model, a store."""
+"""What all tests share: portable arithmetic, a small corpus, a small trained model, a store."""
 
 import os
 import shutil
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tinyllm.model.config import ModelConfig
-from tinyllm.kernels.config import NumericsConfig
 from tinyllm.corpus.config import PrepareConfig
+from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.numerics import setup_numerics
+from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.training.config import TrainingConfig
-from tinyllm.kernels.arithmetic import Arithmetic
-from tinyllm.kernels.numerics import setup_numerics
 
 # before anything imports torch: kernels are chosen once in a process
 ARITHMETIC = setup_numerics(NumericsConfig())
@@ -63,40 +63,35 @@ def tokens(prepared, tmp_path_factory) -> Path:
 def checkpoint_folder(tokens, arithmetic, tmp_path_factory) -> Path:
     """A published checkpoint of a small model trained for a second."""
     from tinyllm.model.checkpoint import save_checkpoint
-    from tinyllm.tokens.windows import load_tokens
-    from tinyllm.tokens.tokenizer import CharacterTokenizer
+    from tinyllm.tokens.tokenizer import load_tokenizer
+    from tinyllm.tokens.windows import load_token_data
+    from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import run_training
 
-    tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
-    result = run_training(
-        load_tokens(tokens, "train"),
-        load_tokens(tokens, "val"),
-        tokenizer.vocab_size,
-        SMALL_MODEL,
-        SMALL_TRAINING,
-        arithmetic,
-    )
+    recipe = Recipe(SMALL_MODEL, SMALL_TRAINING)
+    result = run_training(load_token_data(tokens), recipe, arithmetic)
     folder = tmp_path_factory.mktemp("models") / "checkpoint"
     facts = {"fingerprint": "f" * 32, "step": result.best_step, "val_loss": result.best_val_loss}
+    tokenizer = load_tokenizer(tokens / "tokenizer.json")
     save_checkpoint(folder, result.weights, SMALL_MODEL, tokenizer, facts)
     return folder
 
 
 @pytest.fixture
-def checkpoint(checkpoint_folder):
+def checkpoint(checkpoint_folder, arithmetic):
     """The small model, opened."""
     from tinyllm.inference.checkpoint import load_checkpoint
 
-    return load_checkpoint(checkpoint_folder)
+    return load_checkpoint(checkpoint_folder, arithmetic)
 
 
 @pytest.fixture(scope="session")
-def export_source(checkpoint_folder, text):
+def export_source(checkpoint_folder, arithmetic, text):
     """The small model and some held-out text, as the export stage takes them."""
-    from tinyllm.formats.run import Source
+    from tinyllm.formats.exporters import Source
     from tinyllm.inference.checkpoint import load_checkpoint
 
-    opened = load_checkpoint(checkpoint_folder)
+    opened = load_checkpoint(checkpoint_folder, arithmetic)
     metrics = {"bits_per_character": 2.25, "split": "test", "fingerprint": "a1"}
     return Source(opened, opened.tokenizer.encode(text[900:932]).tolist(), metrics)
 

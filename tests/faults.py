@@ -15,10 +15,10 @@ from pathlib import Path
 from tests.mlflow_server import MLflowServer
 from tests.project import clean_environment
 from tests.proxy import Proxy
-from tinyllm.base.command import section_arguments
-from tinyllm.base.section import Section
 from tinyllm.app.config import TrackingConfig
 from tinyllm.app.tracking.journal import Journal
+from tinyllm.base.command import section_arguments
+from tinyllm.base.section import Section
 
 LONGEST_TRAINING = 1800.0
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.waiting import wait_until
-from tinyllm.model.config import ModelConfig
 from tinyllm.formats.playground import write_playground
-from tinyllm.inference.sampling import next_token
 from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.inference.sampling import next_token
+from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.tokenizer import CharacterTokenizer
 

@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from tinyllm.training.command import train
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.numerics import setup_numerics
+from tinyllm.training.command import train
 
 
 def main(result: Path, arguments: list[str]) -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.clean import clean_text
+from tinyllm.corpus.config import PrepareConfig
 
 NOTHING = {
     "normalize_newlines": False,

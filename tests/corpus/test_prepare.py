@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.prepare import SPLITS, describe, prepare_corpus, split_texts
-from tinyllm.base.errors import ConfigError, TinyLLMError
 
 FRACTIONS = st.floats(min_value=0.001, max_value=0.499)
 

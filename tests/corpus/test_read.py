@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm.corpus.read import find_files, read_text
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.corpus.read import find_files, read_text
 
 FRENCH = "Où êtes-vous, ma chère? Voilà l'été, la forêt, le château et le garçon.\n" * 20
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from tinyllm.model.config import ModelConfig
 from tinyllm.evaluation.metrics import (
     CharacterScores,
     bits_by_position,
@@ -14,9 +13,9 @@ from tinyllm.evaluation.metrics import (
     score_characters,
     summarize,
 )
+from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
-from tinyllm.tokens.windows import load_tokens
-from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
+from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, load_tokens
 from tinyllm.training.loop import evaluate
 
 LN2 = math.log(2)

@@ -7,21 +7,21 @@ import shutil
 
 import pytest
 import torch
-
-from tinyllm.evaluation.config import EvaluateConfig
-from tinyllm.corpus.config import PrepareConfig
-from tinyllm.inference.config import SamplingConfig
-from tinyllm.tokens.config import TokenizeConfig
-from tinyllm.corpus.prepare import prepare_corpus
-from tinyllm.base.errors import TinyLLMError
-from tinyllm.evaluation.baselines import KneserNeyModel
-from tinyllm.evaluation.report import draw_samples, evaluate_checkpoint
 from tinyllm.evaluation.tables import to_csv
-from tinyllm.inference.generate import generate_text
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.corpus.config import PrepareConfig
+from tinyllm.corpus.prepare import prepare_corpus
+from tinyllm.evaluation.baselines import KneserNeyModel
+from tinyllm.evaluation.config import EvaluateConfig
+from tinyllm.evaluation.report import draw_samples, evaluate_checkpoint
 from tinyllm.inference.checkpoint import load_checkpoint
+from tinyllm.inference.config import SamplingConfig
+from tinyllm.inference.generate import generate_text
+from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.encode import tokenize_corpus
-from tinyllm.tokens.windows import load_tokens
 from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.windows import load_tokens
 
 CONFIG = EvaluateConfig(sample_length=15, prompts=["DUKE:\n", "O, "], sample_seeds=2)
 FILES = {"metrics.json", "positions.csv", "positions.png", "surprise.png", "samples.txt"}

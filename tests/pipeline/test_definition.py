@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tinyllm.formats.closure import import_closure
 from tinyllm.app.params import SECTIONS
+from tinyllm.formats.closure import import_closure
 
 STAGES = ("prepare", "tokenize", "train", "evaluate", "export")
 # what a stage copies into its outs belongs to its code as well

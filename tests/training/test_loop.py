@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tinyllm.model.config import ModelConfig
-from tinyllm.training.config import TrainingConfig
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.loop import SilentObserver, character_losses, evaluate, train_epoch
 from tinyllm.training.optimizer import learning_rate_factor
 from tinyllm.training.run import set_up_training

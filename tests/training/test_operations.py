@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from tinyllm.models import products
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tinyllm.model.config import ModelConfig
 from tinyllm.inference.config import SamplingConfig
-from tinyllm.training.config import TrainingConfig
 from tinyllm.inference.generate import generate_text
-from tinyllm.models import products
+from tinyllm.model.config import ModelConfig
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.run import run_training
 
 # whose last bit depends on the CPU's vendor even when ATen, oneDNN and MKL are capped

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tinyllm.model.config import ModelConfig
-from tinyllm.training.config import TrainingConfig
 from tinyllm.model.transformer import Transformer
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
 from tinyllm.training.optimizer import Optimizers, global_norm, learning_rate_factor
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from tinyllm.model.config import ModelConfig
-from tinyllm.training.config import TrainingConfig
 from tinyllm.base.errors import Interrupted, TinyLLMError
-from tinyllm.training.resume import WorkingCheckpoints
+from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.loop import SilentObserver, evaluate
+from tinyllm.training.resume import WorkingCheckpoints
 from tinyllm.training.run import count_epochs, run_training
 
 VOCAB, STEPS, NEVER = 9, 12, 1e9

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tinyllm.training.config import TrainingConfig
 from tinyllm.training import teacher as module
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.loop import teacher_weight
 from tinyllm.training.teacher import NgramTeacher
 
@@ -108,8 +108,8 @@ def train(arithmetic):
 
 @pytest.fixture
 def split(tokens):
-    from tinyllm.tokens.windows import load_tokens
     from tinyllm.tokens.tokenizer import CharacterTokenizer
+    from tinyllm.tokens.windows import load_tokens
 
     vocab = CharacterTokenizer.load_state(tokens / "tokenizer.json").vocab_size
     return load_tokens(tokens, "train"), load_tokens(tokens, "val"), vocab

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, SMALL_MODEL
-from tinyllm.kernels.config import NumericsConfig
-from tinyllm.training.config import TrainingConfig
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.tokens.windows import load_tokens
+from tinyllm.kernels.config import NumericsConfig
 from tinyllm.tokens.tokenizer import CharacterTokenizer
-from tinyllm.training.resume import WorkingCheckpoints
+from tinyllm.tokens.windows import load_tokens
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.loop import SilentObserver
+from tinyllm.training.resume import WorkingCheckpoints
 from tinyllm.training.run import run_training
 from tinyllm.training.workers import Workers
 

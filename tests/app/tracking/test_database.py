@@ -1,0 +1,307 @@
+"""The SQLite store: made aside, recognised when half-made, never taken for what it is not."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.store_kills import IN_PLACE, SYNC, kill_once
+from tests.waiting import wait_until
+from tinyllm.app.tracking import background, database
+from tinyllm.app.tracking.background import BackgroundDelivery
+from tinyllm.app.tracking.database import (
+    Condition,
+    database_path,
+    examine,
+    is_being_made,
+    make_ready,
+)
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.store import connect, journal_folder, tracking_uri
+from tinyllm.base.errors import TinyLLMError
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def run_sql(path, *statements):
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def half_made(tmp_path, empty_store):
+    """What a kill in the middle of MLflow's migrations leaves: tables, and nothing in them."""
+    path = tmp_path / "mlflow.db"
+    shutil.copyfile(empty_store, path)
+    run_sql(path, "DELETE FROM experiments", "DROP TABLE registered_models")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("sqlite:///mlflow.db", "mlflow.db"),
+        ("sqlite:////a/b c.db?timeout=3", "/a/b c.db"),
+        ("sqlite://", None),
+        ("sqlite:///:memory:", None),
+        ("http://host", None),
+        ("postgresql://user@host/mlflow", None),
+    ],
+)
+def test_the_file_of_a_store(uri, path):
+    found = database_path(uri)
+    assert (None if found is None else str(found)) == path
+
+
+def test_a_store_is_made_whole_and_nothing_else_beside_it(tmp_path):
+    path = tmp_path / "deep" / "mlflow.db"
+    created = []
+    make_ready(path, lambda: created.append(examine(path)))
+    assert created == [Condition.ABSENT]
+    assert examine(path) is Condition.WHOLE
+    assert names(path.parent) == ["mlflow.db", "mlflow.db.lock"]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{path}")
+    assert [one.name for one in client.search_experiments()] == ["Default"]
+    client.create_experiment("tinyllm")
+
+
+def test_a_whole_store_is_left_alone(tmp_path, empty_store):
+    path = tmp_path / "mlflow.db"
+    shutil.copyfile(empty_store, path)
+    before = path.read_bytes()
+    make_ready(path, lambda: pytest.fail("nothing was made"))
+    assert path.read_bytes() == before
+    assert names(tmp_path) == ["mlflow.db"]
+
+
+def test_several_that_want_a_store_at_once_get_the_same(tmp_path):
+    path, made = tmp_path / "mlflow.db", []
+    start = threading.Barrier(4)
+
+    def want(_):
+        start.wait()
+        make_ready(path, lambda: made.append(1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(want, range(4)))
+    assert made == [1]
+    assert examine(path) is Condition.WHOLE
+
+
+def test_a_half_made_store_is_set_aside_and_made_again(half_made):
+    content = half_made.read_bytes()
+    assert examine(half_made) is Condition.HALF_MADE
+    make_ready(half_made)
+    assert examine(half_made) is Condition.WHOLE
+    assert half_made.with_name("mlflow.db.half-made").read_bytes() == content
+
+
+def test_names_of_half_made_stores_do_not_collide(half_made):
+    half_made.with_name("mlflow.db.half-made").write_text("an earlier one")
+    make_ready(half_made)
+    assert half_made.with_name("mlflow.db.half-made").read_text() == "an earlier one"
+    assert examine(half_made.with_name("mlflow.db.half-made-2")) is Condition.HALF_MADE
+
+
+def test_a_store_with_data_but_no_experiment_stays(half_made, empty_store):
+    shutil.copyfile(empty_store, half_made)
+    run_sql(
+        half_made,
+        "DELETE FROM experiments",
+        "INSERT INTO registered_models (name, workspace) VALUES ('mine', 'default')",
+    )
+    make_ready(half_made)
+    assert names(half_made.parent) == ["mlflow.db"]
+
+
+def test_a_link_to_a_place_for_a_store_is_followed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "mlflow.db").symlink_to("disk/store.db")
+    seen = []
+    make_ready(tmp_path / "mlflow.db", lambda: seen.append(is_being_made(tmp_path / "mlflow.db")))
+    assert seen == [True]
+    assert (tmp_path / "mlflow.db").is_symlink()
+    assert examine(tmp_path / "disk/store.db") is Condition.WHOLE
+
+
+def test_a_damaged_state_does_not_keep_a_store_from_being_made(workspace):
+    (workspace / "mlflow.db").unlink()
+    journal_folder().mkdir(parents=True)
+    (journal_folder() / "abc.state.json").write_text("[1]")
+    connect()
+    assert examine(workspace / "mlflow.db") is Condition.WHOLE
+
+
+def test_an_empty_file_is_no_store_yet(tmp_path):
+    (tmp_path / "mlflow.db").touch()
+    make_ready(tmp_path / "mlflow.db")
+    assert examine(tmp_path / "mlflow.db") is Condition.WHOLE
+
+
+def test_a_half_made_store_that_another_program_works_on_is_waited_for(
+    half_made, empty_store, monkeypatch
+):
+    program = "import sys, time; file = open(sys.argv[1]); print(flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", program, str(half_made)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        monkeypatch.setattr(database, "_PATIENCE", 1.0)
+        with pytest.raises(TinyLLMError, match="has held MLflow's unfinished store"):
+            make_ready(half_made)
+        assert examine(half_made) is Condition.HALF_MADE
+        monkeypatch.setattr(database, "_PATIENCE", 600.0)
+        with ThreadPoolExecutor(1) as pool:
+            ready = pool.submit(make_ready, half_made)
+            wait_until(lambda: is_being_made(half_made))
+            shutil.copyfile(empty_store, half_made)
+            ready.result()
+        other.kill()
+    assert names(half_made.parent) == ["mlflow.db", "mlflow.db.lock"]
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda path: path.write_text("garbage " * 100),
+        lambda path: run_sql(path, "CREATE TABLE songs (name)", "INSERT INTO songs VALUES (1)"),
+        lambda path: run_sql(
+            path, "CREATE TABLE experiments (a)", "INSERT INTO experiments VALUES (1)"
+        ),
+        lambda path: run_sql(
+            path,
+            "CREATE TABLE jobs (a)",
+            "INSERT INTO jobs VALUES (1)",
+            "CREATE TABLE tags (a)",
+        ),
+        lambda path: run_sql(path, "CREATE TABLE tags (a)"),
+        lambda path: run_sql(path, "CREATE VIEW v AS SELECT 1"),
+        lambda path: run_sql(path, "PRAGMA application_id = 7", "VACUUM"),
+        lambda path: path.mkdir(),
+    ],
+    ids=[
+        "no database",
+        "another database",
+        "a table of the same name",
+        "tables of the same names",
+        "an empty table of the same name",
+        "a view",
+        "another program's mark",
+        "a folder",
+    ],
+)
+def test_what_is_no_store_stays_and_is_told(tmp_path, fill):
+    path = tmp_path / "mlflow.db"
+    fill(path)
+    with pytest.raises(TinyLLMError) as caught:
+        make_ready(path)
+    assert str(caught.value).startswith(f"{path} is not a store of MLflow; ")
+    assert examine(path) is Condition.FOREIGN
+    assert names(tmp_path) == ["mlflow.db", "mlflow.db.lock"]
+
+
+def test_an_older_store_is_not_upgraded_behind_its_owners_back(tmp_path, empty_store):
+    path = tmp_path / "mlflow.db"
+    shutil.copyfile(empty_store, path)
+    run_sql(path, "DROP TABLE webhooks")
+    before = path.read_bytes()
+    with pytest.raises(TinyLLMError) as caught:
+        make_ready(path)
+    assert f"'mlflow db upgrade sqlite:///{path}'" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_store_that_somebody_else_made_meanwhile_is_kept(tmp_path, empty_store):
+    path = tmp_path / "mlflow.db"
+    make_ready(path, lambda: shutil.copyfile(empty_store, path))
+    assert path.read_bytes() == empty_store.read_bytes()
+    assert names(tmp_path) == ["mlflow.db", "mlflow.db.lock"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(TinyLLMError, match="cannot be opened: "):
+        make_ready(tmp_path / "file" / "mlflow.db")
+
+
+def test_who_makes_a_store_is_seen(tmp_path):
+    path = tmp_path / "mlflow.db"
+    assert not is_being_made(path)
+    seen = []
+    make_ready(path, lambda: seen.append(is_being_made(path)))
+    assert seen == [True]
+    assert not is_being_made(path)
+
+
+def test_a_new_store_gets_everything_again(workspace):
+    journal = Journal(journal_folder(), "a" * 32)
+    journal.add("run", stage="train", experiment="tinyllm", name="run", params={}, tags={})
+    uri = tracking_uri()
+    journal.save_state(uri, {"offset": journal.path.stat().st_size, "run_id": "gone"})
+    journal.save_state("http://elsewhere", {"offset": 1, "run_id": "there"})
+    assert journal.pending(uri) == 0
+    (workspace / "mlflow.db").unlink()
+    connect()
+    assert journal.state(uri) == {"offset": 0, "run_id": None}
+    assert journal.state("http://elsewhere") == {"offset": 1, "run_id": "there"}
+
+
+@contextlib.contextmanager
+def command_that_waits():
+    """The end of a command whose delivery process was halted, and goes on in the block."""
+    delivery = BackgroundDelivery("b" * 32, "train")
+    os.kill(delivery._process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        finished = pool.submit(delivery.finish, 0.2)
+        with pytest.raises(TimeoutError):
+            finished.result(2)
+        assert delivery._process.poll() is None
+        os.kill(delivery._process.pid, signal.SIGCONT)
+        yield finished
+
+
+def test_a_command_waits_for_a_store_that_is_being_made(workspace, monkeypatch):
+    """Our own patience never ends the making of a store."""
+    monkeypatch.setattr(background, "_is_making_store", lambda: True)
+    with command_that_waits() as finished:
+        assert finished.result() == ""
+
+
+def test_a_command_waits_for_a_process_that_has_yet_to_make_the_store(workspace):
+    (workspace / "mlflow.db").unlink()
+    with command_that_waits() as finished:
+        # once the store is there, patience counts again
+        finished.result()
+    assert examine(workspace / "mlflow.db") is Condition.WHOLE
+
+
+def test_a_delivery_that_makes_no_store_is_not_waited_for(workspace):
+    delivery = BackgroundDelivery("b" * 32, "evaluate")
+    os.kill(delivery._process.pid, signal.SIGSTOP)
+    assert delivery.finish(0.2) == "it was not done after 0.2 seconds"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0.05, 0.4, 1.0])
+def test_a_kill_while_a_store_is_made_loses_nothing(tmp_path, after):
+    assert kill_once(tmp_path, SYNC, after).good
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0.2, 0.8])
+def test_a_store_that_mlflow_left_half_made_is_recognised(tmp_path, after):
+    outcome = kill_once(tmp_path, IN_PLACE, after)
+    assert outcome.delivered
+    if outcome.left is Condition.HALF_MADE:
+        assert (tmp_path / "mlflow.db.half-made").exists()

@@ -1,0 +1,249 @@
+"""Texts from ONNX Runtime: those of the model, alone or in a batch, however long they grow."""
+
+import errno
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import write_json
+from tinyllm.formats.closure import import_closure
+from tinyllm.formats.onnx_graph import write_onnx
+from tinyllm.formats.onnx_model import load_onnx
+from tinyllm.formats.tokenizer_json import huggingface_tokenizer
+from tinyllm.inference.checkpoint import load_checkpoint
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.tokenizer import CharacterTokenizer
+
+WINDOW = 32
+
+
+@pytest.fixture(scope="module")
+def folder(checkpoint_folder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "export"
+    write_onnx(load_checkpoint(checkpoint_folder), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_onnx(folder)
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+@torch.no_grad()
+def sliding_logits(checkpoint, tokens):
+    """Logits after every token of a text of any length, computed in one pass without a cache."""
+    model, length = checkpoint.model, len(tokens)
+    config = model.config.model_copy(update={"sequence_length": length})
+    longer = Transformer(config, model.vocab_size).eval()
+    longer.load_state_dict(model.state_dict())
+    distance = torch.arange(length)[:, None] - torch.arange(length)
+    longer.mask[distance >= WINDOW] = -torch.inf
+    return longer(torch.tensor([tokens]))[0].numpy()
+
+
+def encoded(model, text):
+    return model.tokenizer.encode(text).tolist()
+
+
+def write_greedily(reader, prompts, count):
+    """`count` tokens for each prompt."""
+    logits, written = reader.start(prompts), []
+    for _ in range(count):
+        written.append(logits.argmax(axis=1).tolist())
+        logits = reader.step(written[-1])
+    return [list(row) for row in zip(*written, strict=True)]
+
+
+def assert_one_sentence(error):
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    assert not message.endswith("..")
+
+
+def test_the_model_knows_its_tokenizer_and_its_window(model, checkpoint):
+    assert model.tokenizer.alphabet == checkpoint.tokenizer.alphabet
+    assert model.window == WINDOW
+
+
+@pytest.mark.parametrize("length", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW, 150])
+def test_nothing_of_a_prompt_is_skipped(model, checkpoint, text, length):
+    tokens = encoded(model, text[:length])
+    logits = model.reader().start([tokens])
+    assert logits.shape == (1, checkpoint.tokenizer.vocab_size)
+    assert logits.dtype == np.float32
+    assert abs(logits[0] - sliding_logits(checkpoint, tokens)[-1]).max() < 2e-5
+
+
+def test_what_lies_beyond_the_window_of_a_prompt_still_counts(model, text):
+    tokens = encoded(model, text[:50])
+    whole, end = (model.reader().start([part])[0] for part in (tokens, tokens[-WINDOW:]))
+    assert abs(whole - end).max() > 1e-3
+
+
+@pytest.mark.parametrize("prompt", [1, WINDOW - 2, WINDOW, 75])
+def test_step_by_step_attention_slides(model, checkpoint, text, prompt):
+    tokens = encoded(model, text[:150])
+    reader = model.reader()
+    logits = [reader.start([tokens[:prompt]])[0]]
+    logits += [reader.step([token])[0] for token in tokens[prompt:]]
+    expected = sliding_logits(checkpoint, tokens)[prompt - 1 :]
+    assert abs(np.stack(logits) - expected).max() < 2e-5
+
+
+def test_what_no_character_will_look_at_is_forgotten(model, text):
+    reader = model.reader()
+    reader.start([encoded(model, text[:100])])
+    reader.step([3])
+    (state,) = reader._texts
+    assert state._keys.shape[3] == state._values.shape[3] == WINDOW - 1
+
+
+def test_a_text_does_not_depend_on_those_beside_it(model, text):
+    prompts = [encoded(model, text[start : start + start + 1]) for start in (0, 7, 40, 13)]
+    together = model.reader().start(prompts)
+    for row, prompt in enumerate(prompts):
+        np.testing.assert_array_equal(model.reader().start([prompt])[0], together[row])
+    written = write_greedily(model.reader(), prompts, 40)
+    assert len({tuple(row) for row in written}) > 1
+    for row, prompt in enumerate(prompts):
+        assert write_greedily(model.reader(), [prompt], 40) == [written[row]]
+
+
+def test_greedy_text_is_that_of_the_model(model, checkpoint):
+    tokens = encoded(model, "What")
+    written = write_greedily(model.reader(), [tokens], 100)[0]
+    expected = sliding_logits(checkpoint, tokens + written).argmax(axis=1)
+    assert written == expected[len(tokens) - 1 : -1].tolist()
+    assert len(set(written)) > 1
+
+
+def test_a_start_forgets_everything(model, text):
+    reader, prompt = model.reader(), encoded(model, "Good")
+    fresh = reader.start([prompt])
+    reader.start([encoded(model, text[:60]), prompt])
+    reader.step([3, 4])
+    np.testing.assert_array_equal(reader.start([prompt]), fresh)
+
+
+def test_readers_of_one_model_do_not_disturb_each_other(model):
+    first, second = model.reader(), model.reader()
+    first.start([encoded(model, "Good")])
+    second.start([encoded(model, "What news")])
+    alone = model.reader()
+    alone.start([encoded(model, "Good")])
+    np.testing.assert_array_equal(first.step([5]), alone.step([5]))
+
+
+def test_more_threads_give_the_same_text(model, folder):
+    prompts = [encoded(model, "What"), encoded(model, "My lord")]
+    expected = write_greedily(model.reader(), prompts, 50)
+    faster = load_onnx(folder, threads=2)
+    assert faster._session.get_session_options().intra_op_num_threads == 2
+    assert write_greedily(faster.reader(), prompts, 50) == expected
+
+
+def test_there_must_be_something_to_read_in_every_text(model):
+    reader = model.reader()
+    with pytest.raises(ValueError, match="at least one token"):
+        reader.start([[3], []])
+    reader.start([[3], [4]])
+    with pytest.raises(ValueError, match="zip"):
+        reader.step([5])
+
+
+def test_neither_torch_nor_onnx_is_needed(folder):
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'onnx', 'pydantic', 'mlflow']))\n"
+        "from pathlib import Path\n"
+        "from tinyllm.formats.onnx_model import load_onnx\n"
+        "reader = load_onnx(Path(sys.argv[1])).reader()\n"
+        "reader.start([[1, 2]]); print(reader.step([3]).shape[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_few_modules_are_carried_along():
+    carried = {path.stem for path in import_closure("tinyllm.formats.onnx_model")}
+    assert carried == {"__init__", "errors", "files", "onnx", "huggingface", "tokenizer"}
+
+
+def test_without_onnx_runtime_the_extra_is_named(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(TinyLLMError, match=r"pip install 'tinyllm\[export\]'") as error:
+        load_onnx(folder)
+    assert_one_sentence(error)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(TinyLLMError, match=r"no ONNX model at .*nowhere") as error:
+        load_onnx(tmp_path / "nowhere")
+    assert_one_sentence(error)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json"])
+@pytest.mark.parametrize("data", [None, b"", b"\xff" * 500, "half"])
+def test_a_damaged_file_is_named(copy, file, data, capfd):
+    path = copy / file
+    if data == "half":
+        data = path.read_bytes()[: path.stat().st_size // 2]
+    path.unlink() if data is None else path.write_bytes(data)
+    with pytest.raises(TinyLLMError, match=file) as error:
+        load_onnx(copy)
+    assert_one_sentence(error)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_unreadable_file_is_named(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(TinyLLMError, match=r"Cannot read .*model\.onnx: Permission") as error:
+        load_onnx(folder)
+    assert_one_sentence(error)
+
+
+def test_a_foreign_model_is_refused(copy):
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    node = helper.make_node("Neg", ["x"], ["y"])
+    graph = helper.make_graph([node], "foreign", values[:1], values[1:])
+    opset = helper.make_opsetid("", 23)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=11), copy / "model.onnx")
+    with pytest.raises(TinyLLMError, match="not a model that this program wrote") as error:
+        load_onnx(copy)
+    assert_one_sentence(error)
+
+
+@pytest.mark.parametrize(("key", "value"), [("format", "tinyllm-onnx-2"), ("sequence_length", "")])
+def test_a_model_with_other_facts_is_refused(copy, key, value):
+    model = onnx.load(copy / "model.onnx")
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(model, facts | {key: value})
+    onnx.save(model, copy / "model.onnx")
+    with pytest.raises(TinyLLMError, match="not a model that this program wrote") as error:
+        load_onnx(copy)
+    assert_one_sentence(error)
+
+
+def test_the_tokenizer_of_another_model_is_refused(copy):
+    write_json(copy / "tokenizer.json", huggingface_tokenizer(CharacterTokenizer("abc")))
+    with pytest.raises(TinyLLMError, match=r"does not fit the tokenizer\.json") as error:
+        load_onnx(copy)
+    assert_one_sentence(error)

@@ -1,0 +1,217 @@
+"""The export stage's work as a whole: what it writes, verifies, describes, and refuses."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tests.formats.test_huggingface import contents
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.config import ExportConfig
+from tinyllm.formats.onnx_graph import write_onnx
+from tinyllm.formats.run import CARD, Source, export_checkpoint
+from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.tokens.tokenizer import CharacterTokenizer
+
+
+@pytest.fixture
+def source(export_source):
+    return export_source
+
+
+@pytest.fixture(scope="module")
+def exported(export_source, tmp_path_factory):
+    """Two exports of the same model, and what the first one's verdicts were."""
+    folder = tmp_path_factory.mktemp("whole")
+    verdicts = export_checkpoint(ExportConfig(), export_source, folder / "first")
+    export_checkpoint(ExportConfig(), export_source, folder / "second")
+    return folder, verdicts
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Make packages look as if they were not installed."""
+    real = metadata.version
+
+    def hide(*packages):
+        def version(name):
+            if name in packages:
+                raise metadata.PackageNotFoundError(name)
+            return real(name)
+
+        monkeypatch.setattr("tinyllm.formats.requirements.metadata.version", version)
+
+    return hide
+
+
+def test_all_forms_are_there(exported):
+    folder, _ = exported
+    assert sorted(path.name for path in (folder / "first").iterdir()) == [
+        "README.md",
+        "gguf",
+        "huggingface",
+        "onnx",
+        "parity.json",
+        "playground.html",
+        "pyfunc",
+    ]
+
+
+def test_two_exports_are_the_same_bytes(exported):
+    folder, _ = exported
+    first, second = (contents(folder / name) for name in ("first", "second"))
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_no_file_names_a_place_or_a_person(exported):
+    folder, _ = exported
+    forbidden = [str(folder).encode(), str(Path.cwd()).encode(), b"/site-packages", b"/home/"]
+    for name, data in contents(folder / "first").items():
+        assert not any(word in data for word in forbidden), name
+
+
+def test_every_form_was_opened_and_agrees(exported):
+    folder, verdicts = exported
+    parity = json.loads((folder / "first/parity.json").read_text(encoding="utf-8"))
+    assert [(entry["export"], entry["logits"]) for entry in parity] == [
+        ("huggingface", "agree"),
+        ("onnx", "agree"),
+        ("gguf/model-f32.gguf", "agree"),
+        ("gguf/model-f16.gguf", "agree"),
+        ("gguf/model-q8_0.gguf", "agree"),
+        ("pyfunc", "agree"),
+    ]
+    assert [entry["runtime"] for entry in parity][:2] == ["transformers", "onnxruntime"]
+    assert all(entry["greedy_text"] == "same" for entry in parity if entry["precision"] == "f32")
+    assert all(entry["greedy_characters"] == 200 for entry in parity)
+    by_precision = {v.precision: v.max_difference for v in verdicts if "gguf" in v.export}
+    assert by_precision["f32"] == 0
+    assert 0 < by_precision["f16"] < by_precision["q8_0"]
+
+
+def test_the_card_says_what_the_model_is_and_how_to_run_it(exported, source):
+    folder, _ = exported
+    card = (folder / "first/README.md").read_text(encoding="utf-8")
+    assert f"{source.checkpoint.model.num_parameters():,}" in card
+    assert "2.25" in card
+    assert f"| fingerprint | {'f' * 32} |" in card
+    for word in ("transformers", "ONNX Runtime", "llama.cpp", "mlflow models serve", "playground"):
+        assert word in card
+    # no commit, no date: those are the registry's
+    assert not re.search(r"20\d\d-\d\d|\b[0-9a-f]{40}\b", card)
+
+
+def test_only_what_was_asked_for_is_written(source, tmp_path):
+    config = ExportConfig(formats=["gguf"], gguf_precisions=["f16"])
+    export_checkpoint(config, source, tmp_path / "out")
+    assert sorted(contents(tmp_path / "out")) == ["README.md", "gguf/model-f16.gguf", "parity.json"]
+
+
+@pytest.mark.parametrize(
+    ("packages", "words"),
+    [
+        (["onnx"], ["export.formats", "onnx", "tinyllm[export]"]),
+        (["gguf"], ["export.formats", "gguf", "tinyllm[export]"]),
+        (["transformers"], ["export.verify_with", "transformers", "tinyllm[export]"]),
+        (["onnxruntime"], ["export", "onnxruntime", "tinyllm[export]"]),
+    ],
+)
+def test_a_missing_program_is_named_with_its_extra(source, tmp_path, without, packages, words):
+    without(*packages)
+    with pytest.raises(TinyLLMError) as caught:
+        export_checkpoint(ExportConfig(), source, tmp_path / "out")
+    assert all(word in str(caught.value) for word in words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_optional_packages_the_stage_still_begins():
+    """Really without them: whoever imports one fails."""
+    program = (
+        "import sys\n"
+        "for name in ('onnx', 'onnxruntime', 'gguf', 'transformers', 'llama_cpp'):\n"
+        "    sys.modules[name] = None\n"
+        "import tinyllm.formats.run, tinyllm.formats.load, tinyllm.formats.command\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_llama_is_of_an_extra_of_its_own(source, tmp_path, without):
+    without("llama-cpp-python")
+    config = ExportConfig(formats=["gguf"], verify_with=["llama.cpp"])
+    with pytest.raises(TinyLLMError, match=r"llama\.cpp.*tinyllm\[llama\]"):
+        export_checkpoint(config, source, tmp_path / "out")
+
+
+def test_the_rest_is_exported_when_params_allow_it(source, tmp_path, without):
+    without("onnx", "transformers")
+    config = ExportConfig(skip_missing=True)
+    verdicts = export_checkpoint(config, source, tmp_path / "out")
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"README.md", "gguf", "huggingface", "parity.json", "playground.html"}
+    assert {verdict.runtime for verdict in verdicts} == {"read-back"}
+
+
+def test_a_program_that_no_format_needs_may_be_missing(source, tmp_path, without):
+    without("transformers", "onnxruntime", "onnx")
+    export_checkpoint(ExportConfig(formats=["gguf"]), source, tmp_path / "out")
+    assert (tmp_path / "out/gguf/model-f32.gguf").is_file()
+
+
+def test_an_alphabet_that_gguf_cannot_hold_is_refused_before_anything_is_written(source, tmp_path):
+    tokenizer = CharacterTokenizer(source.checkpoint.tokenizer.alphabet[:-1] + "\u2581")
+    checkpoint = Checkpoint(source.checkpoint.model, tokenizer, {})
+    with pytest.raises(TinyLLMError, match=r"U\+2581"):
+        export_checkpoint(ExportConfig(), Source(checkpoint, source.held_out), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_differs_leaves_the_old_folder(source, tmp_path, monkeypatch):
+    old = tmp_path / "out"
+    old.mkdir()
+    (old / CARD).write_text("# A character-level language model\n")
+
+    def wrong_write(checkpoint, folder):
+        with torch.no_grad():
+            weight = checkpoint.model.blocks[0].attention.o_proj.weight
+            weight[0, 0] += 1
+            write_onnx(checkpoint, folder)
+            weight[0, 0] -= 1
+
+    monkeypatch.setattr("tinyllm.formats.onnx_graph.write_onnx", wrong_write)
+    with pytest.raises(TinyLLMError, match="onnx predicts otherwise than the model"):
+        export_checkpoint(ExportConfig(formats=["onnx"]), source, old)
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", CARD]
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mount a file system with the options given."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("mounting is not allowed here")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [("size=256k", "No space left on device"), ("ro", "Read-only file system")],
+)
+def test_a_disk_that_takes_no_more_keeps_no_half_written_folder(source, disk, options, reason):
+    target = disk(options) / "out"
+    with pytest.raises(TinyLLMError, match=rf"^Cannot write .*{reason}\.$"):
+        export_checkpoint(ExportConfig(), source, target)
+    assert list(target.parent.iterdir()) == []

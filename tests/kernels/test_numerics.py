@@ -1,0 +1,307 @@
+"""Pinned arithmetic: set in time, checked, and refused in one sentence where it cannot be had."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tinyllm import numerics
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.numerics import (
+    ONEDNN_LIMIT,
+    PORTABLE_ENVIRONMENT,
+    choose_device,
+    setup_numerics,
+)
+
+PORTABLE, FAST = NumericsConfig(mode="portable"), NumericsConfig(mode="fast")
+SET_UP = """
+import os
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.kernels.numerics import setup_numerics
+try:
+    setup_numerics(NumericsConfig(mode="portable", threads=3))
+    print("pinned")
+except TinyLLMError as error:
+    print("refused:", error)
+import torch
+print(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
+print({name: os.environ.get(name) for name in ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_CBWR")})
+"""
+
+
+@pytest.fixture(autouse=True)
+def _restore(monkeypatch):
+    """Undo what setting up again changes in this process."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretend that torch finds these devices."""
+
+    def pretend(*devices):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in devices)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in devices)
+
+    return pretend
+
+
+def new_process(before="", **environment):
+    """Output lines of a process that sets up portable arithmetic after `before`."""
+    pinned = {*PORTABLE_ENVIRONMENT, ONEDNN_LIMIT}
+    inherited = {k: v for k, v in os.environ.items() if k not in pinned}
+    result = subprocess.run(
+        [sys.executable, "-c", before + SET_UP],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return result.stdout.splitlines()
+
+
+def fault_of(function, config):
+    with pytest.raises(TinyLLMError) as caught:
+        function(config)
+    message = str(caught.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert ". " not in message
+    return message
+
+
+def test_environment_is_pinned(arithmetic):
+    assert arithmetic.portable
+    assert {name: os.environ[name] for name in PORTABLE_ENVIRONMENT} == {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_CBWR": "COMPATIBLE",
+    }
+    has_avx512 = "avx512dq" in numerics._cpu_flags()
+    assert os.environ[ONEDNN_LIMIT] == ("AVX512_CORE" if has_avx512 else "AVX2")
+    assert torch.backends.cpu.get_cpu_capability() == "AVX2"
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_portable_arithmetic_is_float32_on_the_cpu(arithmetic):
+    assert arithmetic.device == torch.device("cpu")
+    assert arithmetic.precision == torch.float32
+
+
+def test_new_process_is_pinned_whatever_its_environment_says():
+    pinned, capability, environment = new_process(
+        ATEN_CPU_CAPABILITY="default", MKL_CBWR="AUTO", OMP_DYNAMIC="TRUE", OMP_THREAD_LIMIT="1"
+    )
+    assert (pinned, capability) == ("pinned", "AVX2 3")
+    assert eval(environment) == {
+        "OMP_DYNAMIC": None,
+        "OMP_THREAD_LIMIT": None,
+        "MKL_CBWR": "COMPATIBLE",
+    }
+
+
+def test_process_that_has_computed_with_other_kernels_is_refused():
+    outcome, capability, _ = new_process(before="import torch; torch.ones(8).sin()\n")
+    chosen = capability.split()[0]
+    if chosen == "AVX2":
+        # torch's kernels are the right ones by chance; MKL has chosen its own on some CPUs
+        assert outcome == "pinned" or "MKL runs branch" in outcome
+    else:
+        assert outcome.startswith("refused: Portable arithmetic could not be set up: ")
+        assert f"torch had already chosen {chosen} kernels; start a fresh process" in outcome
+
+
+def test_other_kernels_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert "torch had already chosen AVX512 kernels" in fault_of(setup_numerics, PORTABLE)
+    assert not setup_numerics(FAST).portable
+
+
+def test_torch_without_onednn_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert "torch build with oneDNN" in fault_of(setup_numerics, PORTABLE)
+
+
+@pytest.mark.parametrize("branch", [1, 2, 9])
+def test_other_branch_of_mkl_is_refused(monkeypatch, branch):
+    monkeypatch.setattr(numerics, "_mkl_reproducibility_branch", lambda: branch)
+    assert f"MKL runs branch {branch} instead" in fault_of(setup_numerics, PORTABLE)
+
+
+@pytest.mark.parametrize("branch", [None, 3])
+def test_compatible_or_silent_mkl_is_accepted(monkeypatch, branch):
+    monkeypatch.setattr(numerics, "_mkl_reproducibility_branch", lambda: branch)
+    assert setup_numerics(PORTABLE).portable
+
+
+@pytest.mark.parametrize(
+    ("flags", "missing"),
+    [
+        ({"sse2", "avx"}, "avx2 and fma"),
+        ({"sse2", "avx", "fma"}, "avx2"),
+        ({"avx", "avx2"}, "fma"),
+    ],
+)
+def test_cpu_without_avx2_or_fma_is_refused(monkeypatch, flags, missing):
+    monkeypatch.setattr(numerics, "_cpu_flags", lambda: flags)
+    assert f"this one lacks {missing}; set numerics.mode" in fault_of(setup_numerics, PORTABLE)
+    assert not setup_numerics(FAST).portable
+
+
+@pytest.mark.parametrize("flags", [set(), {"avx2", "fma"}])
+def test_cpu_with_avx2_or_unknown_flags_is_accepted(monkeypatch, flags):
+    monkeypatch.setattr(numerics, "_cpu_flags", lambda: flags)
+    assert setup_numerics(PORTABLE).portable
+
+
+def test_flags_of_this_cpu_are_read():
+    assert {"avx2", "fma"} <= numerics._cpu_flags()
+
+
+@pytest.mark.parametrize(
+    ("system", "processor"), [("darwin", "x86_64"), ("win32", "AMD64"), ("linux", "aarch64")]
+)
+def test_other_machine_is_refused(monkeypatch, system, processor):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    message = fault_of(setup_numerics, PORTABLE)
+    assert f"this is {system} on {processor}; set numerics.mode to 'fast'" in message
+
+
+def test_refused_machine_is_left_as_it_was(monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(os, "environ", {"OMP_DYNAMIC": "TRUE"})
+    fault_of(setup_numerics, PORTABLE)
+    assert os.environ == {"OMP_DYNAMIC": "TRUE"}
+
+
+@pytest.mark.parametrize("mode", ["portable", "fast"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_are_set(mode, threads):
+    setup_numerics(NumericsConfig(mode=mode, threads=threads))
+    assert torch.get_num_threads() == threads
+
+
+def test_fast_mode_limits_onednn_to_float32_and_nothing_else(monkeypatch, machine):
+    machine()
+    monkeypatch.setattr(numerics, "_cpu_flags", lambda: numerics._AVX512_FLAGS)
+    before = {"OMP_DYNAMIC": "TRUE", "OMP_WAIT_POLICY": "PASSIVE"}
+    monkeypatch.setattr(os, "environ", dict(before))
+    setup_numerics(NumericsConfig(mode="fast", precision="bfloat16"))
+    assert os.environ == before
+    setup_numerics(FAST)
+    assert os.environ == {**before, ONEDNN_LIMIT: "AVX512_CORE"}
+
+
+WAITING = """
+import os, subprocess, sys
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.numerics import setup_numerics
+setup_numerics(NumericsConfig(mode=sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("mode", ["portable", "fast"])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "30000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "0"),
+    ],
+)
+def test_openmp_is_told_how_long_to_wait_before_torch_loads_it(mode, given, expected):
+    """OpenMP itself says what it took over, when it is loaded."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
+    result = subprocess.run(
+        [sys.executable, "-c", WAITING, mode],
+        env={**inherited, **given, "OMP_DISPLAY_ENV": "VERBOSE"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(rf"GOMP_SPINCOUNT = '{expected}'", result.stderr)
+
+
+AVX512 = {"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16", "amx_tile"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "inherited", "expected"),
+    [
+        (AVX512, None, "AVX512_CORE"),
+        (AVX512, "avx2", "AVX2"),
+        (AVX512, "DEFAULT", "AVX512_CORE"),
+        (AVX512 - {"avx512vl"}, None, "AVX2"),
+        ({"avx2", "fma"}, "AVX512_CORE_AMX", "AVX2"),
+        (set(), None, "AVX2"),
+    ],
+)
+def test_onednn_may_use_the_widest_vectors_that_agree(monkeypatch, flags, inherited, expected):
+    monkeypatch.setattr(numerics, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(os, "environ", {ONEDNN_LIMIT: inherited} if inherited else {})
+    assert numerics._widest_vectors() == expected
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_missing_device_is_reported(machine, device):
+    machine()
+    config = NumericsConfig(mode="fast", device=device)
+    for function in (choose_device, setup_numerics):
+        message = fault_of(function, config).replace(torch.__version__, "VERSION")
+        assert message.startswith(f"numerics.device is '{device}', but torch VERSION finds no")
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked", "devices", "expected"),
+    [
+        ("portable", "auto", (), "cpu"),
+        ("portable", "auto", ("cuda", "mps"), "cpu"),
+        ("portable", "cpu", ("cuda",), "cpu"),
+        ("fast", "auto", (), "cpu"),
+        ("fast", "auto", ("cuda",), "cuda"),
+        ("fast", "auto", ("mps",), "mps"),
+        ("fast", "auto", ("mps", "cuda"), "cuda"),
+        ("fast", "cpu", ("cuda",), "cpu"),
+        ("fast", "cuda", ("cuda",), "cuda"),
+        ("fast", "mps", ("mps", "cuda"), "mps"),
+    ],
+)
+def test_choose_device(machine, mode, asked, devices, expected):
+    machine(*devices)
+    assert choose_device(NumericsConfig(mode=mode, device=asked)) == torch.device(expected)
+
+
+@pytest.mark.parametrize(
+    ("devices", "precision", "expected"),
+    [
+        ((), "auto", torch.float32),
+        ((), "float32", torch.float32),
+        ((), "bfloat16", torch.bfloat16),
+        (("mps",), "auto", torch.float32),
+        (("cuda",), "auto", torch.bfloat16),
+        (("cuda",), "float32", torch.float32),
+    ],
+)
+def test_precision(machine, devices, precision, expected):
+    machine(*devices)
+    config = NumericsConfig(mode="fast", precision=precision)
+    assert setup_numerics(config).precision == expected
+
+
+@pytest.mark.parametrize(("devices", "pinned"), [(("cuda",), True), ((), False)])
+def test_cublas_is_pinned_where_it_computes(machine, devices, pinned):
+    machine(*devices)
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+    setup_numerics(FAST)
+    assert (os.environ.get("CUBLAS_WORKSPACE_CONFIG") == ":4096:8") is pinned
