@@ -1,6 +1,7 @@
 """The model as an MLflow model made from code: no pickle, its own copy of the code it needs."""
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -12,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from tinyllm.app.logger import configure_external_loggers
 from tinyllm.base.files import write_text
 from tinyllm.formats.closure import ROOT, import_closure
 from tinyllm.inference.checkpoint import Checkpoint
@@ -21,6 +21,8 @@ from tinyllm.inference.generate import Reader
 
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pydantic")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+# MLflow reports its use to its makers, and every step of its own to the screen, unless told not to
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 # MLflow writes down when and under which name it made a model; the registry knows that better
 _PASSING_FACTS = ("utc_time_created", "model_uuid", "model_id", "model_size_bytes", "run_id")
 
@@ -33,7 +35,8 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
         forms: a folder that holds `huggingface` and `onnx`.
         folder: the folder to write; it must not exist.
     """
-    configure_external_loggers()
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     import mlflow.pyfunc  # noqa: PLC0415 - two seconds that only this export shall pay
     import pandas as pd  # noqa: PLC0415 - see above
     from mlflow.models import infer_signature  # noqa: PLC0415 - see above
