@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,16 @@ def read_json(path: Path) -> Any:
         raise TinyLLMError(f"{path} is damaged: it is not JSON ({error}).") from None
 
 
-def fingerprint(params: Mapping[str, Any], files: Iterable[Path]) -> str:
-    """A name for what follows from params and files: SHA-256 over both, 32 digits."""
+def fingerprint(params: Mapping[str, Any], files: Mapping[str, Path]) -> str:
+    """A name for what follows from params and files: SHA-256 over both, 32 digits.
+
+    Args:
+        params: plain values.
+        files: by the names that tell them apart, wherever they lie.
+    """
     digest = hashlib.sha256(json.dumps(dict(params), sort_keys=True).encode())
-    for path in files:
-        digest.update(f"\0{path.parent.name}/{path.name}\0".encode())
+    for name, path in sorted(files.items()):
+        digest.update(f"\0{name}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 

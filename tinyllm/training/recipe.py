@@ -42,5 +42,7 @@ class Recipe:
             "numerics": self.numerics.decisive(),
         }
         package = Path(tinyllm.__file__).parent
-        code = [file for room in _CODE for file in (package / room).glob("*.py")]
-        return fingerprint(params, [*(tokens / name for name in _DATA), *sorted(code)])
+        files = {name: tokens / name for name in _DATA}
+        for room in _CODE:
+            files |= {f"{room}/{file.name}": file for file in (package / room).glob("*.py")}
+        return fingerprint(params, files)

@@ -59,13 +59,10 @@ def find_setting(kind: str, name: str | None, fixed: Sequence[str], task: Any) -
         overrides.append(override(key, value))
     watched = {key: values[key] for key, of in sections.items() if of.affects_outputs}
     prepare = PrepareConfig.parse(values["prepare"])
-    identity = fingerprint(
-        {"params": watched, "task": task},
-        [
-            *find_files(Path(prepare.source), prepare.pattern),
-            *(ROOT / path for path in import_closure("stages.train", "stages.evaluate")),
-        ],
-    )
+    corpus = find_files(Path(prepare.source), prepare.pattern)
+    code = import_closure("stages.train", "stages.evaluate")
+    files = {str(path): path for path in corpus} | {str(path): ROOT / path for path in code}
+    identity = fingerprint({"params": watched, "task": task}, files)
     name = name or f"{kind}-{identity[:6]}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
         raise ConfigError(
