@@ -1,6 +1,7 @@
 """Products add up as defined: float32 fused multiply-adds along the inner dimension, in order."""
 
 import hashlib
+import inspect
 import os
 import subprocess
 import sys
@@ -9,15 +10,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from tinyllm.models import chains, products
 
 from tests.conftest import ROOT
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.kernels.accumulation import check_chain
+from tinyllm.kernels import products
+from tinyllm.kernels.accumulation import AccumulationCheck
 from tinyllm.kernels.numerics import ONEDNN_LIMIT, _cpu_flags
-from tinyllm.kernels.products import multiply, multiply_pairs
+from tinyllm.kernels.products import OnednnProducts, Products, choose_products
 
-# inner dimensions around blocks and around the longest chain
+# inner dimensions around blocks and around the longest that is added up in one go
 SHAPES = [
     (1, 32, 1),
     (1, 600, 9),
@@ -40,27 +41,15 @@ PAIRS = [
     (4, 128, 340, 128),
     (3, 40, 700, 24),
 ]
-# of every kind: short and long chains, whole and ragged blocks, one pair and many, transposed
-PRODUCTS = """
-import sys
+ALONE = """
+import hashlib
 import torch
 from tinyllm.kernels.config import NumericsConfig
-from tinyllm.kernels.products import multiply, multiply_pairs
 from tinyllm.kernels.numerics import setup_numerics
-import hashlib
-setup_numerics(NumericsConfig(threads=int(sys.argv[1])))
-generator = torch.Generator().manual_seed(5)
-hash = hashlib.sha256()
-for m, k, n in [(2048, 128, 384), (2048, 768, 128), (384, 2048, 128), (2, 1500, 70), (70, 97, 33)]:
-    a, b, c = (torch.randn(s, generator=generator) for s in ((m, k), (k, n), (m, n)))
-    for result in (multiply(a, b), multiply(a, b, c), multiply(b.t(), a.t())):
-        hash.update(result.contiguous().numpy().tobytes())
-for p, i, k, j in [(64, 128, 32, 128), (6, 17, 20, 33), (1, 300, 600, 40), (4, 384, 1100, 256)]:
-    a, b = (torch.randn(s, generator=generator) for s in ((p, i, k), (p, k, j)))
-    for result in (multiply_pairs(a, b), multiply_pairs(b.mT, a.mT)):
-        hash.update(result.contiguous().numpy().tobytes())
-print(hash.hexdigest())
+products = setup_numerics(NumericsConfig()).products
 """
+CHECKED = OnednnProducts(check=True)
+multiply, multiply_pairs = CHECKED.multiply, CHECKED.multiply_pairs
 
 
 def random(*shape, seed=3):
@@ -70,15 +59,15 @@ def random(*shape, seed=3):
 def defined(a, b, plus=None):
     """One number of a product, exactly as the definition has it."""
     length = len(a)
-    parts = -(-length // products._LONGEST_CHAIN)
+    parts = -(-length // products._LONGEST)
     size = -(-length // parts)
     total = None if plus is None else np.float32(plus)
     for start in range(0, length, size):
-        chain = np.float32(0)
+        part = np.float32(0)
         for x, y in zip(a[start : start + size], b[start : start + size], strict=True):
-            exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(chain))
-            chain = nearest_float32(exact)
-        total = chain if total is None else total + chain
+            exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(part))
+            part = nearest_float32(exact)
+        total = part if total is None else total + part
     return total
 
 
@@ -120,11 +109,21 @@ def test_products_in_pairs_are_what_the_definition_says(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_values_are_those_of_torch(shape):
+@pytest.mark.parametrize("who", [CHECKED, OnednnProducts(check=False), Products()])
+def test_values_are_those_of_double_precision(shape, who):
+    rows, inner, columns = shape
+    a, b, plus = random(rows, inner), random(inner, columns), random(rows, columns)
+    exact = (a.double() @ b.double()).float()
+    torch.testing.assert_close(who.multiply(a, b), exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(who.multiply(a, b, plus), exact + plus, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(who.multiply_pairs(a[None], b[None])[0], exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_check_changes_no_bit(shape):
     rows, inner, columns = shape
     a, b = random(rows, inner), random(inner, columns)
-    torch.testing.assert_close(multiply(a, b), a @ b, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(multiply_pairs(a[None], b[None])[0], a @ b, rtol=1e-4, atol=1e-4)
+    assert torch.equal(OnednnProducts(check=False).multiply(a, b), multiply(a, b))
 
 
 def test_operands_with_gaps_keep_to_the_definition():
@@ -142,59 +141,127 @@ def test_what_is_added_to_is_left_alone():
     assert torch.equal(plus, before)
 
 
-def hash_of_products(threads, **environment):
-    pinned = ("ATEN_CPU_CAPABILITY", ONEDNN_LIMIT, "MKL_CBWR")
-    inherited = {k: v for k, v in os.environ.items() if k not in pinned}
-    command = [sys.executable, "-c", PRODUCTS, str(threads)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+def hashes_of_products(products):
+    """A hash for each of three numbers of threads, of products of every kind.
+
+    Short and long sums, whole and ragged blocks, one pair and many, transposed.
+    """
+    flat = [(2048, 128, 384), (2048, 768, 128), (384, 2048, 128), (2, 1500, 70), (70, 97, 33)]
+    paired = [(64, 128, 32, 128), (6, 17, 20, 33), (1, 300, 600, 40), (4, 384, 1100, 256)]
+    hashes, threads_before = [], torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        generator = torch.Generator().manual_seed(5)
+        results = []
+        for m, k, n in flat:
+            a, b, c = (torch.randn(s, generator=generator) for s in ((m, k), (k, n), (m, n)))
+            results += [products.multiply(a, b), products.multiply(a, b, c)]
+            results += [products.multiply(b.t(), a.t())]
+        for p, i, k, j in paired:
+            a, b = (torch.randn(s, generator=generator) for s in ((p, i, k), (p, k, j)))
+            results += [products.multiply_pairs(a, b), products.multiply_pairs(b.mT, a.mT)]
+        data = b"".join(result.contiguous().numpy().tobytes() for result in results)
+        hashes.append(hashlib.sha256(data).hexdigest())
+    torch.set_num_threads(threads_before)
+    return hashes
 
 
 def test_vectors_and_threads_change_no_bit():
     """On a CPU with AVX-512 this compares two kinds of kernels, elsewhere only threads."""
-    known = hash_of_products(1)
-    assert len(known.strip()) == 2 * hashlib.sha256().digest_size
-    assert {hash_of_products(threads) for threads in (2, 3)} == {known}
-    assert hash_of_products(2, **{ONEDNN_LIMIT: "AVX2"}) == known
+    function = inspect.getsource(hashes_of_products)
+    script = f"{ALONE}\n{function}\nprint(*hashes_of_products(products))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | {ONEDNN_LIMIT: "AVX2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here, with_avx2 = hashes_of_products(CHECKED), done.stdout.split()
+    assert len(here) == len(with_avx2) == 3
+    assert len({*here, *with_avx2}) == 1
 
 
 @pytest.mark.skipif("avx512dq" not in _cpu_flags(), reason="this CPU has no AVX-512")
 def test_torchs_products_reach_onednn_where_the_cpu_has_avx512():
-    assert products._products_reach_onednn()
-
-
-@pytest.fixture
-def fresh(monkeypatch):
-    """Forget which shapes were compared."""
-    monkeypatch.setattr(chains, "_seen", set())
+    assert products._torch_asks_onednn()
 
 
 @pytest.mark.parametrize("plus", [None, random(40, 24)])
-def test_a_kernel_that_adds_up_in_another_order_is_refused(plus, fresh):
+def test_a_kernel_that_adds_up_in_another_order_is_refused(plus):
     a, b = random(40, 500), random(500, 24)
     halves = a[:, :250] @ b[:250] + a[:, 250:] @ b[250:]
     with pytest.raises(TinyLLMError, match=r"a product of 40x500 by 500x24 in another order"):
-        check_chain(a, b, plus, halves if plus is None else plus + halves)
+        AccumulationCheck()(a, b, plus, halves if plus is None else plus + halves)
 
 
-def test_every_corner_of_the_first_and_last_pair_is_compared(fresh):
+def test_every_corner_of_the_first_and_last_pair_is_compared():
     a, b = random(3, 8, 100), random(3, 100, 6)
     right = multiply_pairs(a, b)
     for place in ((0, 0, 0), (0, 7, 5), (2, 0, 5), (2, 7, 0), (2, 4, 3)):
         wrong = right.clone()
         wrong[place] += 1e-3
-        chains._seen.clear()
         with pytest.raises(TinyLLMError, match="in another order"):
-            check_chain(a, b, None, wrong)
-    check_chain(a, b, None, right)
+            AccumulationCheck()(a, b, None, wrong)
+    AccumulationCheck()(a, b, None, right)
 
 
-def test_a_shape_is_compared_once_and_zeros_do_not_count(fresh):
+def test_a_shape_is_compared_once_and_zeros_do_not_count():
     a, b = random(8, 100), random(100, 6)
-    check_chain(a * 0, b, None, torch.ones(8, 6))
-    assert not chains._seen
-    check_chain(a, b, None, multiply(a, b))
-    assert len(chains._seen) == 1
-    check_chain(a, b, None, torch.ones(8, 6))
+    check = AccumulationCheck()
+    check(a * 0, b, None, torch.ones(8, 6))
+    assert not check._seen
+    check(a, b, None, multiply(a, b))
+    assert len(check._seen) == 1
+    check(a, b, None, torch.ones(8, 6))
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_only_portable_products_are_compared_with_their_definition(check, monkeypatch):
+    who = OnednnProducts(check=check)
+    monkeypatch.setattr(who, "_one", lambda a, b, plus: torch.zeros(len(a), b.shape[1]))
+    monkeypatch.setattr(who, "_pairs", lambda a, b: torch.zeros(len(a), a.shape[1], b.shape[2]))
+    a, b = random(8, 100), random(100, 6)
+    for call in (lambda: who.multiply(a, b), lambda: who.multiply_pairs(a[None], b[None])):
+        if check:
+            with pytest.raises(TinyLLMError, match="in another order"):
+                call()
+        else:
+            assert not call().any()
+
+
+@pytest.mark.parametrize(
+    ("has_onednn", "mkl_is_quicker", "portable", "by_mkl"),
+    [
+        (True, True, True, False),
+        (True, True, False, True),
+        (True, False, True, False),
+        (True, False, False, False),
+        (False, False, False, True),
+    ],
+)
+def test_mkl_multiplies_only_where_it_is_quicker_and_nothing_has_to_be_repeated(
+    has_onednn, mkl_is_quicker, portable, by_mkl, monkeypatch
+):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: has_onednn)
+    monkeypatch.setattr(products, "_mkl_is_quicker", lambda: mkl_is_quicker)
+    who = choose_products(portable=portable)
+    assert who.by_mkl is by_mkl
+    if not by_mkl:
+        assert (who._check is not None) is portable
+
+
+@pytest.mark.parametrize(
+    ("capability", "maker", "quicker"),
+    [
+        ("AVX512", "GenuineIntel", True),
+        ("AVX512_VNNI", "GenuineIntel", True),
+        ("AVX512", "AuthenticAMD", False),
+        ("AVX2", "GenuineIntel", False),
+    ],
+)
+def test_mkl_is_quicker_on_intels_cpus_with_avx512(capability, maker, quicker, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(products.Path, "read_text", lambda *_, **__: f"vendor_id : {maker}")
+    assert products._mkl_is_quicker() is quicker
