@@ -1,16 +1,18 @@
-"""Pinned arithmetic: set in time, checked, and refused in one sentence where it cannot be had."""
+"""Portable arithmetic: set up in time, checked, refused in a sentence where it cannot be had."""
 
 import os
 import platform
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from tinyllm import numerics
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.kernels import numerics
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.numerics import (
     ONEDNN_LIMIT,
@@ -21,13 +23,15 @@ from tinyllm.kernels.numerics import (
 
 PORTABLE, FAST = NumericsConfig(mode="portable"), NumericsConfig(mode="fast")
 SET_UP = """
-import os
+import os, sys
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels.numerics import setup_numerics
 try:
-    setup_numerics(NumericsConfig(mode="portable", threads=3))
-    print("pinned")
+    arithmetic = setup_numerics(NumericsConfig(mode=sys.argv[1], threads=3))
+    products = arithmetic.products
+    checked = not products.by_mkl and products._check is not None
+    print("portable" if arithmetic.portable else "fast", "checked" if checked else "unchecked")
 except TinyLLMError as error:
     print("refused:", error)
 import torch
@@ -56,19 +60,20 @@ def machine(monkeypatch):
     return pretend
 
 
-def new_process(before="", **environment):
-    """Output lines of a process that sets up portable arithmetic after `before`."""
-    pinned = {*PORTABLE_ENVIRONMENT, ONEDNN_LIMIT}
-    inherited = {k: v for k, v in os.environ.items() if k not in pinned}
+def new_process(mode="portable", before="", **environment):
+    """Output lines, and what OpenMP reports, of a process that sets up its arithmetic."""
+    fixed = {*PORTABLE_ENVIRONMENT, ONEDNN_LIMIT}
+    inherited = {k: v for k, v in os.environ.items() if k not in fixed}
+    inherited = {k: v for k, v in inherited.items() if not k.startswith(("GOMP_", "OMP_"))}
     result = subprocess.run(
-        [sys.executable, "-c", before + SET_UP],
-        env=inherited | environment,
+        [sys.executable, "-c", before + SET_UP, mode],
+        env=inherited | {"OMP_DISPLAY_ENV": "VERBOSE"} | environment,
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
     )
-    return result.stdout.splitlines()
+    return result.stdout.splitlines(), result.stderr
 
 
 def fault_of(function, config):
@@ -81,7 +86,7 @@ def fault_of(function, config):
     return message
 
 
-def test_environment_is_pinned(arithmetic):
+def test_the_environment_holds_what_portable_arithmetic_needs(arithmetic):
     assert arithmetic.portable
     assert {name: os.environ[name] for name in PORTABLE_ENVIRONMENT} == {
         "ATEN_CPU_CAPABILITY": "avx2",
@@ -98,27 +103,44 @@ def test_portable_arithmetic_is_float32_on_the_cpu(arithmetic):
     assert arithmetic.precision == torch.float32
 
 
-def test_new_process_is_pinned_whatever_its_environment_says():
-    pinned, capability, environment = new_process(
+def test_a_new_process_is_portable_whatever_its_environment_says():
+    (outcome, capability, environment), openmp = new_process(
         ATEN_CPU_CAPABILITY="default", MKL_CBWR="AUTO", OMP_DYNAMIC="TRUE", OMP_THREAD_LIMIT="1"
     )
-    assert (pinned, capability) == ("pinned", "AVX2 3")
+    assert (outcome, capability) == ("portable checked", "AVX2 3")
     assert eval(environment) == {
         "OMP_DYNAMIC": None,
         "OMP_THREAD_LIMIT": None,
         "MKL_CBWR": "COMPATIBLE",
     }
+    # OpenMP itself says what it took over, when it was loaded
+    assert "GOMP_SPINCOUNT = '30000'" in openmp
 
 
-def test_process_that_has_computed_with_other_kernels_is_refused():
-    outcome, capability, _ = new_process(before="import torch; torch.ones(8).sin()\n")
+def test_a_process_that_has_computed_with_other_kernels_is_refused():
+    (outcome, capability, _), _ = new_process(before="import torch; torch.ones(8).sin()\n")
     chosen = capability.split()[0]
     if chosen == "AVX2":
         # torch's kernels are the right ones by chance; MKL has chosen its own on some CPUs
-        assert outcome == "pinned" or "MKL runs branch" in outcome
+        assert outcome == "portable checked" or "MKL runs branch" in outcome
     else:
         assert outcome.startswith("refused: Portable arithmetic could not be set up: ")
         assert f"torch had already chosen {chosen} kernels; start a fresh process" in outcome
+
+
+def test_fast_arithmetic_with_avx2_alone_is_not_taken_for_portable():
+    (outcome, capability, environment), _ = new_process("fast", ATEN_CPU_CAPABILITY="avx2")
+    assert (outcome, capability) == ("fast unchecked", "AVX2 3")
+    assert eval(environment)["MKL_CBWR"] is None
+
+
+def test_fast_arithmetic_set_up_in_a_portable_process_is_fast(arithmetic):
+    assert torch.backends.cpu.get_cpu_capability() == "AVX2"
+    fast = setup_numerics(FAST)
+    assert not fast.portable
+    assert fast.products._check is None
+    assert arithmetic.portable
+    assert arithmetic.products._check is not None
 
 
 def test_other_kernels_are_refused(monkeypatch):
@@ -164,6 +186,25 @@ def test_cpu_with_avx2_or_unknown_flags_is_accepted(monkeypatch, flags):
     assert setup_numerics(PORTABLE).portable
 
 
+def test_a_cpu_or_a_build_that_rounds_otherwise_is_refused(monkeypatch):
+    monkeypatch.setattr(numerics, "golden_probe", lambda _: "0123456789abcdef")
+    message = fault_of(setup_numerics, PORTABLE).replace(torch.__version__, "VERSION")
+    assert f"gave 0123456789abcdef instead of {numerics._GOLDEN}" in message
+    assert "this torch build (VERSION)" in message
+    assert not setup_numerics(FAST).portable
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_probe_gives_the_same_with_any_number_of_threads(arithmetic, threads):
+    torch.set_num_threads(threads)
+    assert numerics.golden_probe(arithmetic) == numerics._GOLDEN
+
+
+def test_the_probe_notices_what_rounds_otherwise(arithmetic):
+    fast = replace(arithmetic, portable=False)
+    assert numerics.golden_probe(fast) != numerics._GOLDEN
+
+
 def test_flags_of_this_cpu_are_read():
     assert {"avx2", "fma"} <= numerics._cpu_flags()
 
@@ -203,15 +244,23 @@ def test_fast_mode_limits_onednn_to_float32_and_nothing_else(monkeypatch, machin
     assert os.environ == {**before, ONEDNN_LIMIT: "AVX512_CORE"}
 
 
-WAITING = """
-import os, subprocess, sys
-from tinyllm.kernels.config import NumericsConfig
-from tinyllm.kernels.numerics import setup_numerics
-setup_numerics(NumericsConfig(mode=sys.argv[1]))
-"""
+@pytest.fixture
+def environment_of_torch(monkeypatch):
+    """The environment that torch would be imported in."""
+
+    def stop_there(config, given):
+        others = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
+        monkeypatch.setattr(os, "environ", others | given)
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "torch", None)
+            with pytest.raises(ImportError, match="torch"):
+                setup_numerics(config)
+        return dict(os.environ)
+
+    return stop_there
 
 
-@pytest.mark.parametrize("mode", ["portable", "fast"])
+@pytest.mark.parametrize("config", [PORTABLE, FAST])
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -220,12 +269,14 @@ setup_numerics(NumericsConfig(mode=sys.argv[1]))
         ({"OMP_WAIT_POLICY": "PASSIVE"}, "0"),
     ],
 )
-def test_openmp_is_told_how_long_to_wait_before_torch_loads_it(mode, given, expected):
-    """OpenMP itself says what it took over, when it is loaded."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
+def test_openmp_is_told_how_long_to_wait_before_torch_loads_it(
+    environment_of_torch, config, given, expected
+):
+    """OpenMP itself says what it takes over, when it is loaded."""
+    library = next((Path(torch.__file__).parent / "lib").glob("libgomp*"))
     result = subprocess.run(
-        [sys.executable, "-c", WAITING, mode],
-        env={**inherited, **given, "OMP_DISPLAY_ENV": "VERBOSE"},
+        [sys.executable, "-c", f"import ctypes; ctypes.CDLL({str(library)!r})"],
+        env=environment_of_torch(config, given) | {"OMP_DISPLAY_ENV": "VERBOSE"},
         capture_output=True,
         text=True,
         check=True,
@@ -299,9 +350,9 @@ def test_precision(machine, devices, precision, expected):
     assert setup_numerics(config).precision == expected
 
 
-@pytest.mark.parametrize(("devices", "pinned"), [(("cuda",), True), ((), False)])
-def test_cublas_is_pinned_where_it_computes(machine, devices, pinned):
+@pytest.mark.parametrize(("devices", "fixed"), [(("cuda",), True), ((), False)])
+def test_cublas_adds_up_in_one_order_where_it_computes(machine, devices, fixed):
     machine(*devices)
     os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
     setup_numerics(FAST)
-    assert (os.environ.get("CUBLAS_WORKSPACE_CONFIG") == ":4096:8") is pinned
+    assert (os.environ.get("CUBLAS_WORKSPACE_CONFIG") == ":4096:8") is fixed
