@@ -10,6 +10,7 @@ from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.kernels.fused import FusedTransformer
 from tinyllm.kernels.products import OnednnProducts, Products
 from tinyllm.model.config import ModelConfig
+from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 
 CPU, VOCAB = torch.device("cpu"), 11
@@ -182,3 +183,39 @@ def test_the_comparison_finds_a_block_that_sees_the_future(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "triu", lambda self, _: torch.zeros_like(self))
     with pytest.raises(AssertionError):
         compare(SMALL, ARITHMETICS["portable"])
+
+
+@in_every_arithmetic
+@pytest.mark.parametrize("place", [1, 6, 11])
+def test_a_later_token_changes_no_bit_of_an_earlier_logit(place, kind):
+    model, _ = pair_of(SMALL[0], ARITHMETICS[kind])
+    tokens = torch.randint(VOCAB, (3, 12), generator=torch.Generator().manual_seed(2))
+    other = tokens.clone()
+    other[:, place] = (other[:, place] + 1) % VOCAB
+    with torch.no_grad():
+        before, after = model.eval()(tokens), model(other)
+    assert torch.equal(before[:, :place], after[:, :place])
+    assert not torch.equal(before[:, place], after[:, place])
+
+
+@in_every_arithmetic
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_fused_block_starts_as_the_identity_and_the_loss_at_log_vocab(tied, kind):
+    model, _ = pair_of((*SMALL[0][:-1], tied), ARITHMETICS[kind])
+    init_weights(model, torch.Generator().manual_seed(0))
+    x = torch.randn(2, 12, 16)
+    for block in model.blocks:
+        assert torch.equal(block(x, (model.cosines, model.sines)), x)
+    if not tied:
+        assert not model(torch.randint(VOCAB, (3, 12))).any()
+
+
+def test_more_tokens_than_the_window_holds_are_refused():
+    for model in pair_of(SMALL[0], ARITHMETICS["portable"]):
+        with pytest.raises(ValueError, match="13 tokens exceed the window of 12"):
+            model(torch.zeros(1, 13, dtype=torch.int64))
+
+
+def test_the_fused_model_holds_parameters_alone():
+    model, _ = pair_of(SMALL[0], ARITHMETICS["portable"])
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}

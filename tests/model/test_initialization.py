@@ -1,13 +1,14 @@
 """Heads that look back: where their attention lies before anything is learned."""
 
+import math
+
 import pytest
 import torch
+from torch.nn import functional as F
 
-from tinyllm.kernels.attention import rotate
-from tinyllm.kernels.functional import rms_norm
 from tinyllm.model.config import ModelConfig
-from tinyllm.model.initialization import look_back
-from tinyllm.model.transformer import Transformer
+from tinyllm.model.initialization import init_weights, look_back
+from tinyllm.model.transformer import Transformer, rotate
 
 CONFIG = ModelConfig(d_model=128, num_heads=4, num_layers=2, d_ff=24, sequence_length=24)
 TIED = CONFIG.model_copy(update={"tie_embeddings": True})
@@ -17,7 +18,7 @@ VOCAB = 50
 
 def looking_back(config):
     model = Transformer(config, VOCAB).eval()
-    model.init_weights(torch.Generator().manual_seed(3))
+    init_weights(model, torch.Generator().manual_seed(3))
     look_back(model)
     return model
 
@@ -27,13 +28,14 @@ def attention(model, layer, tokens):
     config, block = model.config, model.blocks[layer]
     x = block.attention_norm(model.embedding(tokens[None]))
     qkv = block.attention.qkv_proj(x).view(1, len(tokens), 3, config.num_heads, config.head_dim)
-    scale = torch.ones(config.head_dim)
+    rotary = model.cosines, model.sines
     queries, keys = (
-        rotate(rms_norm(qkv[:, :, which], scale, config.norm_eps), model.cosines, model.sines)
+        rotate(F.rms_norm(qkv[:, :, which], (config.head_dim,), eps=config.norm_eps), rotary)
         for which in (0, 1)
     )
     scores = (queries.transpose(1, 2) @ keys.transpose(1, 2).mT)[0] / config.head_dim**0.5
-    return torch.softmax(scores + model.mask, dim=-1)
+    mask = torch.full((len(tokens), len(tokens)), -math.inf).triu(1)
+    return torch.softmax(scores + mask, dim=-1)
 
 
 @pytest.mark.parametrize("config", [CONFIG, TIED, ONE_HEAD])
@@ -52,7 +54,7 @@ def test_each_head_looks_most_at_its_distance(config, layer):
 
 def test_the_rest_of_the_weights_stays_as_it_was():
     model, before = looking_back(CONFIG), Transformer(CONFIG, VOCAB)
-    before.init_weights(torch.Generator().manual_seed(3))
+    init_weights(before, torch.Generator().manual_seed(3))
     for (name, weight), (_, old) in zip(
         model.named_parameters(), before.named_parameters(), strict=True
     ):

@@ -7,16 +7,18 @@ import torch
 from torch.nn import functional as F
 
 from tinyllm.model.config import ModelConfig
-from tinyllm.model.transformer import RMSNorm, Transformer
+from tinyllm.model.initialization import init_weights
+from tinyllm.model.transformer import Transformer, rotary_tables, rotate, token_losses
 
 VOCAB = 11
+THETA = 10_000.0
 CONFIG = ModelConfig(d_model=16, num_heads=2, num_layers=2, d_ff=24, sequence_length=12, dropout=0)
 TIED = CONFIG.model_copy(update={"tie_embeddings": True})
 
 
 def initial(config, seed=0):
     model = Transformer(config, VOCAB)
-    model.init_weights(torch.Generator().manual_seed(seed))
+    init_weights(model, torch.Generator().manual_seed(seed))
     return model
 
 
@@ -54,7 +56,7 @@ def test_every_block_starts_as_the_identity():
     model = initial(CONFIG)
     x = torch.randn(2, 12, 16)
     for block in model.blocks:
-        assert torch.equal(block(x, (model.cosines, model.sines), model.mask, None), x)
+        assert torch.equal(block(x, (model.cosines, model.sines)), x)
 
 
 @pytest.mark.parametrize("config", [CONFIG, TIED])
@@ -145,10 +147,118 @@ def test_every_weight_has_a_gradient():
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 
-def test_rms_norm_divides_by_the_root_mean_square():
-    norm = RMSNorm(8, 1e-6)
-    with torch.no_grad():
-        norm.weight.fill_(3.0)
-    x = torch.randn(4, 8)
-    expected = 3 * x / x.square().mean(-1, keepdim=True).sqrt()
-    torch.testing.assert_close(norm(x), expected, rtol=1e-4, atol=1e-5)
+def test_token_losses_have_the_shape_of_the_targets():
+    model, tokens = initial(CONFIG), some_tokens()
+    losses = token_losses(model(tokens), tokens)
+    assert losses.shape == tokens.shape == (3, 12)
+    torch.testing.assert_close(losses, torch.full((3, 12), math.log(VOCAB)), rtol=1e-5, atol=1e-5)
+
+
+def test_token_losses_are_those_of_each_token():
+    tokens = some_tokens()
+    logits = scrambled(CONFIG)(tokens)
+    losses = token_losses(logits, tokens)
+    for row, place in ((0, 0), (1, 7), (2, 11)):
+        of_all = logits[row, place].double()
+        expected = torch.logsumexp(of_all, 0) - of_all[tokens[row, place]]
+        assert losses[row, place].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def turn(x):
+    return rotate(x, rotary_tables(x.shape[1], x.shape[3], THETA))
+
+
+def reference_turn(x):
+    """By complex numbers, in double precision."""
+    time, head_dim = x.shape[1], x.shape[3]
+    rates = THETA ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angles = torch.outer(torch.arange(time, dtype=torch.float64), rates)[:, None]
+    halves = torch.complex(*x.double().chunk(2, dim=-1)) * torch.exp(1j * angles)
+    return torch.cat((halves.real, halves.imag), dim=-1).to(x.dtype)
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 3, 8), (1, 1, 1, 2), (3, 40, 2, 6)])
+def test_rotation_and_its_gradient_are_those_of_complex_numbers(shape):
+    found = []
+    for function in (turn, reference_turn):
+        generator = torch.Generator().manual_seed(7)
+        x = torch.randn(shape, generator=generator).requires_grad_()
+        function(x).backward(torch.randn(shape, generator=generator))
+        found.append((function(x).detach(), x.grad))
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
+def test_rotary_tables_hold_unit_rotations_that_start_at_none():
+    cosines, sines = rotary_tables(50, 8, THETA)
+    assert cosines.shape == sines.shape == (50, 1, 4)
+    assert cosines[0, 0].tolist() == [1] * 4
+    assert sines[0, 0].tolist() == [0] * 4
+    torch.testing.assert_close(cosines**2 + sines**2, torch.ones(50, 1, 4), rtol=1e-6, atol=1e-6)
+    assert sines[1, 0, 0].item() == pytest.approx(math.sin(1.0))
+    assert sines[1, 0, 1].item() == pytest.approx(math.sin(0.1))
+
+
+def test_rotated_products_depend_on_the_distance_alone():
+    query, key = torch.randn(2, 1, 1, 1, 8)
+    queries = turn(query.expand(1, 20, 1, 8))[0, :, 0]
+    keys = turn(key.expand(1, 20, 1, 8))[0, :, 0]
+    products = queries @ keys.T
+    for distance in range(1, 5):
+        diagonal = products.diagonal(distance)
+        torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=0, atol=1e-5)
+    assert not torch.allclose(products[0, 0], products[0, 5], atol=1e-3)
+
+
+def test_rotation_keeps_the_data_type():
+    assert turn(torch.randn(1, 3, 2, 4).bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("config", [CONFIG, TIED])
+def test_the_model_is_the_textbooks(config):
+    """Written out once more, one head and one token at a time, in double precision."""
+    model, tokens = scrambled(config), some_tokens(1, 9)[0]
+    weights = {name: weight.double() for name, weight in model.state_dict().items()}
+    width = config.head_dim
+
+    def norm(x, scale):
+        return x / (x.square().mean() + config.norm_eps).sqrt() * weights[f"{scale}.weight"]
+
+    def turned(x, scale, place):
+        return reference_turn(norm(x, scale).expand(1, place + 1, 1, width))[0, place, 0]
+
+    stream = [weights["embedding.weight"][token] for token in tokens]
+    for layer in range(config.num_layers):
+        block = f"blocks.{layer}"
+        qkv = [
+            (
+                weights[f"{block}.attention.qkv_proj.weight"] @ norm(x, f"{block}.attention_norm")
+            ).view(3, config.num_heads, width)
+            for x in stream
+        ]
+        mixed = []
+        for place in range(len(stream)):
+            heads = []
+            for head in range(config.num_heads):
+                query = turned(qkv[place][0, head], f"{block}.attention.q_norm", place)
+                keys = torch.stack(
+                    [
+                        turned(qkv[back][1, head], f"{block}.attention.k_norm", back)
+                        for back in range(place + 1)
+                    ]
+                )
+                shares = torch.softmax(keys @ query / math.sqrt(width), dim=0)
+                values = torch.stack([qkv[back][2, head] for back in range(place + 1)])
+                heads.append(shares @ values)
+            mixed.append(weights[f"{block}.attention.o_proj.weight"] @ torch.cat(heads))
+        stream = [x + more for x, more in zip(stream, mixed, strict=True)]
+        for place, x in enumerate(stream):
+            hidden = weights[f"{block}.feed_forward.gate_up_proj.weight"] @ norm(
+                x, f"{block}.feed_forward_norm"
+            )
+            gate, up = hidden.chunk(2)
+            down = weights[f"{block}.feed_forward.down_proj.weight"]
+            stream[place] = x + down @ (gate * torch.sigmoid(gate) * up)
+    output = weights["embedding.weight" if config.tie_embeddings else "lm_head.weight"]
+    expected = torch.stack([output @ norm(x, "norm") for x in stream])
+    torch.testing.assert_close(model(tokens[None])[0].double(), expected, rtol=1e-4, atol=1e-4)
