@@ -1,9 +1,16 @@
 """tinyllm: train, evaluate, export and register a small character-level transformer.
 
-The library half needs neither DVC nor MLflow:
+The library needs neither DVC nor MLflow:
 
     import tinyllm
-    model = tinyllm.load_model("models/checkpoint")
+
+    text = tinyllm.load_text("mine.txt")
+    tokenizer = tinyllm.CharacterTokenizer().fit(text)
+    data = tinyllm.TokenData.from_text(text, tokenizer)
+    recipe = tinyllm.Recipe(training=tinyllm.TrainingConfig(max_steps=200))
+    with tinyllm.ProgressBar(recipe.training.max_steps) as bar:
+        result = tinyllm.run_training(data, recipe, tell=bar)
+    model = tinyllm.Checkpoint.from_weights(result.weights, recipe.model, tokenizer)
     print(tinyllm.generate_text(model, "What news, "))
 """
 
@@ -11,15 +18,29 @@ import importlib
 from importlib import metadata
 from typing import Any
 
+# public name -> the module that holds it
 _PUBLIC = {
     "CharacterTokenizer": "tinyllm.tokens.tokenizer",
+    "Checkpoint": "tinyllm.inference.checkpoint",
     "ModelConfig": "tinyllm.model.config",
+    "NumericsConfig": "tinyllm.kernels.config",
+    "OptimizedTextDataset": "tinyllm.tokens.windows",
+    "ProgressBar": "tinyllm.app.watch.bar",
+    "Recipe": "tinyllm.training.recipe",
+    "SamplingConfig": "tinyllm.inference.config",
+    "TinyLLMError": "tinyllm.base.errors",
+    "TokenData": "tinyllm.tokens.windows",
     "TrainingConfig": "tinyllm.training.config",
     "Transformer": "tinyllm.model.transformer",
+    "build_dataloaders": "tinyllm.tokens.windows",
     "evaluate": "tinyllm.training.loop",
     "generate_text": "tinyllm.inference.generate",
     "load_model": "tinyllm.formats.load",
+    "load_text": "tinyllm.corpus.read",
     "run_training": "tinyllm.training.run",
+    "save_checkpoint": "tinyllm.model.checkpoint",
+    "setup_numerics": "tinyllm.kernels.numerics",
+    "stream_text": "tinyllm.inference.generate",
 }
 
 __all__ = list(_PUBLIC)
@@ -32,3 +53,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'tinyllm' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PUBLIC]

@@ -7,12 +7,12 @@ all the same and writes the same bytes. Listeners are told facts and give nothin
 import contextlib
 import functools
 import importlib
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import tinyllm
 from tinyllm.base.section import Section
 
 _WATCHER = "tinyllm.app.watch"
@@ -153,10 +153,9 @@ def ignore(_event: Event) -> None:
 @functools.cache
 def find_watcher() -> Watcher | None:
     """The listener's module, None where it is not installed."""
-    with contextlib.suppress(ModuleNotFoundError):
-        if importlib.util.find_spec(_WATCHER) is not None:
-            return cast("Watcher", importlib.import_module(_WATCHER))
-    return None
+    # beside this very package: the import system may know another copy, installed elsewhere
+    beside = Path(tinyllm.__file__).parent.joinpath(*_WATCHER.split(".")[1:])
+    return cast("Watcher", importlib.import_module(_WATCHER)) if beside.is_dir() else None
 
 
 @contextlib.contextmanager

@@ -8,6 +8,20 @@ from tinyllm.base.errors import TinyLLMError
 DETECT = "detect"
 
 
+def load_text(source: str | Path, pattern: str = "*.txt", encoding: str = "utf-8") -> str:
+    """Read a text file, or all files of a folder one after the other, as they are.
+
+    Args:
+        source: the file or folder.
+        pattern: which files of a folder, at any depth.
+        encoding: any of Python's codecs, or `detect`.
+
+    Raises:
+        TinyLLMError: there is no such file, or one does not decode.
+    """
+    return "".join(read_text(path, encoding) for path in find_files(Path(source), pattern))
+
+
 def find_files(source: Path, pattern: str) -> list[Path]:
     """Return `source` itself if it is a file, else the files in it, sorted by relative path.
 

@@ -22,7 +22,11 @@ from tinyllm.inference.generate import Reader
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pydantic")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # MLflow reports its use to its makers, and every step of its own to the screen, unless told not to
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 # MLflow writes down when and under which name it made a model; the registry knows that better
 _PASSING_FACTS = ("utc_time_created", "model_uuid", "model_id", "model_size_bytes", "run_id")
 

@@ -1,8 +1,11 @@
 """Opening the folder of a trained model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from torch import Tensor
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_json
@@ -22,6 +25,23 @@ class Checkpoint:
     model: Transformer
     tokenizer: CharacterTokenizer
     training: dict[str, Any]
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Mapping[str, Tensor],
+        config: ModelConfig,
+        tokenizer: CharacterTokenizer,
+        arithmetic: Arithmetic | None = None,
+    ) -> Self:
+        """A model from the weights that `run_training` found; see `load_checkpoint`.
+
+        Raises:
+            RuntimeError: the weights have another shape.
+        """
+        model = build_model(config, tokenizer.vocab_size, arithmetic or default_arithmetic())
+        model.load_state_dict(weights)
+        return cls(model.eval(), tokenizer, {})
 
     def reader(self) -> CachedReader:
         """A reader of texts that has read nothing yet."""

@@ -10,7 +10,7 @@ resuming) changes no batch.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_json
+from tinyllm.tokens.tokenizer import Tokenizer
 
 Batch = tuple[Tensor, Tensor]
 
@@ -30,6 +31,13 @@ class TokenData:
     train: NDArray[Any]
     val: NDArray[Any]
     vocab_size: int
+
+    @classmethod
+    def from_text(cls, text: str, tokenizer: Tokenizer, val_fraction: float = 0.1) -> Self:
+        """Encode a text whose end, of the share `val_fraction`, validates."""
+        tokens = tokenizer.encode(text)
+        cut = len(tokens) - round(len(tokens) * val_fraction)
+        return cls(tokens[:cut], tokens[cut:], tokenizer.vocab_size)
 
 
 def load_token_data(folder: Path) -> TokenData:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import StepTaken, Tell, Validated
-from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.model.transformer import Transformer, token_losses
 from tinyllm.tokens.windows import Batch, EvaluationLoader, TrainLoader
 from tinyllm.training.config import TrainingConfig
@@ -77,13 +77,16 @@ def train_epoch(training: Training, tell: Tell, after_step: Callable[[], None]) 
 
 @torch.no_grad()
 def evaluate(
-    model: Transformer, batches: Iterable[Batch], arithmetic: Arithmetic, group: Group | None = None
+    model: Transformer,
+    batches: Iterable[Batch],
+    arithmetic: Arithmetic | None = None,
+    group: Group | None = None,
 ) -> float:
     """Mean loss in nats per token over all batches, without dropout.
 
     The processes of a group take turns at the batches, and all get the result.
     """
-    group = group or Group()
+    arithmetic, group = arithmetic or default_arithmetic(), group or Group()
     was_training = model.training
     model.eval()
     sums: list[tuple[float, int]] = []

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tinyllm.base.errors import Interrupted
 from tinyllm.base.events import Tell, ignore
-from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.kernels.fused import build_model
 from tinyllm.model.initialization import init_weights, look_back
 from tinyllm.tokens.windows import Place, TokenData, build_dataloaders
@@ -40,7 +40,7 @@ class TrainingResult:
 def run_training(
     data: TokenData,
     recipe: Recipe,
-    arithmetic: Arithmetic,
+    arithmetic: Arithmetic | None = None,
     *,
     tell: Tell = ignore,
     resume: Resume | None = None,
@@ -51,7 +51,7 @@ def run_training(
     Args:
         data: what to learn from and to validate on.
         recipe: the model's shape, optimizer, schedule and batches.
-        arithmetic: from `setup_numerics`.
+        arithmetic: from `setup_numerics`; left out, that of `default_arithmetic`.
         tell: told of progress.
         resume: where to keep the state, and to resume from; None keeps nothing.
         group: the processes that train together; of their arguments only `tell` and `resume` may
@@ -62,7 +62,7 @@ def run_training(
         RuntimeError: another process of the group has ended.
         Interrupted: `resume` says to stop; the state was saved before.
     """
-    training = set_up_training(data, recipe, arithmetic, group)
+    training = set_up_training(data, recipe, arithmetic or default_arithmetic(), group)
     state = training.group.from_first(resume.checkpoints.load_latest() if resume else None)
     if state is not None:
         _restore(training, state)

@@ -1,71 +1,20 @@
-"""What a person sees of a run while it goes on: a progress bar and a line for each validation."""
+"""What a person sees of a run while it goes on, and the curves that are made of it."""
 
 import math
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tqdm.auto import tqdm
 
 from tinyllm.app.config import DisplayConfig
 from tinyllm.app.logger import get_logger
 from tinyllm.app.tracking.tracker import Tracker
+from tinyllm.app.watch.bar import ProgressBar
 from tinyllm.base.events import Event, RunStarted, StepTaken, Validated
 from tinyllm.training.config import TrainingConfig
 
 _log = get_logger(__name__)
-
-
-class ProgressBar:
-    """A bar over the steps of a run; told of events, it moves.
-
-    The library's own: `with ProgressBar(steps) as bar: run_training(..., tell=bar)`.
-    """
-
-    def __init__(self, max_steps: int, *, show: bool = True) -> None:
-        self._max_steps, self._show = max_steps, show
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        """Start with the first step."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the bar."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self, event: Event) -> None:
-        """Move on with a step; tell of a validation."""
-        match event:
-            case StepTaken():
-                self._start(event.step)
-                self._bar.update()
-            case Validated():
-                bits = event.val_loss / math.log(2)
-                self.note(f"step {event.step}: {bits:.4f} bits per character on val")
-            case _:
-                pass
-
-    def note(self, text: str) -> None:
-        """Show something beside the bar."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(text)
-
-    def _start(self, step: int) -> None:
-        if self._bar is None:
-            self._bar = tqdm(
-                total=self._max_steps,
-                initial=step - 1,
-                unit="step",
-                disable=not self._show,
-                dynamic_ncols=True,
-            )
 
 
 class TrainingDisplay:
