@@ -1,11 +1,8 @@
 """Writing all the exports that are asked for into one folder, each verified before it appears."""
 
-import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import torch
 
 from tinyllm.base.files import write_json
 from tinyllm.base.outs import OutFolder
@@ -16,6 +13,7 @@ from tinyllm.formats.exporters import CARD, EXPORTERS, PARITY, Source
 from tinyllm.formats.gguf import check_gguf
 from tinyllm.formats.parity import Verdict, compare
 from tinyllm.formats.requirements import what_is_possible
+from tinyllm.inference.reader import one_thread
 
 EXPORT = OutFolder(
     writer="tinyllm export",
@@ -55,7 +53,7 @@ def export_checkpoint(
             report(f"writing {form}")
             EXPORTERS[form].write(config, source, folder)
         verdicts = []
-        with _one_thread():
+        with one_thread():
             for verdict in verify(config, source, folder):
                 report(f"compared {verdict.export} in {verdict.runtime}")
                 verdicts.append(verdict)
@@ -74,14 +72,3 @@ def verify(config: ExportConfig, source: Source, folder: Path) -> Iterator[Verdi
     for form in (name for name in EXPORTERS if name in config.formats):
         for opened in EXPORTERS[form].read_back(config, source, folder):
             yield compare(opened, source.checkpoint.reader, passage)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Writing one character at a time, more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

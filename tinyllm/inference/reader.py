@@ -1,5 +1,7 @@
 """Reading texts with a cache: prompts once, then character by character, many texts together."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,8 @@ class CachedReader:
         """Read one more token in each text; logits of the next, [texts, vocabulary]."""
         rows = tokens + [0] * (_FEWEST_ROWS - len(tokens))
         batch = torch.tensor(rows, device=self._cache.keys.device)[:, None]
-        return _to_numpy(self._model(batch, self._cache)[: self._count, -1])
+        with one_thread():
+            return _to_numpy(self._model(batch, self._cache)[: self._count, -1])
 
     def _read_prompt(self, prompt: list[int], cache: KeyValueCache) -> NDArray[np.float32]:
         tokens = torch.tensor([prompt], device=cache.keys.device)
@@ -56,6 +59,17 @@ class CachedReader:
     def _new_cache(self, rows: int) -> KeyValueCache:
         weight = self._model.embedding.weight
         return KeyValueCache(self._model.config, rows, weight.device, weight.dtype)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: where there is little to do at once, more only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _to_numpy(logits: Tensor) -> NDArray[Any]:

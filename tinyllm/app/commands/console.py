@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 @section_options(SamplingConfig)
 def console(model: str, sampling: SamplingConfig) -> None:
     """Talk to a model: type a prompt and it goes on from it. /help lists the commands."""
-    import torch
-
     from tinyllm.app.console import TinyLLMConsole, read_lines
     from tinyllm.app.tracking.registry import locate_model
     from tinyllm.base.files import working_folder
@@ -31,6 +29,5 @@ def console(model: str, sampling: SamplingConfig) -> None:
     def open_model(name: str) -> "Checkpoint":
         return load_model(locate_model(name))
 
-    torch.set_num_threads(1)
     session = TinyLLMConsole(open_model(model), model, open_model, sampling)
     session.run(read_lines(working_folder() / "console-history"))

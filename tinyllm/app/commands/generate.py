@@ -72,12 +72,8 @@ def _open_model(source: str, runtime: str) -> "LanguageModel":
         from tinyllm.formats.load import load_onnx_model
 
         return load_onnx_model(locate_model(source))
-    import torch
-
     from tinyllm.formats.load import load_model
 
-    # more threads do not help a small model
-    torch.set_num_threads(1)
     return load_model(locate_model(source))
 
 
