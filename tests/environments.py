@@ -50,8 +50,8 @@ SURROUNDINGS = {
     "time zone": Surrounding(environment={"TZ": "Asia/Kolkata"}),
     "folder": Surrounding(folder="a folder, far/below \N{LATIN SMALL LETTER U WITH DIAERESIS}ber"),
     "another user": Surrounding(user=_NOBODY),
-    "every step logged": Surrounding(params={"runtime": {"log_interval": 1}}),
-    "progress bar": Surrounding(params={"runtime": {"progress": True}}),
+    "every step logged": Surrounding(params={"display": {"log_interval": 1}}),
+    "progress bar": Surrounding(params={"display": {"progress": True}}),
     "no tracking": Surrounding(params={"tracking": {"tracking": False}}),
     "checkpoints": Surrounding(params={"runtime": {"checkpoint_interval": 0.2}}),
 }

@@ -8,6 +8,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from tinyllm.app.cli import main
+from tinyllm.base.command import run_stage
 
 SMALL = ["--d-model=32", "--num-heads=1", "--num-layers=1", "--d-ff=32", "--max-steps=2"]
 SMALL += ["--warmup-steps=0", "--batch-size=2", "--no-progress"]
@@ -87,10 +88,13 @@ def test_an_unknown_flag_is_a_usage_error(workspace):
     assert "--learning-rate" in result.stderr
 
 
-@pytest.mark.parametrize("spelling", ["1e-3", "1E-3", "0.001", "1.0e-03", ".001"])
-def test_a_number_may_be_spelled_as_people_spell_it(tokens, workspace, spelling):
-    result = train(tokens, Path("model"), f"--learning-rate={spelling}", "--no-tracking")
+@pytest.mark.parametrize("spelling", ["1e-1", "1E-1", "0.1", "1.0e-01", ".1"])
+def test_a_number_may_be_spelled_as_people_spell_it(text, workspace, spelling):
+    Path("play.txt").write_text(text, encoding="utf-8")
+    flags = ["--source=play.txt", "--out=out", f"--val-fraction={spelling}"]
+    result = tinyllm("prepare", *flags)
     assert result.exit_code == 0, result.output
+    assert len(Path("out/val.txt").read_text(encoding="utf-8")) == len(text) / 10
 
 
 @pytest.mark.parametrize(
@@ -103,17 +107,17 @@ def test_a_number_may_be_spelled_as_people_spell_it(tokens, workspace, spelling)
         ("model", {"d_model": 30, "num_heads": 4}, ("num_heads (4)", "d_model (30)")),
     ],
 )
-def test_a_bad_params_file_stops_every_stage(workspace, monkeypatch, section, values, words):
-    from stages.pipeline import run_stage
-
-    from tinyllm.corpus.command import prepare
-
+@pytest.mark.parametrize("stage", ["prepare", "tokenize", "train", "evaluate", "export"])
+def test_a_bad_params_file_stops_every_stage(workspace, capsys, section, values, words, stage):
     Path("params.yaml").write_text(yaml.safe_dump({section: values}), encoding="utf-8")
-    result = CliRunner().invoke(main, [])  # a runner of its own catches sys.exit below
-    assert result.exit_code != 1
     with pytest.raises(SystemExit) as stopped:
-        run_stage(prepare, ("prepare",), {"--out": "out"})
+        run_stage(main.get_command(None, stage), {"--out": "out"})
     assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("Error: ")
+    assert len(message.splitlines()) == 1
+    for word in (*words, "in params.yaml"):
+        assert word in message
 
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])

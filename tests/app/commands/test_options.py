@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from tinyllm.app.cli import main
-from tinyllm.app.config import RuntimeConfig, TrackingConfig
+from tinyllm.app.config import DisplayConfig, TrackingConfig
 from tinyllm.app.params import SECTIONS
 from tinyllm.base.command import Command, describe_range, section_arguments, section_options
 from tinyllm.base.errors import ConfigError, TinyLLMError
@@ -23,7 +23,7 @@ from tinyllm.inference.config import SamplingConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
-from tinyllm.training.config import TrainingConfig
+from tinyllm.training.config import RuntimeConfig, TrainingConfig
 
 CHANGED = [
     PrepareConfig(
@@ -91,7 +91,8 @@ CHANGED = [
         verify_with=["llama.cpp"],
         skip_missing=True,
     ),
-    RuntimeConfig(log_interval=1, checkpoint_interval=0.0, progress=False),
+    RuntimeConfig(checkpoint_interval=0.0),
+    DisplayConfig(log_interval=1, progress=False),
     TrackingConfig(
         tracking=False, experiment="-x", registered_model="it's\nmine", champion_margin=0.5
     ),
@@ -156,9 +157,8 @@ def test_any_list_of_texts_comes_back_from_the_command_line(prompts):
 
 
 def test_flags_are_spelled_with_hyphens_and_booleans_can_be_denied():
-    assert section_arguments(RuntimeConfig(progress=False)) == [
+    assert section_arguments(DisplayConfig(progress=False)) == [
         "--log-interval=10",
-        "--checkpoint-interval=20.0",
         "--no-progress",
     ]
 

@@ -161,7 +161,7 @@ def test_a_folder_that_looks_like_the_commands_own_stays(world, call, files):
     assert "did not write" in refused(world, call, FOLDERS[call], "mine")
 
 
-@pytest.mark.parametrize("name", ["reporting/markdown.py", "export/playground.py"])
+@pytest.mark.parametrize("name", ["app/reporting/markdown.py", "formats/playground.py"])
 @pytest.mark.parametrize("call", FILES)
 def test_our_own_sources_stay(world, call, name):
     shutil.copyfile(ROOT / "tinyllm" / name, "source.py")

@@ -38,7 +38,7 @@ def test_parameters_text_and_task_change_the_identity(repository):
 
 
 def test_what_changes_no_result_leaves_it(repository):
-    assert identity() == identity("runtime.progress=false") == identity("train.max_steps=60")
+    assert identity() == identity("display.progress=false") == identity("train.max_steps=60")
 
 
 def test_overrides_are_parsed_as_yaml_and_passed_on(repository):

@@ -52,7 +52,7 @@ def test_trainings_that_differ_by_the_seed_count_a_seed_once(base, record):
 
 def test_what_decides_nothing_about_the_loss_may_differ(base, record):
     record(2.00)
-    record(2.01, train__seed=4, evaluate__sample_length=7, runtime__log_interval=3)
+    record(2.01, train__seed=4, evaluate__sample_length=7, display__log_interval=3)
     assert repeated_losses(base) == [2.00, 2.01]
 
 

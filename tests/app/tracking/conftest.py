@@ -1,13 +1,47 @@
 """A store with a run in it, and exports of made-up weights to register there."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
 
+from tinyllm.app.tracking.delivery import Delivery
+from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.registry import register_export
-from tinyllm.app.tracking.store import connect, experiment_id
+from tinyllm.app.tracking.store import connect, experiment_id, journal_folder
 
 PLAY, POEM = "a" * 64, "b" * 64
+
+
+class SameProcess:
+    """A delivery at the end and in this process, since importing MLflow anew takes seconds."""
+
+    def __init__(self, fingerprint, stage):
+        self.delivery = Delivery(Journal(journal_folder(), fingerprint))
+
+    def finish(self, patience):
+        try:
+            self.delivery.deliver()
+        except Exception as error:
+            return str(error)
+        return ""
+
+
+@pytest.fixture
+def same_process(monkeypatch):
+    """Trackers deliver in this process."""
+    monkeypatch.setattr("tinyllm.app.tracking.tracker.BackgroundDelivery", SameProcess)
+
+
+@pytest.fixture
+def warnings(caplog, monkeypatch):
+    """What the tracker warned of, also after a command has set up the logger."""
+    logger = logging.getLogger("tinyllm.app.tracking.tracker")
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    for name in ("propagate", "handlers", "level"):
+        monkeypatch.setattr(logging.getLogger("tinyllm"), name, logger.__dict__[name])
+    return caplog
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from tinyllm.app.tracking.journal import Journal
 
 # a training that dies without a word while its delivery lives on
 DIES = """
-import os, signal, sys, time
+import os, signal, sys
 from tinyllm.app.config import TrackingConfig
 from tinyllm.app.tracking.tracker import Tracker
-with Tracker(sys.argv[1], TrackingConfig(experiment="plays"), stage="train") as tracker:
-    tracker.start("first", {})
+from tinyllm.base.events import RunStarted
+with Tracker(RunStarted("train", sys.argv[1], {}), TrackingConfig(experiment="plays")) as tracker:
     tracker.metrics(1, {"loss": 2.0})
     print(tracker._delivery._process.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

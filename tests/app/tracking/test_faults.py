@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import SMALL_MODEL, SMALL_TRAINING
 from tests.faults import train_through
 from tests.mlflow_server import MLflowServer
-from tinyllm.app.config import RuntimeConfig
+from tinyllm.app.config import DisplayConfig
 from tinyllm.kernels.config import NumericsConfig
 
 pytestmark = pytest.mark.slow
@@ -14,7 +14,7 @@ SECTIONS = {
     "model": SMALL_MODEL,
     "train": SMALL_TRAINING.model_copy(update={"max_steps": STEPS, "eval_interval": 100}),
     "numerics": NumericsConfig(threads=1),
-    "runtime": RuntimeConfig(log_interval=1, progress=False),
+    "display": DisplayConfig(log_interval=1, progress=False),
 }
 
 

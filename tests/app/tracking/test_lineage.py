@@ -1,4 +1,4 @@
-"""Where a run comes from: git, environment, experiment, fingerprint."""
+"""Where a run comes from: git, environment, experiment."""
 
 import platform
 import subprocess
@@ -11,12 +11,9 @@ from tinyllm.app.tracking.lineage import (
     cpu_name,
     environment_tags,
     experiment_tags,
-    fingerprint,
     git_tags,
 )
 from tinyllm.app.tracking.patch import git_patch
-
-PARAMS = {"model": {"d_model": 64}, "train": {"seed": 1}}
 
 
 def git(*arguments):
@@ -37,14 +34,6 @@ def repository(tmp_path, monkeypatch):
     git("add", ".")
     git("commit", "-q", "-m", "first")
     return tmp_path
-
-
-@pytest.fixture
-def files(tmp_path):
-    for name in ("train.bin", "val.bin", "loop.py", "model.py"):
-        (tmp_path / name).write_text(f"contents of {name}")
-    data = [tmp_path / "train.bin", tmp_path / "val.bin"]
-    return data, [tmp_path / "loop.py", tmp_path / "model.py"]
 
 
 def test_tags_of_a_clean_repository(repository):
@@ -105,59 +94,3 @@ def test_the_experiment_is_told_where_there_is_one(monkeypatch):
     assert experiment_tags() == {"dvc.baseline": "abc123"}
     monkeypatch.setenv("DVC_EXP_BASELINE_REV", "")
     assert experiment_tags() == {}
-
-
-def test_a_fingerprint_is_the_same_for_the_same_things_in_any_order(files):
-    data, code = files
-    first = fingerprint(PARAMS, data, code)
-    assert len(first) == 32
-    assert set(first) <= set("0123456789abcdef")
-    turned = dict(reversed(PARAMS.items()))
-    assert fingerprint(turned, reversed(data), iter(reversed(code))) == first
-
-
-@pytest.mark.parametrize("name", ["train.bin", "val.bin", "loop.py", "model.py"])
-def test_a_fingerprint_changes_with_every_file(files, tmp_path, name):
-    first = fingerprint(PARAMS, *files)
-    (tmp_path / name).write_text("other contents")
-    assert fingerprint(PARAMS, *files) != first
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"model": {"d_model": 65}, "train": {"seed": 1}},
-        {"model": {"d_model": "64"}, "train": {"seed": 1}},
-        {"model": {"d_model": 64}, "train": {"seed": 1, "more": None}},
-        {"model": {"d_model": 64}},
-    ],
-)
-def test_a_fingerprint_changes_with_every_param(files, params):
-    assert fingerprint(params, *files) != fingerprint(PARAMS, *files)
-
-
-def test_a_fingerprint_changes_when_files_swap_their_contents(files, tmp_path):
-    data, code = files
-    first = fingerprint(PARAMS, data, code)
-    train, val = (path.read_bytes() for path in data)
-    data[0].write_bytes(val)
-    data[1].write_bytes(train)
-    assert fingerprint(PARAMS, data, code) != first
-
-
-def test_a_fingerprint_tells_where_one_file_ends_and_the_next_begins(files):
-    data, code = files
-    fingerprints = set()
-    for contents in (("ab", "c"), ("a", "bc"), ("abc", "")):
-        for path, part in zip(data, contents, strict=True):
-            path.write_text(part)
-        fingerprints.add(fingerprint(PARAMS, data, code))
-    assert len(fingerprints) == 3
-
-
-def test_a_fingerprint_does_not_depend_on_the_folder(files, tmp_path):
-    data, code = files
-    first = fingerprint(PARAMS, data, code)
-    (tmp_path / "moved").mkdir()
-    moved = [path.rename(tmp_path / "moved" / path.name) for path in (*data, *code)]
-    assert fingerprint(PARAMS, moved[:2], moved[2:]) == first

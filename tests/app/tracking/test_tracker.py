@@ -1,6 +1,5 @@
 """The tracker on a real store: what arrives, how a run ends, and stores that are not there."""
 
-import logging
 import os
 from pathlib import Path
 
@@ -11,46 +10,32 @@ from click.testing import CliRunner
 from tests.waiting import wait_until
 from tinyllm.app.commands.sync import sync
 from tinyllm.app.config import TrackingConfig
-from tinyllm.app.tracking.delivery import Delivery
-from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.params import flatten
 from tinyllm.app.tracking.store import connect, journal_folder
 from tinyllm.app.tracking.tracker import Tracker
 from tinyllm.base.errors import Interrupted
+from tinyllm.base.events import (
+    CheckpointWritten,
+    DatasetRead,
+    ExportWritten,
+    FileWritten,
+    Measured,
+    RunStarted,
+)
+from tinyllm.evaluation.config import EvaluateConfig
+from tinyllm.model.config import ModelConfig
+from tinyllm.training.config import TrainingConfig
 
 FINGERPRINT = "ab" * 16
 CONFIG = TrackingConfig(experiment="plays", registered_model="tiny")
-PARAMS = {"model.d_model": 64, "train.seed": 7}
+TRAINED = {"model": ModelConfig(d_model=64), "train": TrainingConfig(seed=7)}
+EVALUATED = {"evaluate": EvaluateConfig(split="val")}
 STEPS = range(1, 41)
+TEST = {"fingerprint": "e" * 64, "bits_per_character": 2.5}
 
 
-class SameProcess:
-    """Delivers at the end and here, since importing MLflow anew takes seconds."""
-
-    def __init__(self, fingerprint, stage):
-        self.delivery = Delivery(Journal(journal_folder(), fingerprint))
-
-    def finish(self, patience):
-        try:
-            self.delivery.deliver()
-        except Exception as error:
-            return str(error)
-        return ""
-
-
-@pytest.fixture
-def same_process(monkeypatch):
-    monkeypatch.setattr("tinyllm.app.tracking.tracker.BackgroundDelivery", SameProcess)
-
-
-@pytest.fixture
-def warnings(caplog, monkeypatch):
-    """What the tracker warned of, also after a command has set up the logger."""
-    logger = logging.getLogger("tinyllm.app.tracking.tracker")
-    monkeypatch.setattr(logger, "propagate", False)
-    monkeypatch.setattr(logger, "handlers", [caplog.handler])
-    for name in ("propagate", "handlers", "level"):
-        monkeypatch.setattr(logging.getLogger("tinyllm"), name, logger.__dict__[name])
-    return caplog
+def track(stage, sections, config=CONFIG):
+    return Tracker(RunStarted(stage, FINGERPRINT, sections, "c" * 32), config)
 
 
 def train(folder, steps=STEPS, error=None):
@@ -59,35 +44,31 @@ def train(folder, steps=STEPS, error=None):
     (folder / "history.csv").write_text("step,loss\n")
     (folder / "checkpoint").mkdir(exist_ok=True)
     (folder / "checkpoint" / "model.safetensors").write_bytes(b"weights")
-    with Tracker(FINGERPRINT, CONFIG, stage="train") as tracker:
-        tracker.start("seed=7", PARAMS)
-        tracker.dataset("train", folder / "train.bin", "d" * 64, "training")
+    with track("train", TRAINED) as tracker:
+        tracker.tell(DatasetRead("train", folder / "train.bin", "d" * 64, "training"))
         for step in steps:
             tracker.metrics(step, {"loss": 1 / step, "norm": 2.0})
         if error:
             raise error
-        tracker.artifact(folder / "history.csv", "train")
-        tracker.figures(30, {"best_step": 30})
-        tracker.checkpoint(folder / "checkpoint", "c" * 64, 30, {"best_val_loss": 0.5})
+        tracker.tell(FileWritten(folder / "history.csv"))
+        tracker.tell(Measured(30, {"best_step": 30}))
+        tracker.tell(CheckpointWritten(folder / "checkpoint", "c" * 64, 30, {"best_val_loss": 0.5}))
 
 
 def finish(folder):
     """What the evaluate and the export stage record."""
     (folder / "metrics.json").write_text("{}")
-    with Tracker(FINGERPRINT, CONFIG, stage="evaluate") as tracker:
-        tracker.start("seed=7", {**PARAMS, "evaluate.split": "test"})
-        tracker.dataset("test", folder / "train.bin", "e" * 64, "evaluation")
-        tracker.figures(30, {"test_loss": 0.75})
-        tracker.artifact(folder / "metrics.json", "evaluate")
-    with Tracker(FINGERPRINT, CONFIG, stage="export") as tracker:
-        tracker.start("seed=7", PARAMS)
-        test = {"fingerprint": "e" * 64, "bits_per_character": 2.5}
-        tracker.export(folder / "checkpoint", "c" * 64, 30, test)
+    with track("evaluate", EVALUATED) as tracker:
+        tracker.tell(DatasetRead("test", folder / "train.bin", "e" * 64, "evaluation"))
+        tracker.tell(Measured(30, {"test_loss": 0.75}))
+        tracker.tell(FileWritten(folder / "metrics.json"))
+    with track("export", {}) as tracker:
+        tags = {"data.train": "d" * 64}
+        tracker.tell(ExportWritten(folder / "checkpoint", "c" * 64, 30, TEST, tags, "# A card"))
 
 
 def fail_to_evaluate():
-    with Tracker(FINGERPRINT, CONFIG, stage="evaluate") as tracker:
-        tracker.start("seed=7", PARAMS)
+    with track("evaluate", EVALUATED):
         raise ValueError("again")
 
 
@@ -113,10 +94,12 @@ def files_of(run):
 def assert_complete(run):
     """Everything of a training and its later stages is there, once."""
     client = connect()
-    assert run.info.run_name == "seed=7"
+    assert run.info.run_name == "d_model=64 seed=7"
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"model.d_model": "64", "train.seed": "7", "evaluate.split": "test"}
+    params = flatten({**TRAINED, **EVALUATED})
+    assert run.data.params == {key: str(value) for key, value in params.items()}
     assert run.data.tags["tinyllm.fingerprint"] == FINGERPRINT
+    assert run.data.tags["tinyllm.configuration"] == "c" * 32
     assert "version.torch" in run.data.tags
     history = client.get_metric_history(run.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(n, 1 / n) for n in STEPS]
@@ -131,7 +114,9 @@ def assert_complete(run):
     assert {"train/history.csv", "evaluate/metrics.json"} <= files_of(run)
     models = client.search_logged_models([run.info.experiment_id])
     assert sorted(model.name for model in models) == ["checkpoint", "export"]
-    assert len(client.search_model_versions("name = 'tiny'")) == 1
+    (version,) = client.search_model_versions("name = 'tiny'")
+    assert version.tags["data.train"] == "d" * 64
+    assert version.description == "# A card"
     assert client.get_model_version_by_alias("tiny", "champion").run_id == run.info.run_id
 
 
@@ -192,16 +177,13 @@ def test_a_later_stage_does_not_close_the_run(workspace, same_process):
 def test_with_tracking_off_nothing_is_written(workspace):
     before = (workspace / "mlflow.db").read_bytes()
     (workspace / "model").mkdir()
-    config = TrackingConfig(tracking=False)
-    with Tracker(FINGERPRINT, config, stage="train") as tracker:
-        tracker.start("baseline", PARAMS)
+    with track("train", TRAINED, TrackingConfig(tracking=False)) as tracker:
         tracker.metrics(1, {"loss": 1.0})
-        tracker.figures(1, {"best_step": 1})
-        tracker.text("text", "a.txt")
-        tracker.artifact(workspace / "mlflow.db", "train")
-        tracker.dataset("train", workspace / "train.bin", "d" * 64, "training")
-        tracker.checkpoint(workspace / "model", "c" * 64, 1, {})
-        tracker.export(workspace / "model", "c" * 64, 1, {})
+        tracker.tell(Measured(1, {"best_step": 1}))
+        tracker.tell(FileWritten(workspace / "mlflow.db"))
+        tracker.tell(DatasetRead("train", workspace / "train.bin", "d" * 64, "training"))
+        tracker.tell(CheckpointWritten(workspace / "model", "c" * 64, 1, {}))
+        tracker.tell(ExportWritten(workspace / "model", "c" * 64, 1, TEST, {}, ""))
     assert {path.name for path in workspace.iterdir()} == {"mlflow.db", "model"}
     assert (workspace / "mlflow.db").read_bytes() == before
 
@@ -214,8 +196,7 @@ def spare_time_is_there():
 
 
 def test_curves_arrive_while_the_training_goes_on(workspace):
-    with Tracker(FINGERPRINT, CONFIG, stage="train") as tracker:
-        tracker.start("baseline", PARAMS)
+    with track("train", TRAINED) as tracker:
         tracker.metrics(1, {"loss": 1.0})
         wait_until(lambda: spare_time_is_there() and has_points())
         assert only_run().info.status == "RUNNING"
@@ -223,7 +204,7 @@ def test_curves_arrive_while_the_training_goes_on(workspace):
 
 
 def test_a_store_that_is_not_there_costs_a_warning_and_sync_makes_up_for_it(
-    workspace, monkeypatch, warnings
+    workspace, monkeypatch, warnings, same_process
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

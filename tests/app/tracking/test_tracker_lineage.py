@@ -1,6 +1,5 @@
 """What the tracker keeps of where a run comes from, and of figures measured again."""
 
-import logging
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,10 @@ import pytest
 from tinyllm.app.config import TrackingConfig
 from tinyllm.app.tracking.store import connect
 from tinyllm.app.tracking.tracker import Tracker
+from tinyllm.base.events import Measured, RunStarted
+from tinyllm.training.config import TrainingConfig
+
+pytestmark = pytest.mark.usefixtures("same_process")
 
 CONFIG = TrackingConfig(experiment="plays", registered_model="tiny")
 IGNORED = "mlflow.db\nmlruns\n.tinyllm\n"
@@ -34,9 +37,9 @@ def repository(workspace, monkeypatch):
 
 
 def record(stage, **figures):
-    with Tracker("ab" * 16, CONFIG, stage=stage) as tracker:
-        tracker.start("seed=7", {"train.seed": 7})
-        tracker.figures(30, figures)
+    started = RunStarted(stage, "ab" * 16, {"train": TrainingConfig(seed=7)})
+    with Tracker(started, CONFIG) as tracker:
+        tracker.tell(Measured(30, figures))
 
 
 def only_run():
@@ -107,15 +110,6 @@ def test_evaluating_again_replaces_the_figures(workspace):
 
 
 SECRET = "hunter2-do-not-tell"
-
-
-@pytest.fixture
-def warnings(caplog, monkeypatch):
-    """What the tracker warns of."""
-    logger = logging.getLogger("tinyllm.app.tracking.tracker")
-    monkeypatch.setattr(logger, "propagate", False)
-    monkeypatch.setattr(logger, "handlers", [caplog.handler])
-    return caplog
 
 
 def test_secrets_and_large_files_stay_here_and_are_named_once(repository, warnings):
