@@ -67,7 +67,7 @@ format: setup-dev ## Format the code
 	ruff format .
 
 ui: setup ## Compare runs in the browser (MLflow, http://localhost:5000)
-	@python -m tinyllm.tracking.store
+	@python -m tinyllm.app.tracking.store
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
 
 chat: setup ## Talk to the model that was trained last
@@ -86,5 +86,5 @@ shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that lies there, 
 
 clean: setup ## Delete what the pipeline made; the environment and the runs in MLflow stay
 	python -m stages.clean
-	rm -f reports/train/curves.png $(addprefix reports/evaluate/,positions.png surprise.png samples.txt)
+	rm -f $(addprefix reports/evaluate/,curves.png positions.png surprise.png samples.txt)
 	rm -rf .tinyllm/training .tinyllm/logs .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage .coverage.*

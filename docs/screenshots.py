@@ -22,7 +22,7 @@ from docs.mlflow_pages import STEPS, photograph_comparison, photograph_version, 
 from tests.project import ROOT, copy_project, run_in
 
 IMAGES = ROOT / "docs" / "images"
-PLOTS = {"curves": "train/curves.png", "surprise": "evaluate/surprise.png"}
+PLOTS = {"curves": "evaluate/curves.png", "surprise": "evaluate/surprise.png"}
 PAGES = {"compare": photograph_comparison, "model": photograph_version}
 
 
