@@ -1,12 +1,15 @@
-"""Muon: updates whose singular values are near one, for each part of a fused weight."""
+"""Muon: updates whose singular values are near one, for each matrix of a fused weight."""
 
 import math
 
 import pytest
 import torch
 
-from tinyllm.training.muon import Muon, even_out_rows, orthogonalize
+from tinyllm.kernels.products import OnednnProducts, Products
+from tinyllm.training.muon import Muon, normalize_rows
+from tinyllm.training.muon import orthogonalize as orthogonalize_by
 
+PRODUCTS = OnednnProducts(check=True)
 SHAPES = [(24, 24), (12, 40), (40, 12), (1, 7), (7, 1), (33, 31)]
 
 
@@ -17,6 +20,10 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def orthogonalize(matrices):
+    return orthogonalize_by(matrices, PRODUCTS)
 
 
 def matrix_with(singular_values, rows, columns, seed=0):
@@ -46,10 +53,10 @@ def some_weight(rows, columns, seed=0):
 
 
 def trained(weights, gradients, **settings):
-    """Copies of `weights` [(weight, parts)] after one Muon step for each round of gradients."""
+    """Copies of `weights` [(weight, count)] after one Muon step for each round of gradients."""
     settings = {"lr": 0.1, "momentum": 0.9, "beta2": 0.0, "weight_decay": 0.0} | settings
-    copies = [(weight.detach().clone().requires_grad_(), parts) for weight, parts in weights]
-    optimizer = Muon(copies, **settings)
+    copies = [(weight.detach().clone().requires_grad_(), count) for weight, count in weights]
+    optimizer = Muon(copies, PRODUCTS, **settings)
     for of_round in gradients:
         for (weight, _), gradient in zip(copies, of_round, strict=True):
             weight.grad = gradient.clone()
@@ -57,7 +64,7 @@ def trained(weights, gradients, **settings):
     return [weight.detach() for weight, _ in copies]
 
 
-def evened_out(update):
+def normalized(update):
     """The update with rows of one length, and the norm that it had."""
     rows = update / update.norm(dim=1, keepdim=True)
     return rows * (update.norm() / rows.norm())
@@ -87,6 +94,14 @@ def test_data_type_stays(dtype):
     assert_near_orthogonal(result.float())
 
 
+@pytest.mark.parametrize("products", [OnednnProducts(check=False), Products()])
+def test_whoever_multiplies_the_result_is_the_same_but_for_rounding(products):
+    matrices = some_matrices()
+    results = zip(orthogonalize(matrices), orthogonalize_by(matrices, products), strict=True)
+    for ours, other in results:
+        torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-3)
+
+
 def test_singular_vectors_stay():
     (matrix,) = some_matrices([(24, 16)])
     (result,) = orthogonalize([matrix])
@@ -114,14 +129,14 @@ def test_zero_matrix_stays_zero():
     assert not orthogonalize([torch.zeros(4, 6)])[0].any()
 
 
-@pytest.mark.parametrize("parts", [2, 3])
-def test_fused_weight_is_as_many_weights(parts):
-    weight = some_weight(12 * parts, 10)
-    gradients = [[torch.randn(12 * parts, 10)] for _ in range(4)]
-    (fused,) = trained([(weight, parts)], gradients, weight_decay=0.2)
+@pytest.mark.parametrize("count", [2, 3])
+def test_fused_weight_is_as_many_weights(count):
+    weight = some_weight(12 * count, 10)
+    gradients = [[torch.randn(12 * count, 10)] for _ in range(4)]
+    (fused,) = trained([(weight, count)], gradients, weight_decay=0.2)
     chunks = [
-        trained([(piece, 1)], [[g[0].chunk(parts)[index]] for g in gradients], weight_decay=0.2)[0]
-        for index, piece in enumerate(weight.chunk(parts))
+        trained([(piece, 1)], [[g[0].chunk(count)[index]] for g in gradients], weight_decay=0.2)[0]
+        for index, piece in enumerate(weight.chunk(count))
     ]
     torch.testing.assert_close(fused, torch.cat(chunks), rtol=1e-5, atol=1e-5)
 
@@ -143,10 +158,10 @@ def test_weights_together_are_trained_as_each_alone():
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (10, 30), (30, 10)])
-def test_first_update_is_orthogonal_evened_out_and_scaled_by_the_shape(shape):
+def test_first_update_is_orthogonal_row_normalized_and_scaled_by_the_shape(shape):
     weight, gradient = some_weight(*shape), torch.randn(shape)
     (after,) = trained([(weight, 1)], [[gradient]], lr=0.5, beta2=0.9)
-    expected = evened_out(orthogonalize([gradient])[0]) * math.sqrt(max(1.0, shape[0] / shape[1]))
+    expected = normalized(orthogonalize([gradient])[0]) * math.sqrt(max(1.0, shape[0] / shape[1]))
     torch.testing.assert_close((weight - after) / 0.5, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -155,7 +170,7 @@ def test_momentum_is_nesterovs():
     before, after = (trained([(weight, 1)], g)[0] for g in ([[first]], [[first], [second]]))
     momentum = 0.9 * (0.1 * first) + 0.1 * second
     (expected,) = orthogonalize([0.1 * second + 0.9 * momentum])
-    torch.testing.assert_close((before - after) / 0.1, evened_out(expected), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close((before - after) / 0.1, normalized(expected), rtol=1e-3, atol=1e-4)
 
 
 def test_without_momentum_the_past_is_forgotten():
@@ -163,14 +178,14 @@ def test_without_momentum_the_past_is_forgotten():
     both = trained([(weight, 1)], [[first], [second]], momentum=0.0)[0]
     one = trained([(weight, 1)], [[first]], momentum=0.0)[0]
     (expected,) = orthogonalize([second])
-    torch.testing.assert_close((one - both) / 0.1, evened_out(expected), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close((one - both) / 0.1, normalized(expected), rtol=1e-3, atol=1e-4)
 
 
-def test_rows_are_evened_out_by_their_running_mean():
+def test_rows_are_normalized_by_their_running_mean():
     first, second = torch.randn(4, 7), torch.randn(4, 7)
     means = [torch.zeros(4, 1)]
     for update in (first.clone(), second.clone()):
-        even_out_rows([update], means, 0.75)
+        normalize_rows([update], means, 0.75)
     expected = 0.1875 * first.square().mean(1) + 0.25 * second.square().mean(1)
     torch.testing.assert_close(means[0][:, 0], expected)
     rows = second / expected.sqrt()[:, None]
@@ -179,7 +194,7 @@ def test_rows_are_evened_out_by_their_running_mean():
 
 def test_rows_of_zeros_stay():
     update = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-    even_out_rows([update], [torch.zeros(2, 1)], 0.9)
+    normalize_rows([update], [torch.zeros(2, 1)], 0.9)
     torch.testing.assert_close(update, torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
 
 
@@ -198,7 +213,7 @@ def test_learning_rate_zero_changes_nothing():
 def test_weight_without_gradient_stays():
     still, moving = some_weight(4, 4), some_weight(4, 4, seed=1)
     before = still.detach().clone()
-    optimizer = Muon([(still, 1), (moving, 1)], 0.1, 0.9, 0.95, 0.5)
+    optimizer = Muon([(still, 1), (moving, 1)], PRODUCTS, 0.1, 0.9, 0.95, 0.5)
     moving.grad = torch.randn(4, 4)
     optimizer.step()
     assert torch.equal(still, before)
@@ -207,7 +222,7 @@ def test_weight_without_gradient_stays():
 
 def test_learning_rate_can_be_changed_between_steps():
     weight = some_weight(6, 6)
-    optimizer = Muon([(weight, 1)], 0.1, 0.9, 0.95, 0.0)
+    optimizer = Muon([(weight, 1)], PRODUCTS, 0.1, 0.9, 0.95, 0.0)
     optimizer.param_groups[0]["lr"] = 0.0
     weight.grad = torch.randn(6, 6)
     optimizer.step()

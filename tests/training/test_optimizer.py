@@ -2,19 +2,24 @@
 
 import math
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
 
+from tinyllm.base.errors import ConfigError
+from tinyllm.base.section import field_type
+from tinyllm.kernels.products import OnednnProducts
 from tinyllm.model.config import ModelConfig
+from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
-from tinyllm.training.optimizer import Optimizers, global_norm, learning_rate_factor
+from tinyllm.training.optimizer import OPTIMIZERS, Optimizers, global_norm, learning_rate_factor
 
-VOCAB = 11
+VOCAB, PRODUCTS = 11, OnednnProducts(check=True)
 SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=2, d_ff=24, sequence_length=8, dropout=0)
-both = pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+both = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +33,7 @@ def _one_thread():
 
 def model_of(tie_embeddings=False):
     model = Transformer(SHAPE.model_copy(update={"tie_embeddings": tie_embeddings}), VOCAB)
-    model.init_weights(torch.Generator().manual_seed(0))
+    init_weights(model, torch.Generator().manual_seed(0))
     return model
 
 
@@ -122,7 +127,7 @@ def test_threads_do_not_change_the_global_norm():
 @pytest.mark.parametrize("limit", [0.5, 3.0])
 def test_large_gradients_are_clipped(limit):
     model = model_of()
-    optimizers = Optimizers(model, config_of(gradient_clip=limit))
+    optimizers = Optimizers(model, config_of(gradient_clip=limit), PRODUCTS)
     give_gradients(model)
     before = [p.grad.clone() for p in model.parameters()]
     norm = optimizers.clip_gradients()
@@ -137,7 +142,7 @@ def test_large_gradients_are_clipped(limit):
 @pytest.mark.parametrize("limit", [0.0, 1e6])
 def test_gradients_below_the_limit_stay(limit):
     model = model_of()
-    optimizers = Optimizers(model, config_of(gradient_clip=limit))
+    optimizers = Optimizers(model, config_of(gradient_clip=limit), PRODUCTS)
     give_gradients(model)
     before = [p.grad.clone() for p in model.parameters()]
     assert optimizers.clip_gradients().item() == pytest.approx(global_norm(before).item())
@@ -149,7 +154,7 @@ def test_gradients_below_the_limit_stay(limit):
 @pytest.mark.parametrize("tie_embeddings", [False, True])
 def test_every_parameter_has_exactly_one_optimizer(optimizer, tie_embeddings):
     model = model_of(tie_embeddings)
-    optimizers = Optimizers(model, config_of(optimizer=optimizer))
+    optimizers = Optimizers(model, config_of(optimizer=optimizer), PRODUCTS)
     owned = [id(p) for o in optimizers.all for group in o.param_groups for p in group["params"]]
     assert len(owned) == len(set(owned))
     assert set(owned) == {id(p) for p in model.parameters()}
@@ -158,7 +163,7 @@ def test_every_parameter_has_exactly_one_optimizer(optimizer, tie_embeddings):
 @both
 def test_matrices_inside_the_blocks_have_an_optimizer_of_their_own(optimizer):
     model = model_of()
-    others, matrices = Optimizers(model, config_of(optimizer=optimizer)).all
+    others, matrices = Optimizers(model, config_of(optimizer=optimizer), PRODUCTS).all
     inside = {id(p) for name, p in model.named_parameters() if "_proj" in name}
     assert {id(p) for group in matrices.param_groups for p in group["params"]} == inside
     assert isinstance(others, torch.optim.AdamW)
@@ -170,7 +175,7 @@ def test_matrices_inside_the_blocks_have_an_optimizer_of_their_own(optimizer):
 def test_step_uses_both_peaks_and_the_schedule(optimizer):
     model = model_of()
     config = config_of(optimizer=optimizer, learning_rate=0.03, embedding_learning_rate=0.005)
-    optimizers = Optimizers(model, config)
+    optimizers = Optimizers(model, config, PRODUCTS)
     give_gradients(model)
     optimizers.step(0)
     assert [o.param_groups[0]["lr"] for o in optimizers.all] == [0.0025, 0.015]
@@ -181,7 +186,7 @@ def test_step_uses_both_peaks_and_the_schedule(optimizer):
 def test_step_changes_every_weight(optimizer):
     model = model_of()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    after = trained(Optimizers(model, config_of(optimizer=optimizer)), model, [0])
+    after = trained(Optimizers(model, config_of(optimizer=optimizer), PRODUCTS), model, [0])
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
@@ -189,7 +194,7 @@ def test_adamw_trains_as_torchs():
     rates = {"learning_rate": 0.01, "embedding_learning_rate": 0.01}
     config = config_of(optimizer="adamw", adam_beta1=0.9, adam_beta2=0.95, **rates)
     ours, reference = model_of(), model_of()
-    after = trained(Optimizers(ours, config), ours, range(6))
+    after = trained(Optimizers(ours, config, PRODUCTS), ours, range(6))
     inside = [p for name, p in reference.named_parameters() if "_proj" in name]
     outside = [p for name, p in reference.named_parameters() if "_proj" not in name]
     groups = [{"params": inside, "weight_decay": 0.1}, {"params": outside, "weight_decay": 0.0}]
@@ -207,13 +212,13 @@ def test_adamw_trains_as_torchs():
 def test_state_goes_on_in_another_process(optimizer):
     config = config_of(optimizer=optimizer)
     undisturbed = model_of()
-    expected = trained(Optimizers(undisturbed, config), undisturbed, range(6))
+    expected = trained(Optimizers(undisturbed, config, PRODUCTS), undisturbed, range(6))
     first = model_of()
-    stopped = Optimizers(first, config)
+    stopped = Optimizers(first, config, PRODUCTS)
     trained(stopped, first, range(3))
     second = model_of()
     second.load_state_dict(first.state_dict())
-    resumed = Optimizers(second, config)
+    resumed = Optimizers(second, config, PRODUCTS)
     resumed.load_state_tensors({k: v.clone() for k, v in stopped.state_tensors().items()})
     after = trained(resumed, second, range(3, 6))
     assert all(torch.equal(after[name], expected[name]) for name in expected)
@@ -222,9 +227,45 @@ def test_state_goes_on_in_another_process(optimizer):
 @both
 def test_state_names_each_weight_once(optimizer):
     model = model_of()
-    optimizers = Optimizers(model, config_of(optimizer=optimizer))
+    optimizers = Optimizers(model, config_of(optimizer=optimizer), PRODUCTS)
     assert optimizers.state_tensors() == {}
     trained(optimizers, model, [0])
     matrices, others = 8, 11
     expected = others * 3 + matrices * (2 if optimizer == "muon" else 3)
     assert len(optimizers.state_tensors()) == expected
+
+
+def test_every_optimizer_of_the_section_is_there_and_no_other():
+    assert get_args(field_type(TrainingConfig, "optimizer")) == tuple(OPTIMIZERS)
+
+
+def test_an_unknown_optimizer_is_refused_by_the_section_and_never_taken_for_another():
+    with pytest.raises(ConfigError) as caught:
+        TrainingConfig.parse({"optimizer": "sgd"})
+    assert str(caught.value) == "train.optimizer: should be 'muon' or 'adamw', got 'sgd'."
+    unchecked = TrainingConfig.model_construct(**config_of().model_dump() | {"optimizer": "sgd"})
+    with pytest.raises(KeyError, match="sgd"):
+        Optimizers(model_of(), unchecked, PRODUCTS)
+
+
+def test_an_optimizer_is_one_entry(monkeypatch):
+    """What stands in `OPTIMIZERS` gets the matrices inside the blocks by their names."""
+    given = {}
+
+    def plain(matrices, config, products):
+        given.update(matrices)
+        assert products is PRODUCTS
+        return torch.optim.SGD(list(matrices.values()), config.learning_rate)
+
+    monkeypatch.setitem(OPTIMIZERS, "sgd", plain)
+    config = TrainingConfig.model_construct(**config_of().model_dump() | {"optimizer": "sgd"})
+    model = model_of()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizers = Optimizers(model, config, PRODUCTS)
+    give_gradients(model)
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+    optimizers.step(5)
+    assert set(given) == {name for name in before if "_proj" in name}
+    rate = config.learning_rate * learning_rate_factor(5, config)
+    for name, weight in given.items():
+        torch.testing.assert_close(weight.detach(), before[name] - rate * gradients[name])
