@@ -1,4 +1,4 @@
-"""Whole trainings: repeatable to the bit, however they are watched, stopped and resumed."""
+"""Whole runs: repeatable to the bit, however they are watched, stopped and resumed."""
 
 import functools
 import math
@@ -10,12 +10,15 @@ import torch
 from safetensors.torch import save
 
 from tinyllm.base.errors import Interrupted, TinyLLMError
+from tinyllm.base.events import StepTaken
+from tinyllm.kernels.fused import build_model
 from tinyllm.model.config import ModelConfig
-from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
+from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, TokenData
 from tinyllm.training.config import TrainingConfig
-from tinyllm.training.loop import SilentObserver, evaluate
-from tinyllm.training.resume import WorkingCheckpoints
-from tinyllm.training.run import count_epochs, run_training
+from tinyllm.training.loop import evaluate
+from tinyllm.training.recipe import Recipe
+from tinyllm.training.resume import Resume, WorkingCheckpoints
+from tinyllm.training.run import run_training
 
 VOCAB, STEPS, NEVER = 9, 12, 1e9
 SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=1, d_ff=24, sequence_length=8, dropout=0.1)
@@ -44,9 +47,8 @@ def train(arithmetic):
                 | settings
             )
         )
-        return run_training(
-            train_tokens, val_tokens, VOCAB, SHAPE, config, arithmetic, **(how or {})
-        )
+        data = TokenData(train_tokens, val_tokens, VOCAB)
+        return run_training(data, Recipe(SHAPE, config), arithmetic, **(how or {}))
 
     return run
 
@@ -61,28 +63,36 @@ def checkpoints(tmp_path):
     return WorkingCheckpoints(tmp_path / "training")
 
 
-class Stopper(SilentObserver):
+class Stopper:
     """Asks to stop, as a SIGTERM does, after each of the steps given."""
 
     def __init__(self, *steps):
         self.steps, self.seen = steps, []
 
-    def on_step(self, report):
-        self.seen.append(report.step)
+    def tell(self, event):
+        if isinstance(event, StepTaken):
+            self.seen.append(event.step)
 
-    def should_stop(self):
+    def stop(self):
         return 15 if self.seen and self.seen[-1] in self.steps else 0
+
+    def keep_in(self, checkpoints, interval=NEVER):
+        """Arguments of a run that this watches."""
+        return {"tell": self.tell, "resume": Resume(checkpoints, interval, self.stop)}
+
+
+def kept_in(checkpoints, interval=NEVER):
+    return {"resume": Resume(checkpoints, interval)}
 
 
 def stopped(train, checkpoints, step, **settings):
     """Train until `step`, return the steps taken."""
-    observer = Stopper(step)
-    how = {"checkpoints": checkpoints, "checkpoint_interval": NEVER, "observer": observer}
+    stopper = Stopper(step)
     with pytest.raises(Interrupted) as caught:
-        train(how=how, **settings)
+        train(how=stopper.keep_in(checkpoints), **settings)
     assert caught.value.exit_code == 143
     assert f"at step {step};" in str(caught.value)
-    return observer.seen
+    return stopper.seen
 
 
 def assert_same(result, expected):
@@ -100,7 +110,7 @@ def final_weights(checkpoints):
 
 
 @both
-def test_training_learns(train, optimizer):
+def test_a_run_learns(train, optimizer):
     rates = {"learning_rate": 0.05 if optimizer == "muon" else 0.01}
     result = train(optimizer=optimizer, max_steps=50, **rates)
     assert result.best_val_loss < 0.3 * math.log(VOCAB)
@@ -126,13 +136,11 @@ def test_threads_change_no_bit(train, threads):
 
 
 def test_best_weights_give_the_best_loss(train, arithmetic):
-    from tinyllm.model.transformer import Transformer
-
     result = train(NOISE, PATTERN[:73], max_steps=40, eval_interval=4, learning_rate=0.1)
     losses = {row["step"]: row["val_loss"] for row in result.history}
     assert result.best_step == min(losses, key=losses.get) < 40
     assert result.best_val_loss == losses[result.best_step]
-    model = Transformer(SHAPE, VOCAB)
+    model = build_model(SHAPE, VOCAB, arithmetic)
     model.load_state_dict(result.weights)
     data = OptimizedTextDataset(PATTERN[:73], 8, "val")
     loader = EvaluationLoader(data, 64, arithmetic.device)
@@ -143,17 +151,17 @@ def test_best_weights_give_the_best_loss(train, arithmetic):
 @pytest.mark.parametrize("interval", [1, 3, 12, 100])
 def test_validating_changes_no_final_weight(train, tmp_path, interval):
     often, seldom = (WorkingCheckpoints(tmp_path / name) for name in "ab")
-    result = train(eval_interval=interval, how={"checkpoints": often})
-    train(eval_interval=5, how={"checkpoints": seldom})
+    result = train(eval_interval=interval, how=kept_in(often))
+    train(eval_interval=5, how=kept_in(seldom))
     assert len(result.history) == math.ceil(STEPS / interval)
     assert final_weights(often) == final_weights(seldom)
 
 
 def test_saving_changes_no_final_weight(train, undisturbed, tmp_path):
     always, never = (WorkingCheckpoints(tmp_path / name) for name in "ab")
-    result = train(how={"checkpoints": always, "checkpoint_interval": 0.0})
+    result = train(how=kept_in(always, 0.0))
     assert_same(result, undisturbed("muon"))
-    assert_same(train(how={"checkpoints": never, "checkpoint_interval": NEVER}), result)
+    assert_same(train(how=kept_in(never)), result)
     assert final_weights(always) == final_weights(never)
     saved = [sorted(path.stem for path in c.folder.glob("*.json")) for c in (always, never)]
     assert saved == [["step-00000011", "step-00000012"], ["step-00000012"]]
@@ -161,40 +169,35 @@ def test_saving_changes_no_final_weight(train, undisturbed, tmp_path):
 
 @both
 @pytest.mark.parametrize("step", [1, 4, 5, 7, 11])
-def test_resumed_training_ends_as_an_undisturbed_one(
-    train, undisturbed, checkpoints, optimizer, step
-):
+def test_a_resumed_run_ends_as_an_undisturbed_one(train, undisturbed, checkpoints, optimizer, step):
     assert stopped(train, checkpoints, step, optimizer=optimizer) == list(range(1, step + 1))
     torch.rand(7)
-    observer = Stopper()
-    result = train(optimizer=optimizer, how={"checkpoints": checkpoints, "observer": observer})
-    assert observer.seen == list(range(step + 1, STEPS + 1))
+    watch = Stopper()
+    result = train(optimizer=optimizer, how=watch.keep_in(checkpoints))
+    assert watch.seen == list(range(step + 1, STEPS + 1))
     assert_same(result, undisturbed(optimizer))
 
 
 @both
-def test_training_stopped_after_every_step_ends_the_same(
-    train, undisturbed, checkpoints, optimizer
-):
+def test_a_run_stopped_after_every_step_ends_the_same(train, undisturbed, checkpoints, optimizer):
     for step in range(1, STEPS):
         assert stopped(train, checkpoints, step, optimizer=optimizer) == [step]
-    result = train(optimizer=optimizer, how={"checkpoints": checkpoints})
+    result = train(optimizer=optimizer, how=kept_in(checkpoints))
     assert_same(result, undisturbed(optimizer))
 
 
-def test_killed_training_goes_on_from_the_last_checkpoint(train, undisturbed, checkpoints):
+def test_a_killed_run_goes_on_from_the_last_checkpoint(train, undisturbed, checkpoints):
     class Killer(Stopper):
-        def on_step(self, report):
-            super().on_step(report)
-            if report.step == 8:
+        def tell(self, event):
+            super().tell(event)
+            if self.seen[-1] == 8:
                 raise KeyboardInterrupt
 
-    how = {"checkpoints": checkpoints, "checkpoint_interval": 0.0}
     with pytest.raises(KeyboardInterrupt):
-        train(how=how | {"observer": Killer()})
-    observer = Stopper()
-    assert_same(train(how=how | {"observer": observer}), undisturbed("muon"))
-    assert observer.seen[0] == 8
+        train(how=Killer().keep_in(checkpoints, 0.0))
+    watch = Stopper()
+    assert_same(train(how=watch.keep_in(checkpoints, 0.0)), undisturbed("muon"))
+    assert watch.seen[0] == 8
 
 
 def test_damaged_checkpoint_costs_steps_and_changes_nothing(train, undisturbed, checkpoints):
@@ -202,35 +205,30 @@ def test_damaged_checkpoint_costs_steps_and_changes_nothing(train, undisturbed, 
         stopped(train, checkpoints, step)
     newest = checkpoints.folder / "step-00000007.safetensors"
     newest.write_bytes(newest.read_bytes()[:-9])
-    observer = Stopper()
-    result = train(how={"checkpoints": checkpoints, "observer": observer})
-    assert observer.seen[0] == 5
+    watch = Stopper()
+    result = train(how=watch.keep_in(checkpoints))
+    assert watch.seen[0] == 5
     assert_same(result, undisturbed("muon"))
 
 
 def test_checkpoint_can_be_used_in_another_folder(train, undisturbed, checkpoints, tmp_path):
     stopped(train, checkpoints, 6)
     shutil.move(checkpoints.folder, tmp_path / "moved")
-    result = train(how={"checkpoints": WorkingCheckpoints(tmp_path / "moved")})
+    result = train(how=kept_in(WorkingCheckpoints(tmp_path / "moved")))
     assert_same(result, undisturbed("muon"))
 
 
-def test_finished_training_is_not_done_again(train, undisturbed, checkpoints):
-    train(how={"checkpoints": checkpoints})
-    observer = Stopper()
-    result = train(how={"checkpoints": checkpoints, "observer": observer})
-    assert observer.seen == []
+def test_a_finished_run_is_not_done_again(train, undisturbed, checkpoints):
+    train(how=kept_in(checkpoints))
+    watch = Stopper()
+    result = train(how=watch.keep_in(checkpoints))
+    assert watch.seen == []
     assert_same(result, undisturbed("muon"))
 
 
 def test_signal_at_the_last_step_stops_nothing(train, undisturbed, checkpoints):
-    result = train(how={"checkpoints": checkpoints, "observer": Stopper(STEPS)})
+    result = train(how=Stopper(STEPS).keep_in(checkpoints))
     assert_same(result, undisturbed("muon"))
-
-
-def test_stop_without_checkpoints_says_that_nothing_was_kept(train):
-    with pytest.raises(Interrupted, match="Stopped by a signal at step 3; nothing was kept"):
-        train(how={"observer": Stopper(3)})
 
 
 @pytest.mark.parametrize(("train_length", "val_length", "name"), [(8, 50, "train"), (50, 8, "val")])
@@ -239,6 +237,11 @@ def test_too_short_split_is_reported(train, train_length, val_length, name):
         train(PATTERN[:train_length], PATTERN[:val_length])
 
 
-def test_number_of_epochs():
-    config = TrainingConfig(max_steps=50, batch_size=4, gradient_accumulation_steps=2)
-    assert count_epochs(config, 16, 2000) == 3.2
+def test_without_a_place_to_resume_from_a_run_keeps_nothing(train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(max_steps=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_count_all_that_a_run_reads():
+    assert TrainingConfig(max_steps=50, batch_size=4, gradient_accumulation_steps=2).windows == 400
