@@ -147,7 +147,7 @@ def trainer_loop(text: Path):
 
 
 def ours(mode: str, text: Path):
-    """The whole training of the preset; validation is not timed."""
+    """The whole run of the preset; validation is not timed."""
     train_preset = preset("shakespeare-cpu", mode, text)
 
     def work() -> float:
@@ -164,7 +164,7 @@ def ours(mode: str, text: Path):
 
 
 def preset(name: str, mode: str, text: Path):
-    """A function that trains a preset from nothing: seconds, the training, its arithmetic."""
+    """A function that trains a preset from nothing: seconds, the run, its arithmetic."""
     from tinyllm.app.params import load_params
     from tinyllm.kernels.numerics import setup_numerics
 

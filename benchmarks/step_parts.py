@@ -123,7 +123,7 @@ def measure_parts(task: dict) -> dict[str, float]:
 
 
 def set_up(task: dict):
-    """A training on random tokens."""
+    """A run on random tokens."""
     from tinyllm.app.params import load_params
     from tinyllm.kernels.numerics import setup_numerics
 

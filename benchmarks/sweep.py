@@ -3,9 +3,9 @@
     python benchmarks/sweep.py [--steps 300] [--trials 12] [--points 24] [--seeds 5]
 
 `tinyllm sweep` runs its trials through DVC in a reduced copy of the project. The grid, and the
-seeds at both best points, call the same training in this process, which is much quicker; that it is
+seeds at both best points, call the same run in this process, which is much quicker; that it is
 the same is checked at the sweep's best point. Both choose by the validation split and report the
-test split, as a mean over the same seeds: the best of 24 single trainings is partly the luckiest.
+test split, as a mean over the same seeds: the best of 24 single runs is partly the luckiest.
 """
 
 import json
@@ -74,7 +74,7 @@ def make_project(project: Path, steps: int) -> None:
 
 
 @click.command()
-@click.option("--steps", default=300, show_default=True, help="Of each training.")
+@click.option("--steps", default=300, show_default=True, help="Of each run.")
 @click.option("--trials", default=12, show_default=True, help="Of the sweep.")
 @click.option("--points", default=24, show_default=True, help="Of the grid.")
 @click.option("--seeds", default=5, show_default=True, help="At both best points.")

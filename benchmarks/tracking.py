@@ -1,11 +1,11 @@
-"""What tracking costs a training, with a healthy store and with servers that fail.
+"""What tracking costs a run, with a healthy store and with servers that fail.
 
     python benchmarks/tracking.py overhead [--steps 2000] [--turns 5] [--threads 1]
     python benchmarks/tracking.py faults   [--steps 2000] [--threads 1] [--only TEXT]
 
-Each training is a real `tinyllm train` of a small model with a point for every step. `overhead`
+Each run is a real `tinyllm train` of a small model with a point for every step. `overhead`
 trains with and without tracking in turn, into SQLite. `faults` trains beside a real MLflow server
-behind a proxy (tests/faults.py), each time between two trainings without tracking; disk full needs
+behind a proxy (tests/faults.py), each time between two runs without tracking; disk full needs
 root. The threads that compute should leave the server a core, as a machine of its own would.
 """
 
@@ -66,7 +66,7 @@ def make_inputs(folder: Path) -> tuple[Path, Path]:
 
 @click.group()
 def main() -> None:
-    """What tracking costs a training."""
+    """What tracking costs a run."""
     # ended by `timeout`, say, servers and mounted disks are put away all the same
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 

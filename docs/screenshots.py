@@ -76,7 +76,7 @@ def _photograph_playground() -> None:
 
 
 def _shrink(picture: Path) -> None:
-    """Reduce the picture to 256 colours, which pages and plots hardly have."""
+    """Reduce the picture to 256 colors, which pages and plots hardly have."""
     command = ("pngquant", "--force", "--strip", "--speed", "1", "--output", picture, picture)
     subprocess.run(command, check=True)
 

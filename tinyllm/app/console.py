@@ -66,7 +66,7 @@ class TinyLLMConsole:
                 break
 
     def handle(self, line: str) -> bool:
-        """Answer a prompt or obey a command; False means that the console shall end."""
+        """Answer a prompt or obey a command; False means that the console ends."""
         if not line.strip():
             return True
         if not line.startswith("/"):

@@ -30,7 +30,7 @@ def setup_logger(log_file: Path | None = None, level: int = logging.INFO) -> log
     """Send messages to the screen and, if asked, to a rotating file (five times 1 MB).
 
     Calling it again replaces what the call before set up. A log file that cannot be opened
-    costs one warning and no training.
+    costs one warning and no run.
     """
     root = logging.getLogger(_ROOT)
     for handler in list(root.handlers):

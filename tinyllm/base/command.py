@@ -27,6 +27,8 @@ class Command(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*args, **kwargs)
+        # a docstring writes click's mark for "keep these lines" as two characters
+        self.help = self.help and self.help.replace("\\b\n", "\b\n")
         self.sections: tuple[type[Section], ...] = getattr(self.callback, "sections", ())
 
     def invoke(self, context: click.Context) -> Any:

@@ -19,7 +19,7 @@ class PrepareConfig(Section):
     )
     normalize_newlines: bool = Field(True, description="turn CRLF and CR into LF")
     unicode_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = Field(
-        "NFC", description="Unicode normalisation form"
+        "NFC", description="Unicode normalization form"
     )
     strip_stage_directions: bool = Field(
         False, description="drop [bracketed] stage directions and lines such as 'Exeunt.'"

@@ -1,4 +1,4 @@
-"""Pictures of a training and of a text as the model reads it; the same bytes for the same facts."""
+"""Pictures of a run and of a text as the model reads it; the same bytes for the same facts."""
 
 import io
 import math
@@ -26,7 +26,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     for key, label in (("train_loss", "training"), ("val_loss", "validation")):
         axes.plot(steps, [row[key] / math.log(2) for row in history], marker=".", label=label)
     best = min(history, key=lambda row: row["val_loss"])
-    axes.axvline(best["step"], color="grey", linestyle=":", label=f"best, step {best['step']}")
+    axes.axvline(best["step"], color="gray", linestyle=":", label=f"best, step {best['step']}")
     _finish(axes, "optimizer step", "bits per character")
     axes.legend(frameon=False)
     _save(figure, path)
@@ -37,7 +37,7 @@ def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Pat
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([row["context"] for row in rows], [row["bits"] for row in rows], label="model")
-    axes.axhline(baseline, color="grey", linestyle=":", label="n-gram model")
+    axes.axhline(baseline, color="gray", linestyle=":", label="n-gram model")
     _finish(axes, "characters of context", "bits per character")
     axes.legend(frameon=False)
     _save(figure, path)
@@ -53,7 +53,7 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
     """
     figure = Figure(figsize=(9.0, 5.4), layout="constrained")
     axes = figure.subplots()
-    colours = mpl.colormaps["Reds"]
+    colors = mpl.colormaps["Reds"]
     for character, surprise, column, row in _lay_out(text, bits):
         share = min(float(surprise) / _MOST_BITS, 1.0)
         shown = "\N{PILCROW SIGN}" if character == "\n" else character
@@ -67,7 +67,7 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
             va="center",
             color="white" if share > 0.6 else "black",
         )
-        axes.add_patch(mpl.patches.Rectangle((column, row), 1, 1, color=colours(share * 0.9)))
+        axes.add_patch(mpl.patches.Rectangle((column, row), 1, 1, color=colors(share * 0.9)))
     axes.set(xlim=(0, _COLUMNS), ylim=(_ROWS, 0), xticks=[], yticks=[])
     axes.set_title(f"surprise at each character: white 0 bits, red {_MOST_BITS:g} bits or more")
     _save(figure, path)

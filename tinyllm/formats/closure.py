@@ -1,7 +1,7 @@
 """Which of the project's own files a module needs, found by reading imports, not by running them.
 
 What a stage writes depends on its code as on its data. The closure is what `dvc.yaml` has to
-watch, what the fingerprint of a training covers, and what an exported model carries along.
+watch, and what an exported model carries along.
 """
 
 import ast

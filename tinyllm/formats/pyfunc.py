@@ -41,7 +41,7 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    import mlflow.pyfunc  # noqa: PLC0415 - two seconds that only this export shall pay
+    import mlflow.pyfunc  # noqa: PLC0415 - two seconds that only this export needs
     import pandas as pd  # noqa: PLC0415 - see above
     from mlflow.models import infer_signature  # noqa: PLC0415 - see above
 

@@ -32,7 +32,7 @@ def next_token(logits: NDArray[Any], config: SamplingConfig, index: int) -> int:
 
 
 def truncate(weights: NDArray[Any], config: SamplingConfig) -> NDArray[Any]:
-    """Set to zero what top-k and top-p leave out: [vocabulary] -> [vocabulary], not normalised.
+    """Set to zero what top-k and top-p leave out: [vocabulary] -> [vocabulary], not normalized.
 
     Top-p is nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751: the fewest
     likeliest tokens that together reach the share p. Equals are taken in the order of tokens.

@@ -79,7 +79,7 @@ class WorkingCheckpoints:
             lock.acquire(timeout=0)
         except Timeout:
             raise TinyLLMError(
-                f"Another process is already doing this training (it holds {self.folder}/lock); "
+                f"Another process is already doing this run (it holds {self.folder}/lock); "
                 f"wait for it, or stop it."
             ) from None
         except OSError as error:

@@ -173,7 +173,7 @@ def train_along(
 
 
 def _join(init_method: str, rank: int, size: int, arithmetic: Arithmetic) -> Group:
-    # its import takes a moment that a training in one process need not wait for
+    # its import takes a moment that a run in one process need not wait for
     from tinyllm.training.distributed import join_group  # noqa: PLC0415
 
     if init_method.startswith("file://"):

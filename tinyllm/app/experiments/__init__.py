@@ -1,1 +1,1 @@
-"""Many trainings at once: DVC experiments that are drawn, followed, stopped and compared."""
+"""Many runs at once: DVC experiments that are drawn, followed, stopped and compared."""

@@ -24,7 +24,7 @@ from tinyllm.base.files import working_folder
 
 # experiments are compared before they are exported and registered
 _LAST_STAGE = "evaluate"
-# what a training says whose loss or gradient left the numbers
+# what a run says whose loss or gradient left the numbers
 _DIVERGED = re.compile(r"became (nan|-?inf) at step")
 _POLL = 0.3
 _PATIENCE = 60.0
@@ -33,7 +33,7 @@ State = Literal["finished", "stopped", "diverged", "failed"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an experiment ended; `fingerprint` is its training's, where that began.
+    """How an experiment ended; `fingerprint` is its run's, where that began.
 
     `diverged`: the loss left the numbers; `failed`: something else went wrong; `stopped`: the
     watcher asked for it.
@@ -48,7 +48,7 @@ class Outcome:
 
 
 class Follower:
-    """Reads the journal of the training that runs in an experiment."""
+    """Reads the journal of the run inside an experiment."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -58,7 +58,7 @@ class Follower:
 
     @property
     def fingerprint(self) -> str | None:
-        """The training's fingerprint, once it has begun."""
+        """The run's fingerprint, once it has begun."""
         return self._journal.fingerprint if self._journal else None
 
     def losses(self) -> list[tuple[int, float]]:
@@ -212,7 +212,7 @@ def _read(name: str, fingerprint: str | None = None) -> Outcome | None:
 
 
 def _trained_as(commit: str) -> str | None:
-    """The fingerprint of a training that DVC restored, so that nobody could follow it."""
+    """The fingerprint of a run that DVC restored, so that nobody could follow it."""
     config = json.loads(read_out("models/checkpoint/config.json", commit) or "{}")
     found = config.get("training", {}).get("fingerprint")
     return None if found is None else str(found)

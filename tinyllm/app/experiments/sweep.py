@@ -1,7 +1,7 @@
 """A search for good parameters: Optuna draws points, DVC runs them, hopeless ones are stopped.
 
 The study lies in SQLite under .tinyllm, so a sweep that was killed goes on where it stopped: an
-experiment that was running is ended and run again, from its training's last working checkpoint.
+experiment that was running is ended and run again, from its last working checkpoint.
 """
 
 import math
@@ -17,7 +17,7 @@ from tinyllm.base.errors import ConfigError, TinyLLMError
 
 _DRAWS = 200
 _FAILURES = 3
-# hopeless is the worst quarter at the same step; in the first half of a training, and before so
+# hopeless is the worst quarter at the same step; in the first half of a run, and before so
 # many trials are through, that is mostly luck
 _PERCENTILE = 75.0
 _JUDGES = 4

@@ -32,5 +32,5 @@ def draw_chart(base: Sequence[Mapping[str, str]], head: Sequence[Mapping[str, st
         # a chart's points are evenly spaced; beyond its last step a curve stays where it ended
         values = np.interp(grid, at, bits)
         lines.append(f"    line [{', '.join(f'{value:.4f}' for value in values)}]")
-    key = ", ".join({"base": "grey: base", "head": "blue: this change"}[name] for name in shown)
+    key = ", ".join({"base": "gray: base", "head": "blue: this change"}[name] for name in shown)
     return "\n".join([*lines, "```", "", f"{key[0].upper()}{key[1:]}."])

@@ -34,9 +34,9 @@ def _noise(
     repeats: Sequence[float], positions: tuple[Mapping[str, float], Mapping[str, float]]
 ) -> tuple[str, float | None]:
     if len(repeats) > 1:
-        # both sides are one training each, so the variance counts twice
+        # both sides are one run each, so the variance counts twice
         spread = statistics.stdev(repeats) * math.sqrt(2)
-        return f"two standard deviations between trainings, from {len(repeats)} seeds", 2 * spread
+        return f"two standard deviations between runs, from {len(repeats)} seeds", 2 * spread
     pairs = [
         positions[1][place] - value
         for place, value in positions[0].items()

@@ -32,7 +32,7 @@ class Revision:
         return dict(json.loads(self.text("reports/evaluate/metrics.json") or "{}"))
 
     def history(self) -> list[dict[str, str]]:
-        """Rows of the training's history."""
+        """Rows of the run's history."""
         return list(csv.DictReader(self.text("reports/train/history.csv").splitlines()))
 
     def positions(self) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""Trainings whose process died without a word: their runs must not stay RUNNING for ever.
+"""Runs whose process died without a word: they must not stay RUNNING forever.
 
-While a training records, it holds a lock on a file beside its journal and deletes the file when it
+While a run is recorded, its process holds a lock on a file beside its journal and deletes the file when it
 ends. The system lets go of a dead process's lock, so a file whose lock is free tells of a death.
 """
 
@@ -25,12 +25,12 @@ def recording(journal: Journal) -> Iterator[None]:
     mark.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(mark, timeout=_PATIENCE):
         yield
-        # reached in good order only: whoever records has noted how the training ended
+        # reached in good order only: whoever records has noted how the run ended
         mark.unlink(missing_ok=True)
 
 
 def end_abandoned() -> list[Journal]:
-    """Note in their journals that dead trainings were killed; return these journals."""
+    """Note in their journals that dead runs were killed; return these journals."""
     ended = []
     for mark in sorted(journal_folder().glob(f"*{_SUFFIX}")):
         journal = Journal(journal_folder(), mark.stem)
@@ -42,7 +42,7 @@ def end_abandoned() -> list[Journal]:
 
 
 def deliver_abandoned() -> None:
-    """Bring MLflow the end of trainings that died; raises whatever MLflow raises."""
+    """Bring MLflow the end of runs that died; raises whatever MLflow raises."""
     for journal in end_abandoned():
         Delivery(journal).deliver()
 

@@ -64,7 +64,7 @@ class Journal:
     def add_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Append a point of several curves, unless the journal has that step already.
 
-        A training that resumes takes some steps a second time; they come out the same.
+        A run that resumes takes some steps a second time; they come out the same.
         """
         last = self._known_steps()
         new = {key: value for key, value in values.items() if step > last.get(key, -1)}

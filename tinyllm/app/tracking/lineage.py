@@ -9,7 +9,7 @@ from pathlib import Path
 
 # what runs share that differ by nothing but the seed
 CONFIGURATION_TAG = "tinyllm.configuration"
-# how a sweep tells the trainings that it starts whose they are
+# how a sweep tells the runs that it starts whose they are
 SWEEP_VARIABLE, PARENT_VARIABLE = "TINYLLM_SWEEP", "TINYLLM_PARENT_RUN"
 # MLflow's own tag of a child, and ours of a run that is only there for its children
 CHILD_TAG, PARENT_TAG = "mlflow.parentRunId", "tinyllm.parent"

@@ -1,4 +1,4 @@
-"""A run that stands for many: the sweep or the repetition that trainings belong to."""
+"""A run that stands for many: the sweep or the repetition that runs belong to."""
 
 import contextlib
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ class ParentRun:
             ) from None
 
     def environment(self) -> dict[str, str]:
-        """Variables that tell a training whose child it is."""
+        """Variables that tell a run whose child it is."""
         own = {SWEEP_VARIABLE: self._name, PARENT_VARIABLE: self._run_id}
         return own if self._run_id else {}
 

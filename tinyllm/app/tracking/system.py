@@ -1,4 +1,4 @@
-"""How busy the machine and the training are, under the names of MLflow's system metrics."""
+"""How busy the machine and the run are, under the names of MLflow's system metrics."""
 
 import threading
 from collections.abc import Mapping

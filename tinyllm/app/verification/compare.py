@@ -45,7 +45,7 @@ def compare_paths(original: Path, rebuilt: Path, name: str) -> list[Difference]:
 def first_differing_step(original: Journal, rebuilt: Journal) -> int | None:
     """The first training step at which two journals have different numbers for a curve.
 
-    The curves of a training are its trail: a single bit that differs in a weight moves the loss
+    The curves of a run are its trail: a single bit that differs in a weight moves the loss
     or the gradient norm within a few steps. The step is as exact as `runtime.log_interval`.
     """
     one, other = _points(original), _points(rebuilt)

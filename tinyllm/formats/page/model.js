@@ -41,7 +41,7 @@ function multiply(out, matrix, x) {
   }
 }
 
-/** Root mean square normalisation of x into out, which may be x itself. */
+/** Root mean square normalization of x into out, which may be x itself. */
 function normalize(out, x, weight, eps) {
   let squares = 0;
   for (let i = 0; i < x.length; i++) squares += x[i] * x[i];

@@ -32,7 +32,7 @@ function uniform(seed, index) {
   return Number((z ^ (z >> 31n)) >> 11n) * 2 ** -53;
 }
 
-/** How likely each token is to be drawn, not normalised; never the unknown character. */
+/** How likely each token is to be drawn, not normalized; never the unknown character. */
 function weigh(logits, sampling) {
   const weights = Float64Array.from(logits);
   weights[UNKNOWN] = -Infinity;
