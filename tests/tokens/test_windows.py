@@ -9,8 +9,11 @@ from tinyllm.tokens.windows import (
     EvaluationLoader,
     OptimizedTextDataset,
     Place,
+    TokenData,
     TrainLoader,
     build_dataloaders,
+    load_token_data,
+    load_tokens,
 )
 
 LENGTH = 8
@@ -150,17 +153,15 @@ def test_too_short_split_is_reported(count):
 @pytest.mark.parametrize(("train", "val", "name"), [(5, 50, "train"), (50, 5, "val")])
 def test_build_names_the_split_that_is_too_short(train, val, name):
     tokens = np.zeros(50, dtype=np.uint8)
+    data = TokenData(tokens[:train], tokens[:val], 1)
     with pytest.raises(TinyLLMError, match=f"The {name} split has 5 characters"):
-        build_dataloaders(
-            tokens[:train], tokens[:val], sequence_length=8, batch_size=2, seed=0, device=CPU
-        )
+        build_dataloaders(data, sequence_length=8, batch_size=2, seed=0, device=CPU)
 
 
 def test_build_gives_both_loaders():
     tokens = np.arange(60, dtype=np.uint8)
-    train, val = build_dataloaders(
-        tokens, tokens[:20], sequence_length=8, batch_size=2, seed=5, device=CPU
-    )
+    data = TokenData(tokens, tokens[:20], 60)
+    train, val = build_dataloaders(data, sequence_length=8, batch_size=2, seed=5, device=CPU)
     expected = TrainLoader(OptimizedTextDataset(tokens, 8, "train"), 2, 5)
     assert starts_of(train.next_batch()) == starts_of(expected.next_batch())
     assert sum(targets.numel() for _, targets in val) == 19
@@ -172,3 +173,11 @@ def test_memory_mapped_tokens_are_read(tmp_path):
     mapped = np.memmap(path, dtype=np.uint8, mode="r")
     batch = TrainLoader(OptimizedTextDataset(mapped, LENGTH, "train"), 4, 3).next_batch()
     assert starts_of(batch) == starts_of(TrainLoader(dataset(100), 4, 3).next_batch())
+
+
+def test_token_data_are_both_splits_and_the_vocabulary(tokens):
+    data = load_token_data(tokens)
+    assert np.array_equal(data.train, load_tokens(tokens, "train"))
+    assert np.array_equal(data.val, load_tokens(tokens, "val"))
+    assert max(data.train.max(), data.val.max()) < data.vocab_size
+    assert not data.train.flags.writeable

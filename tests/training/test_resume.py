@@ -1,14 +1,18 @@
 """Working checkpoints: two are kept, a damaged one gives way to the one before it."""
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.training.resume import TrainingState, WorkingCheckpoints
+from tinyllm.training.resume import TrainingState, WorkingCheckpoints, stop_on_signal
 
 
 def state_at(step):
@@ -147,7 +151,7 @@ def test_nothing_whole_gives_none(two):
     assert names(two) == files_of(4, "damaged-") + files_of(9, "damaged-")
 
 
-def test_training_goes_on_saving_after_a_damage(two):
+def test_a_run_goes_on_saving_after_a_damage(two):
     flip_a_bit(None, two.folder / files_of(9)[1])
     two.load_latest()
     for step in (6, 9):
@@ -173,7 +177,7 @@ def test_lock_refuses_a_second_holder(checkpoints):
     with checkpoints.locked(), pytest.raises(TinyLLMError) as caught, other.locked():
         pass
     message = str(caught.value)
-    assert message.startswith("Another process is already doing this training")
+    assert message.startswith("Another process is already doing this run")
     assert str(checkpoints.folder / "lock") in message
     assert message.endswith(".")
     assert "\n" not in message
@@ -203,7 +207,7 @@ def test_lock_is_free_again_after_an_error(checkpoints):
         assert (checkpoints.folder / "lock").exists()
 
 
-def test_trainings_of_other_folders_do_not_wait(tmp_path):
+def test_runs_of_other_folders_do_not_wait(tmp_path):
     first, second = (WorkingCheckpoints(tmp_path / name) for name in "ab")
     with first.locked(), second.locked():
         assert first.folder.is_dir()
@@ -216,3 +220,73 @@ def test_locked_folder_saves_and_clears(checkpoints):
         assert_same(checkpoints.load_latest(), state_at(1))
         checkpoints.clear()
     assert names(checkpoints) in ([], ["lock"])
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture
+def handlers():
+    """Handlers of our own for both signals, which record what reaches them."""
+    reached = []
+    ours = {number: (lambda n, _frame: reached.append(n)) for number in SIGNALS}
+    before = {number: signal.signal(number, handler) for number, handler in ours.items()}
+    ours["reached"] = reached
+    yield ours
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_asks_to_stop_and_nothing_else(handlers, number):
+    with stop_on_signal() as asked:
+        assert asked() == 0
+        signal.raise_signal(number)
+        assert asked() == number
+    assert handlers["reached"] == []
+
+
+def test_handlers_are_given_back_also_after_an_error(handlers):
+    def fail():
+        assert all(signal.getsignal(number) is not handlers[number] for number in SIGNALS)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), stop_on_signal():
+        fail()
+    assert all(signal.getsignal(number) is handlers[number] for number in SIGNALS)
+    signal.raise_signal(signal.SIGTERM)
+    assert handlers["reached"] == [signal.SIGTERM]
+
+
+def test_a_later_block_knows_nothing_of_a_signal_before_it(handlers):
+    with stop_on_signal():
+        signal.raise_signal(signal.SIGTERM)
+    with stop_on_signal() as asked:
+        assert asked() == 0
+
+
+@pytest.mark.parametrize("second", SIGNALS)
+@pytest.mark.parametrize("first", SIGNALS)
+def test_the_second_signal_ends_the_process_at_once(first, second):
+    """In a fork, which has nothing to import."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def work():
+        with stop_on_signal() as asked:
+            theirs.send(asked())
+            while asked() == 0:
+                time.sleep(0.005)
+            theirs.send(asked())
+            while True:
+                time.sleep(1)
+
+    process = context.Process(target=work)
+    process.start()
+    theirs.close()
+    assert ours.recv() == 0
+    os.kill(process.pid, first)
+    assert ours.recv() == first
+    os.kill(process.pid, second)
+    process.join()
+    assert process.exitcode == -second

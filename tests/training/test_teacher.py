@@ -1,4 +1,4 @@
-"""The n-gram teacher: its distributions against a count by hand, and what it does to a training."""
+"""The n-gram teacher: its distributions against a count by hand, and what it does to a run."""
 
 from collections import Counter
 
@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import SMALL_MODEL, SMALL_TRAINING
+from tinyllm.tokens.windows import TokenData, load_token_data
 from tinyllm.training import teacher as module
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.loop import teacher_weight
+from tinyllm.training.recipe import Recipe
+from tinyllm.training.run import run_training
 from tinyllm.training.teacher import NgramTeacher
 
 CPU = torch.device("cpu")
@@ -51,7 +55,7 @@ def test_distributions_are_those_counted_by_hand(order):
             np.testing.assert_allclose(row[place].numpy(), by_hand(context), atol=1e-6)
 
 
-def test_distributions_sum_to_one_and_favour_what_came():
+def test_distributions_sum_to_one_and_favor_what_came():
     inputs, targets = windows(range(0, 280, 9))
     found = NgramTeacher(TEXT, VOCAB, 6, CPU).soften(inputs, targets)
     torch.testing.assert_close(found.sum(-1), torch.ones(found.shape[:2]))
@@ -91,44 +95,33 @@ def test_its_weight_goes_from_the_first_to_the_last_value():
 
 
 @pytest.fixture
-def train(arithmetic):
-    """The last loss on the text itself, of a small model trained on a part of the sample."""
-    from tests.conftest import SMALL_MODEL, SMALL_TRAINING
-    from tinyllm.training.run import run_training
+def train(tokens, arithmetic):
+    """Train a small model on the sample; the loss that is compared is on the text itself."""
+    data = load_token_data(tokens)
+    short = TokenData(data.train, data.val[:800], data.vocab_size)
 
-    def run(tokens, **settings):
-        config = SMALL_TRAINING.model_copy(
-            update={"max_steps": 40, "eval_interval": 40, **settings}
-        )
-        train, val, vocab = tokens
-        return run_training(train, val, vocab, SMALL_MODEL, config, arithmetic)
+    def run(**settings):
+        settings = {"max_steps": 30, "eval_interval": 30, **settings}
+        config = SMALL_TRAINING.model_copy(update=settings)
+        return run_training(short, Recipe(SMALL_MODEL, config), arithmetic)
 
     return run
 
 
-@pytest.fixture
-def split(tokens):
-    from tinyllm.tokens.tokenizer import CharacterTokenizer
-    from tinyllm.tokens.windows import load_tokens
-
-    vocab = CharacterTokenizer.load_state(tokens / "tokenizer.json").vocab_size
-    return load_tokens(tokens, "train"), load_tokens(tokens, "val"), vocab
-
-
-def test_a_short_training_learns_more_with_it(train, split):
-    alone, taught = train(split), train(split, teacher_order=4, final_teacher_weight=1.0)
+def test_a_short_run_learns_more_with_it(train):
+    alone, taught = train(), train(teacher_order=4, final_teacher_weight=1.0)
     assert taught.best_val_loss < alone.best_val_loss - 0.02
 
 
-def test_a_weight_of_nothing_changes_no_bit(train, split):
-    alone = train(split, max_steps=3)
-    idle = train(split, max_steps=3, teacher_order=4, teacher_weight=0.0, final_teacher_weight=0.0)
+def test_a_weight_of_nothing_changes_no_bit(train):
+    alone = train(max_steps=3)
+    idle = train(max_steps=3, teacher_order=4, teacher_weight=0.0, final_teacher_weight=0.0)
     assert all(torch.equal(alone.weights[name], idle.weights[name]) for name in alone.weights)
 
 
-def test_accumulated_parts_are_taught_alike(train, split):
+def test_microbatches_are_taught_alike(train):
     settings = {"max_steps": 3, "teacher_order": 4}
-    whole = train(split, **settings, batch_size=8)
-    parts = train(split, **settings, batch_size=2, gradient_accumulation_steps=4)
-    losses = [result.history[-1]["train_loss"] for result in (whole, parts)]
+    whole = train(**settings, batch_size=8)
+    divided = train(**settings, batch_size=2, gradient_accumulation_steps=4)
+    losses = [result.history[-1]["train_loss"] for result in (whole, divided)]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)

@@ -4,22 +4,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.conftest import ROOT, SMALL_MODEL
-from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.base.events import StepTaken, ignore
 from tinyllm.kernels.config import NumericsConfig
-from tinyllm.tokens.tokenizer import CharacterTokenizer
-from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.windows import load_token_data
 from tinyllm.training.config import TrainingConfig
-from tinyllm.training.loop import SilentObserver
-from tinyllm.training.resume import WorkingCheckpoints
+from tinyllm.training.recipe import Recipe
+from tinyllm.training.resume import Resume, WorkingCheckpoints
 from tinyllm.training.run import run_training
-from tinyllm.training.workers import Workers
+from tinyllm.training.workers import Workers, check_processes
 
 
 @pytest.fixture(autouse=True)
@@ -32,25 +31,19 @@ def _one_thread():
 
 @pytest.fixture
 def train(tokens, arithmetic):
-    vocab_size = CharacterTokenizer.load_state(tokens / "tokenizer.json").vocab_size
-
-    def run(processes, *, parts=2, observe=None, checkpoints=None, others=tokens, **settings):
+    def run(processes, *, microbatches=2, watch=None, checkpoints=None, others=tokens, **settings):
         settings = {"max_steps": 6, "warmup_steps": 1, "eval_interval": 4} | settings
-        config = TrainingConfig(batch_size=2, gradient_accumulation_steps=parts, **settings)
-        numerics = NumericsConfig(threads=1, processes=processes)
-        workers = Workers(others, vocab_size, SMALL_MODEL, config, numerics, arithmetic)
+        config = TrainingConfig(batch_size=2, gradient_accumulation_steps=microbatches, **settings)
+        recipe = Recipe(SMALL_MODEL, config, NumericsConfig(threads=1, processes=processes))
+        workers = Workers(others, recipe, arithmetic)
         with workers as group:
             return run_training(
-                load_tokens(tokens, "train"),
-                load_tokens(tokens, "val"),
-                vocab_size,
-                SMALL_MODEL,
-                config,
+                load_token_data(tokens),
+                recipe,
                 arithmetic,
+                tell=watch(workers) if watch else ignore,
+                resume=Resume(checkpoints, interval=0) if checkpoints else None,
                 group=group,
-                checkpoints=checkpoints,
-                checkpoint_interval=0,
-                observer=observe(workers) if observe else None,
             )
 
     return run
@@ -62,16 +55,14 @@ def assert_same(one, other):
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
 
 
-class KillsAWorker(SilentObserver):
-    """Kills the first of the other processes after three steps."""
+def kills_a_worker(workers):
+    """Kill the first of the other processes after three steps."""
 
-    def __init__(self, workers):
-        self.workers = workers
+    def tell(event):
+        if isinstance(event, StepTaken) and event.step == 3:
+            os.kill(workers.process_ids[0], signal.SIGKILL)
 
-    def on_step(self, report):
-        if report.step == 3:
-            self.killed_at = time.monotonic()
-            os.kill(self.workers.process_ids[0], signal.SIGKILL)
+    return tell
 
 
 def running(pid):
@@ -82,28 +73,23 @@ def running(pid):
     return True
 
 
-@pytest.mark.parametrize(("processes", "parts"), [(2, 2), (2, 4), (3, 3)])
-def test_any_number_of_processes_gives_the_same_bytes(train, processes, parts):
+@pytest.mark.parametrize(("processes", "microbatches"), [(2, 4), (3, 3)])
+def test_any_number_of_processes_gives_the_same_bytes(train, processes, microbatches):
     assert SMALL_MODEL.dropout > 0
-    assert_same(train(1, parts=parts), train(processes, parts=parts))
+    alone = train(1, microbatches=microbatches)
+    assert_same(alone, train(processes, microbatches=microbatches))
 
 
-def test_a_killed_process_ends_the_training_and_a_rerun_goes_on(train, tmp_path):
-    seen = []
-
-    def observe(workers):
-        seen.append(KillsAWorker(workers))
-        return seen[0]
-
+@pytest.mark.slow
+def test_a_killed_process_ends_the_run_and_a_rerun_goes_on(train, tmp_path):
     checkpoints = WorkingCheckpoints(tmp_path / "work")
     with pytest.raises(TinyLLMError, match=r"Process 1 of the 2 .* ended \(SIGKILL\)"):
-        train(2, observe=observe, checkpoints=checkpoints)
-    assert time.monotonic() - seen[0].killed_at < 30
+        train(2, watch=kills_a_worker, checkpoints=checkpoints)
     assert checkpoints.load_latest().step == 3
     assert_same(train(2, checkpoints=checkpoints), train(1))
 
 
-def test_a_process_that_cannot_begin_ends_the_training_at_once(train, tmp_path):
+def test_a_process_that_cannot_begin_ends_the_run(train, tmp_path):
     (tmp_path / "meta.json").write_text("{}", encoding="utf-8")
     with pytest.raises(TinyLLMError, match=r"Process 1 .* ended \(.* describes no split train"):
         train(2, others=tmp_path)
@@ -112,20 +98,18 @@ def test_a_process_that_cannot_begin_ends_the_training_at_once(train, tmp_path):
 def test_the_other_processes_end_with_this_one(train):
     pids = []
 
-    class Fails(SilentObserver):
-        def __init__(self, workers):
-            pids.extend(workers.process_ids)
+    def fails(workers):
+        pids.extend(workers.process_ids)
 
-        def on_step(self, report):
+        def tell(event):
             raise ZeroDivisionError
 
+        return tell
+
     with pytest.raises(ZeroDivisionError):
-        train(2, observe=Fails)
+        train(2, watch=fails)
     assert len(pids) == 1
     assert not running(pids[0])
-
-
-SAME_NUMBER = "give both the same number."
 
 
 def train_command(tokens, out: Path, *flags, launcher=(), env=None):
@@ -145,13 +129,14 @@ def train_command(tokens, out: Path, *flags, launcher=(), env=None):
     )
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_processes_too(tokens, tmp_path):
-    parts = "--gradient-accumulation-steps=2"
+    microbatches = "--gradient-accumulation-steps=2"
     alone, together = tmp_path / "alone", tmp_path / "together"
     alone.mkdir(), together.mkdir()
-    assert train_command(tokens, alone, parts).returncode == 0
+    assert train_command(tokens, alone, microbatches).returncode == 0
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    result = train_command(tokens, together, parts, "--processes=2", launcher=launcher)
+    result = train_command(tokens, together, microbatches, "--processes=2", launcher=launcher)
     assert result.returncode == 0, result.stderr
     files = [path.relative_to(alone) for path in (alone / "model").iterdir()]
     assert len(files) == 3
@@ -159,25 +144,44 @@ def test_torchrun_starts_the_processes_too(tokens, tmp_path):
         assert (alone / file).read_bytes() == (together / file).read_bytes(), file
 
 
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2"}
+
+
 @pytest.mark.parametrize(
-    ("flags", "env", "sentence"),
+    ("processes", "microbatches", "env", "sentence"),
     [
         (
-            ("--processes=2", "--gradient-accumulation-steps=3"),
+            2,
+            3,
             {},
-            (
-                "Error: numerics.processes (2) must divide train.gradient_accumulation_steps (3) "
-                "without rest."
-            ),
+            "numerics.processes (2) must divide train.gradient_accumulation_steps (3) evenly.",
         ),
         (
-            (),
-            {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2"},
-            "Error: torchrun started 2 processes, but numerics.processes is 1; " + SAME_NUMBER,
+            1,
+            3,
+            TORCHRUN,
+            "torchrun started 2 processes, but numerics.processes is 1; give both the same number.",
         ),
+        (3, 3, {}, None),
+        (2, 4, TORCHRUN, None),
     ],
 )
-def test_processes_that_do_not_fit_are_refused(tokens, tmp_path, flags, env, sentence):
-    result = train_command(tokens, tmp_path, *flags, env=env)
-    assert (result.returncode, result.stderr.strip()) == (2, sentence)
+def test_processes_that_do_not_fit_are_refused(processes, microbatches, env, sentence, monkeypatch):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    config = TrainingConfig(gradient_accumulation_steps=microbatches)
+    numerics = NumericsConfig(processes=processes)
+    if sentence is None:
+        check_processes(config, numerics)
+        return
+    with pytest.raises(ConfigError) as caught:
+        check_processes(config, numerics)
+    assert str(caught.value) == sentence
+
+
+def test_a_refused_number_of_processes_ends_the_command_before_it_writes(tokens, tmp_path):
+    result = train_command(tokens, tmp_path, env=TORCHRUN)
+    assert result.returncode == 2
+    assert result.stderr.startswith("Error: torchrun started 2 processes, but")
+    assert result.stderr.count("\n") == 1
     assert not (tmp_path / "model").exists()
