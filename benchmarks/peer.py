@@ -171,16 +171,17 @@ def preset(name: str, mode: str, text: Path):
     params = load_params(ROOT / "presets" / f"{name}.yaml")
     numerics = {"mode": mode, "threads": THREADS, "device": "cpu"}
     arithmetic = setup_numerics(params["numerics"].model_copy(update=numerics))
+    from tinyllm.tokens.windows import TokenData
     from tinyllm.training.loop import take_step
+    from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import set_up_training
 
-    train, val, vocab_size = read_tokens(text)
+    data = TokenData(*read_tokens(text))
+    recipe = Recipe(params["model"], params["train"], params["numerics"])
 
     def work():
         since = time.perf_counter()
-        training = set_up_training(
-            train, val, vocab_size, params["model"], params["train"], arithmetic
-        )
+        training = set_up_training(data, recipe, arithmetic)
         training.model.train()
         while training.progress.step < training.config.max_steps:
             take_step(training)

@@ -52,19 +52,17 @@ def operations(shape, tokens: int) -> float:
     return 3 * 2 * tokens * (weights + attention)
 
 
-def peaks(shape, tokens: int) -> dict[str, float]:
+def peaks(shape, tokens: int, products) -> dict[str, float]:
     """The quickest product on the sizes at hand, in operations a second; a median as all else.
 
     One is of oneDNN, the other of the library that the model asks on this machine.
     """
     import torch
 
-    from tinyllm.kernels.products import multiply
-
     def onednn(a, b_t):
         return torch.ops.mkldnn._linear_pointwise(a, b_t, None, "none", [], "")
 
-    libraries = {"onednn": onednn, "asked": lambda a, b_t: multiply(a, b_t.t())}
+    libraries = {"onednn": onednn, "asked": lambda a, b_t: products.multiply(a, b_t.t())}
     best = dict.fromkeys(libraries, 0.0)
     wide, inner = shape.d_model, shape.d_ff
     for rows, columns, depth in (
@@ -83,17 +81,16 @@ def peaks(shape, tokens: int) -> dict[str, float]:
 def measure_parts(task: dict) -> dict[str, float]:
     """Milliseconds of each part, and of the step, of one process alone."""
     training = set_up(task)
-    from tinyllm.training.loop import character_losses, take_step
+    from tinyllm.model.transformer import token_losses
+    from tinyllm.training.loop import take_step
 
     training.model.train()
     inputs, targets = training.train_loader.next_batch()
 
     def forward():
-        return (
-            character_losses(training.model, inputs, targets, training.arithmetic)[0]
-            .mean(dim=1)
-            .mean()
-        )
+        with training.arithmetic.autocast():
+            logits = training.model(inputs).float()
+        return token_losses(logits, targets).mean(dim=1).mean()
 
     def teach():
         if training.teacher:
@@ -117,7 +114,7 @@ def measure_parts(task: dict) -> dict[str, float]:
     times["step"] = median(lambda: take_step(training))
     shape = training.model.config
     times["operations"] = operations(shape, targets.numel())
-    times |= peaks(shape, targets.numel())
+    times |= peaks(shape, targets.numel(), training.arithmetic.products)
     times["characters"] = targets.numel()
     return times
 
@@ -133,19 +130,16 @@ def set_up(task: dict):
         for name in ("model", "train", "numerics")
     )
     arithmetic = setup_numerics(numerics)
-    import numpy as np
-
+    from benchmarks.random_data import random_data
+    from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import set_up_training
 
-    tokens = np.random.default_rng(0).integers(1, VOCAB, 300_000).astype(np.uint8)
-    return set_up_training(tokens, tokens[:20_000], VOCAB, shape, train, arithmetic)
+    return set_up_training(random_data(VOCAB), Recipe(shape, train, numerics), arithmetic)
 
 
 def measure_processes(task: dict) -> dict[str, float]:
     """Milliseconds of a step that several processes take together."""
     import tempfile
-
-    import numpy as np
 
     from tinyllm.app.params import load_params
     from tinyllm.kernels.numerics import setup_numerics
@@ -157,29 +151,27 @@ def measure_processes(task: dict) -> dict[str, float]:
     )
     numerics = params["numerics"].model_copy(update=task["numerics"])
     arithmetic = setup_numerics(numerics, processes=numerics.processes)
-    from tinyllm.training.loop import SilentObserver
+    from benchmarks.random_data import random_data
+    from tinyllm.base.events import StepTaken
+    from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import run_training
     from tinyllm.training.workers import Workers
 
     times: list[float] = []
 
-    class Clock(SilentObserver):
-        def on_step(self, _report) -> None:
+    def clock(event) -> None:
+        if isinstance(event, StepTaken):
             times.append(time.perf_counter())
 
-    tokens = np.random.default_rng(0).integers(1, VOCAB, 300_000).astype(np.uint8)
+    recipe, data = Recipe(shape, train, numerics), random_data(VOCAB)
     with tempfile.TemporaryDirectory() as folder:
-        meta = {"dtype": "uint8", "splits": {}}
-        for name, part in (("train", tokens), ("val", tokens[:20_000])):
-            part.tofile(Path(folder) / f"{name}.bin")
-            meta["splits"][name] = {"tokens": len(part)}
+        meta = {"dtype": "uint8", "vocab_size": VOCAB, "splits": {}}
+        for name, tokens in (("train", data.train), ("val", data.val)):
+            tokens.tofile(Path(folder) / f"{name}.bin")
+            meta["splits"][name] = {"tokens": len(tokens)}
         (Path(folder) / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        workers = Workers(Path(folder), VOCAB, shape, train, numerics, arithmetic)
-        with workers as group:
-            run_training(
-                tokens, tokens[:20_000], VOCAB, shape, train, arithmetic,
-                observer=Clock(), group=group,
-            )  # fmt: skip
+        with Workers(Path(folder), recipe, arithmetic) as group:
+            run_training(data, recipe, arithmetic, tell=clock, group=group)
     steps = [after - before for before, after in itertools.pairwise(times[3:])]
     return {"step": 1000 * statistics.median(steps)}
 

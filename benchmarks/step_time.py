@@ -2,10 +2,9 @@
 
     python benchmarks/step_time.py [REPEATS]
 
-All train the model of params.yaml on random tokens. Plain PyTorch is the same model written with
-torch's own functions (linear, attention, norm, SiLU; the rotation as it stands in textbooks) and
-trained by torch's own Muon and AdamW, with torch's default settings. A second one takes our Muon,
-which works on all matrices of a shape at once, through torch's batched product.
+All train the model of params.yaml on random tokens. Plain PyTorch is `tinyllm.model.transformer`
+as it stands, trained by torch's own Muon and AdamW, with torch's default settings. A second one
+takes our Muon, which works on all matrices of a shape at once, through torch's batched product.
 """
 
 import sys
@@ -28,42 +27,34 @@ def run_variant(variant: str) -> None:
     numerics = params["numerics"].model_copy(
         update={"mode": mode, "device": "cpu", "precision": "auto"}
     )
-    from tinyllm.kernels.arithmetic import Arithmetic
-from tinyllm.kernels.numerics import setup_numerics
+    from tinyllm.kernels.numerics import setup_numerics
+    from tinyllm.training.recipe import Recipe
 
-    if variant.startswith("plain"):
-        import torch
-
-        torch.set_num_threads(numerics.threads)
-        arithmetic = Arithmetic(torch.device("cpu"), torch.float32, portable=False)
-        use_torchs_own_functions()
-    else:
-        arithmetic = setup_numerics(numerics)
-    import numpy as np
-
+    arithmetic = plain_arithmetic(numerics) if "plain" in variant else setup_numerics(numerics)
+    from benchmarks.random_data import random_data
     from tinyllm.training.loop import take_step
     from tinyllm.training.run import set_up_training
 
-    vocab_size = 65
-    tokens = np.random.default_rng(0).integers(1, vocab_size, 300_000).astype(np.uint8)
-    training = set_up_training(
-        tokens, tokens[:20_000], vocab_size, params["model"], params["train"], arithmetic
-    )
+    recipe = Recipe(params["model"], params["train"], numerics)
+    training = set_up_training(random_data(), recipe, arithmetic)
     if variant == "plain PyTorch":
         use_torchs_own_optimizers(training)
 
     serve(lambda: seconds_each(lambda: take_step(training), STEPS))
 
 
-def use_torchs_own_functions() -> None:
-    """Write the model with nothing but what everybody has, as it is written where ours is not."""
+def plain_arithmetic(numerics):
+    """Nothing but what everybody has."""
     import torch
 
-    from tinyllm.models import attention, functional
-    from tinyllm.training import muon
+    from tinyllm.kernels.arithmetic import Arithmetic
+    from tinyllm.kernels.products import Products
 
-    functional.onednn_applies = attention.onednn_applies = lambda _: False
-    muon.multiply_pairs = torch.bmm
+    class Plain(Arithmetic):
+        fused = False
+
+    torch.set_num_threads(numerics.threads)
+    return Plain(torch.device("cpu"), torch.float32, portable=False, products=Products())
 
 
 def use_torchs_own_optimizers(training) -> None:

@@ -21,8 +21,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.project import copy_project, run_in
-from tinyllm.app.params import load_params
 from tinyllm.app.experiments.noise import Spread
+from tinyllm.app.params import load_params
 from tinyllm.kernels.numerics import setup_numerics
 
 
@@ -37,27 +37,28 @@ class Trainer:
     def bits(self, **changes) -> tuple[float, float]:
         """Bits per character on val, which choose, and on test."""
         from tinyllm.evaluation.metrics import score_characters, summarize
-        from tinyllm.model.transformer import Transformer
-        from tinyllm.tokens.windows import load_tokens
-        from tinyllm.tokens.tokenizer import CharacterTokenizer
-        from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
+        from tinyllm.kernels.fused import build_model
+        from tinyllm.tokens.windows import (
+            EvaluationLoader,
+            OptimizedTextDataset,
+            load_token_data,
+            load_tokens,
+        )
+        from tinyllm.training.recipe import Recipe
         from tinyllm.training.run import run_training
 
         model, train = self._params["model"], self._params["train"]
         train = type(train).parse({**train.model_dump(), **changes})
-        vocab_size = CharacterTokenizer.load_state(self._tokens / "tokenizer.json").vocab_size
-        data = {split: load_tokens(self._tokens, split) for split in ("train", "val", "test")}
-        result = run_training(
-            data["train"], data["val"], vocab_size, model, train, self._arithmetic
-        )
-        trained = Transformer(model, vocab_size)
+        data, test = load_token_data(self._tokens), load_tokens(self._tokens, "test")
+        result = run_training(data, Recipe(model, train), self._arithmetic)
+        trained = build_model(model, data.vocab_size, self._arithmetic)
         trained.load_state_dict(result.weights)
-        text = OptimizedTextDataset(data["test"], model.sequence_length, "test")
+        text = OptimizedTextDataset(test, model.sequence_length, "test")
         loader = EvaluationLoader(
             text, self._params["evaluate"].eval_batch_size, self._arithmetic.device
         )
         scores = score_characters(trained.eval(), loader, self._arithmetic)
-        figures = summarize(scores, len(data["test"]), len(data["test"]))
+        figures = summarize(scores, len(test), len(test))
         return result.best_val_loss / np.log(2), figures["bits_per_character"]
 
 

@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.faults import FAULTS, Outcome, train_once, train_through
 from tests.mlflow_server import MLflowServer, small_disk
 from tests.project import ROOT
+from tinyllm.app.config import DisplayConfig
 from tinyllm.base.section import Section
-from tinyllm.model.config import ModelConfig
-from tinyllm.kernels.config import NumericsConfig
 from tinyllm.corpus.config import PrepareConfig
-from tinyllm.app.config import RuntimeConfig
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.training.config import TrainingConfig
 
@@ -46,15 +46,15 @@ def sections(steps: int, threads: int, seed: int = 1) -> dict[str, Section]:
         "model": ModelConfig(d_model=64, num_heads=2, num_layers=3, d_ff=192, sequence_length=64),
         "train": TrainingConfig(seed=seed, max_steps=steps, batch_size=8, eval_interval=500),
         "numerics": NumericsConfig(threads=threads),
-        "runtime": RuntimeConfig(log_interval=1, progress=False),
+        "runtime": DisplayConfig(log_interval=1, progress=False),
     }
 
 
 def make_inputs(folder: Path) -> tuple[Path, Path]:
     """Tokens of one play, and an empty MLflow database."""
+    from tinyllm.app.tracking.store import connect
     from tinyllm.corpus.prepare import prepare_corpus
     from tinyllm.tokens.encode import tokenize_corpus
-    from tinyllm.app.tracking.store import connect
 
     source = ROOT / "data/raw/sample/the-salt-duke.txt"
     prepare_corpus(PrepareConfig(source=str(source)), folder / "prepared")
