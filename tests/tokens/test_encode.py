@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.splits import SPLITS
 from tinyllm.tokens.config import TokenizeConfig
-from tinyllm.tokens.encode import SPLITS, load_tokens, tokenize_corpus
+from tinyllm.tokens.encode import tokenize_corpus
 from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.windows import load_tokens
 
 
 def refusal(call, *arguments):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
+from tinyllm.tokens.tokenizer import TOKENIZERS, UNKNOWN_ID, CharacterTokenizer, load_tokenizer
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 TEXTS = st.text(CHARACTERS)
@@ -176,3 +176,37 @@ def test_a_file_of_another_format_is_refused(tmp_path, content):
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
     assert refusal(path) == f"{path} is not a tokenizer of this program."
+
+
+def test_a_tokenizer_is_opened_by_the_name_of_its_kind(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    CharacterTokenizer("abc").save_state(path)
+    opened = load_tokenizer(path)
+    assert type(opened) is CharacterTokenizer
+    assert opened.encode("cab").tolist() == [3, 1, 2]
+
+
+def test_every_kind_writes_the_name_that_it_is_opened_by(tmp_path):
+    for name, kind in TOKENIZERS.items():
+        kind().save_state(tmp_path / "tokenizer.json")
+        assert json.loads((tmp_path / "tokenizer.json").read_text())["format"] == name
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"format": "tinyllm-bytes-1", "alphabet": ["a"]},
+        {"format": None, "alphabet": ["a"]},
+        {"alphabet": ["a"]},
+        {},
+        [],
+        "tinyllm-characters-1",
+    ],
+)
+def test_a_tokenizer_of_an_unknown_kind_is_refused_and_never_taken_for_another(tmp_path, state):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(state), encoding="utf-8")
+    for opening in (load_tokenizer, CharacterTokenizer.load_state):
+        with pytest.raises(TinyLLMError) as caught:
+            opening(path)
+        assert str(caught.value) == f"{path} is not a tokenizer of this program."

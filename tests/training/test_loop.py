@@ -24,15 +24,6 @@ SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=1, d_ff=24, sequence_len
 PATTERN = np.resize(np.array([1, 5, 2, 7, 3, 8, 4, 6], dtype=np.uint8), 400)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Such small matrices are not worth sharing out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def set_up(arithmetic):
     def build(shape=SHAPE, arithmetic=arithmetic, **settings):

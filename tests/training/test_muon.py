@@ -13,15 +13,6 @@ PRODUCTS = OnednnProducts(check=True)
 SHAPES = [(24, 24), (12, 40), (40, 12), (1, 7), (7, 1), (33, 31)]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Such small matrices are not worth sharing out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def orthogonalize(matrices):
     return orthogonalize_by(matrices, PRODUCTS)
 

@@ -22,15 +22,6 @@ SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=2, d_ff=24, sequence_len
 both = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Such small matrices are not worth sharing out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def model_of(tie_embeddings=False):
     model = Transformer(SHAPE.model_copy(update={"tie_embeddings": tie_embeddings}), VOCAB)
     init_weights(model, torch.Generator().manual_seed(0))

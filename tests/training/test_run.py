@@ -27,15 +27,6 @@ NOISE = np.random.default_rng(0).integers(1, VOCAB, 400).astype(np.uint8)
 both = pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Such small matrices are not worth sharing out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def train(arithmetic):
     def run(train_tokens=PATTERN, val_tokens=PATTERN[:73], how=None, **settings):

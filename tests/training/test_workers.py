@@ -21,14 +21,6 @@ from tinyllm.training.run import run_training
 from tinyllm.training.workers import Workers, check_processes
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def train(tokens, arithmetic):
     def run(processes, *, microbatches=2, watch=None, checkpoints=None, others=tokens, **settings):
