@@ -1,9 +1,9 @@
 """Every runnable code block of README and docs runs, in a project whose pipeline has run."""
 
 import pytest
+from tests.pipeline.lost_experiment import lose_an_experiment
 
 from tests.documents import RUN_HERE
-from tests.pipeline.lost_experiment import lose_an_experiment
 from tests.queue_kill import queue, wait_for_queue
 
 pytestmark = pytest.mark.slow
