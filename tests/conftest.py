@@ -132,3 +132,15 @@ def workspace(tmp_path, monkeypatch, empty_store) -> Path:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def made_project(tmp_path_factory) -> Path:
+    """A reduced copy of the project after one `dvc repro`, committed; for reading only.
+
+    All processes of the session share it. `tests.project.copy_made` gives one to change.
+    """
+    from tests.project import make_project
+    from tests.shared import make_once
+
+    return make_once(tmp_path_factory, "made-project", make_project)

@@ -54,3 +54,16 @@ def make_project(folder: Path) -> Path:
     run_in(folder, "git", "add", "--all")
     run_in(folder, "git", "commit", "--quiet", "--message", "the pipeline ran")
     return folder
+
+
+def copy_made(made: Path, target: Path) -> Path:
+    """A copy of a project whose pipeline ran, with its repository, cache, journal and store.
+
+    Files of runs in its store stay where they were made.
+    """
+    shutil.copytree(made, target, symlinks=True)
+    # how much a store has got is noted by its address
+    for state in (target / ".tinyllm" / "journal").glob("*.state.json"):
+        text = state.read_text(encoding="utf-8")
+        state.write_text(text.replace(str(made), str(target)), encoding="utf-8")
+    return target

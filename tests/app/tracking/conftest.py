@@ -5,32 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tinyllm.app.tracking.delivery import Delivery
-from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.registry import register_export
-from tinyllm.app.tracking.store import connect, experiment_id, journal_folder
+from tinyllm.app.tracking.store import connect, experiment_id
 
 PLAY, POEM = "a" * 64, "b" * 64
-
-
-class SameProcess:
-    """A delivery at the end and in this process, since importing MLflow anew takes seconds."""
-
-    def __init__(self, fingerprint, stage):
-        self.delivery = Delivery(Journal(journal_folder(), fingerprint))
-
-    def finish(self, patience):
-        try:
-            self.delivery.deliver()
-        except Exception as error:
-            return str(error)
-        return ""
-
-
-@pytest.fixture
-def same_process(monkeypatch):
-    """Trackers deliver in this process."""
-    monkeypatch.setattr("tinyllm.app.tracking.tracker.BackgroundDelivery", SameProcess)
 
 
 @pytest.fixture

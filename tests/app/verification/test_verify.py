@@ -1,183 +1,250 @@
-"""Verify and reproduce, on a real project with real faults planted."""
+"""What verify finds and names; the pipeline only copies, and faults are planted in what it makes."""
 
 import json
-import re
 import shutil
-from pathlib import Path
 
-import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from safetensors.numpy import load_file, save_file
+from click.testing import CliRunner
 
-from tests.project import clean_environment, make_project, run_in
+from tests.app.verification.clones import (
+    WEIGHTS,
+    Pipeline,
+    flip_a_bit,
+    flip_a_weight,
+    make_repository,
+    write_journal,
+)
+from tests.conftest import ROOT
+from tests.project import run_in
 from tinyllm.app.cli import main
-
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """A copy of the project after one `dvc repro`, committed."""
-    return make_project(tmp_path_factory.mktemp("made"))
+from tinyllm.app.verification.verify import Verification, changed_since_lock, verify
+from tinyllm.base.errors import TinyLLMError
 
 
 @pytest.fixture
-def faulty(made, tmp_path) -> Path:
-    """A copy of that project to plant a fault in."""
-    return shutil.copytree(made, tmp_path / "faulty", symlinks=True)
+def project(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    return make_repository(tmp_path / "project")
 
 
 @pytest.fixture
-def tinyllm(monkeypatch):
-    """Run a command of this process in a folder, as a person would there."""
-    monkeypatch.setenv("PATH", clean_environment()["PATH"])
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-
-    def command(folder: Path, *arguments: str, store: Path | None = None) -> Result:
-        monkeypatch.chdir(folder)
-        if store is not None:
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
-        return CliRunner().invoke(main, list(arguments))
-
-    return command
+def pipeline():
+    return Pipeline()
 
 
 @pytest.fixture
-def verdict(tinyllm):
-    """Exit code and report of `tinyllm verify --json`."""
-
-    def command(folder: Path) -> tuple[int, dict]:
-        result = tinyllm(folder, "verify", "--json")
-        assert result.stdout, result.output
-        return result.exit_code, json.loads(result.stdout)
-
-    return command
+def found(project, pipeline):
+    """What verify finds here."""
+    return lambda changes=(): verify(project, pipeline, lambda _root: list(changes))
 
 
-def flip_a_bit(path: Path, offset: int) -> None:
-    """Turn the lowest bit of a byte."""
-    data = bytearray(path.read_bytes())
-    data[offset] ^= 1
-    path.write_bytes(data)
+def test_what_was_made_is_made_again(project, pipeline, found):
+    report = found()
+    assert report.reproduced
+    assert report.outs == 5
+    assert (report.first_stage, report.first_step, report.original_environment) == (None,) * 3
+    assert run_in(project, "git", "status", "--porcelain").stdout == ""
+    assert not pipeline.clone.exists()
 
 
-def test_what_was_made_is_made_again(made, verdict):
-    code, report = verdict(made)
-    assert code == 0, report
-    assert report["reproduced"] is True
-    assert report["outs"] >= 9
-    assert run_in(made, "git", "status", "--porcelain").stdout == ""
+def test_the_clone_holds_the_commit_the_changes_and_the_raw_text_and_no_out(
+    project, pipeline, found
+):
+    (project / "code.py").write_text("changed\n", encoding="utf-8")
+    (project / "new.py").write_text("new\n", encoding="utf-8")
+    found()
+    assert pipeline.seen.pop("dvc.lock") == (project / "dvc.lock").read_text(encoding="utf-8")
+    assert pipeline.seen.pop(".gitignore") == (project / ".gitignore").read_text(encoding="utf-8")
+    assert pipeline.seen == {
+        "code.py": "changed\n",
+        "new.py": "new\n",
+        "params.yaml": "prepare: {source: raw.txt}\n",
+        "raw.txt": "To be, or not to be. That is the question.\n",
+    }
+
+
+def test_a_raw_text_that_is_nowhere_is_named(project, found):
+    (project / "raw.txt").unlink()
+    with pytest.raises(TinyLLMError, match=r"raw text raw\.txt is neither in the commit nor"):
+        found()
+
+
+def test_a_folder_of_raw_texts_comes_along(project, pipeline, found):
+    (project / "raw.txt").unlink()
+    (project / "raw.txt").mkdir()
+    (project / "raw.txt/play.txt").write_text("To be.\n", encoding="utf-8")
+    found()
+    assert pipeline.seen["raw.txt/play.txt"] == "To be.\n"
 
 
 @pytest.fixture
-def fresh(made, tmp_path) -> Path:
-    """A clone of that project in which nothing was made yet."""
-    run_in(made, "git", "clone", "--quiet", ".", str(tmp_path / "fresh"))
-    assert not (tmp_path / "fresh/models/checkpoint").exists()
-    return tmp_path / "fresh"
+def fresh(project):
+    """Nothing was made here yet."""
+    for name in ("data", "models", "reports", ".tinyllm"):
+        shutil.rmtree(project / name)
+    return project
 
 
-def test_a_fresh_clone_is_verified_from_its_lock_alone(fresh, verdict):
-    code, report = verdict(fresh)
-    assert code == 0, report
-    assert report["outs"] >= 9
+def test_a_fresh_clone_is_verified_from_its_lock_alone(fresh, found):
+    report = found()
+    assert report.reproduced
+    assert report.outs == 5
 
 
-@pytest.mark.exhaustive
-def test_a_lock_that_cannot_be_made_again_is_found_in_a_fresh_clone(fresh, verdict):
-    lock = (fresh / "dvc.lock").read_text(encoding="utf-8")
-    (whole, digit) = re.search(r"path: models/export\n.*\n\s+md5: (.)", lock).group(0, 1)
-    other = whole[:-1] + ("0" if digit != "0" else "1")
-    (fresh / "dvc.lock").write_text(lock.replace(whole, other), encoding="utf-8")
-    code, report = verdict(fresh)
-    assert code == 1
-    assert report["first_stage"] == "export"
-    (difference,) = report["differences"]
-    assert "differs from dvc.lock, in the clone" in difference
+def test_a_lock_that_cannot_be_made_again_is_found_in_a_fresh_clone(fresh, pipeline, found):
+    pipeline.faults.append(lambda clone: flip_a_bit(clone / "models/export/pyfunc/MLmodel", 0))
+    report = found()
+    assert not report.reproduced
+    assert report.first_stage == "export"
+    assert report.differences == [
+        "export: models/export: differs from dvc.lock, in the clone; it is not here"
+    ]
 
 
-@pytest.mark.exhaustive
-def test_a_bit_flipped_in_the_data_is_named(faulty, verdict):
-    flip_a_bit(faulty / "data/raw/sample/the-salt-duke.txt", 30_000)
-    code, report = verdict(faulty)
-    assert code == 1
-    assert any("prepare: dependency" in line and "salt-duke" in line for line in report["changed"])
-    assert report["first_stage"] == "prepare"
-    assert any(line.startswith("prepare: data/prepared/") for line in report["differences"])
+def test_a_lock_that_neither_side_has_is_told(project, found):
+    lock = (project / "dvc.lock").read_text(encoding="utf-8")
+    at = lock.index("md5: ", lock.index("stages:")) + 5
+    other = "0" if lock[at] != "0" else "1"
+    (project / "dvc.lock").write_text(lock[:at] + other + lock[at + 1 :], encoding="utf-8")
+    report = found()
+    assert not report.reproduced
+    (difference,) = report.differences
+    assert difference.endswith("differs from dvc.lock, here as in the clone")
 
 
-@pytest.mark.exhaustive
-def test_a_changed_parameter_is_named_with_the_step_it_tells_at(faulty, verdict):
-    params = (faulty / "params.yaml").read_text(encoding="utf-8")
-    changed = params.replace("warmup_steps: 5", "warmup_steps: 6")
-    (faulty / "params.yaml").write_text(changed, encoding="utf-8")
-    code, report = verdict(faulty)
-    assert code == 1
-    assert any("train: parameter train.warmup_steps" in line for line in report["changed"])
-    assert report["first_stage"] == "train"
-    assert report["first_step"] == 10
+def test_changed_data_is_named_by_its_first_stage_and_file(pipeline, found):
+    pipeline.faults += [
+        lambda clone: flip_a_bit(clone / "data/prepared/train.txt", 25),
+        lambda clone: flip_a_bit(clone / "data/tokens/train.bin", 150),
+    ]
+    report = found(["prepare: dependency raw.txt is modified"])
+    assert report.changed == ["prepare: dependency raw.txt is modified"]
+    assert report.first_stage == "prepare"
+    prepared, tokens = report.differences
+    assert prepared.startswith("prepare: data/prepared/train.txt: differs from byte 25 (line 2) on")
+    assert tokens.startswith("tokenize: data/tokens/train.bin: differs from byte 150 ")
 
 
-@pytest.mark.exhaustive
-def test_changed_code_is_named(faulty, verdict):
-    code_file = faulty / "tinyllm/training/muon.py"
-    code_file.write_text(code_file.read_text().replace("-23.6204", "-23.6205"), encoding="utf-8")
-    code, report = verdict(faulty)
-    assert code == 1
-    assert any("train: dependency tinyllm/training" in line for line in report["changed"])
-    assert any("model.safetensors: tensor " in line for line in report["differences"])
+def test_a_bit_flipped_in_a_weight_is_named_by_its_tensor(project, found):
+    flip_a_weight(project)
+    report = found()
+    assert report.first_stage == "train"
+    (difference,) = report.differences
+    assert difference.startswith(f"train: {WEIGHTS}: tensor o_proj at [3, 4]: ")
 
 
-@pytest.mark.exhaustive
-def test_a_bit_flipped_in_a_weight_is_named_by_its_tensor(faulty, verdict):
-    path = faulty / "models/checkpoint/model.safetensors"
-    weights = load_file(path)
-    weights["blocks.1.attention.o_proj.weight"].view(np.uint32)[3, 4] ^= 1
-    path.unlink()
-    save_file(weights, path)
-    code, report = verdict(faulty)
-    assert code == 1
-    assert any("train: out models/checkpoint is modified" in line for line in report["changed"])
-    assert any("o_proj.weight at [3, 4]" in line for line in report["differences"])
+def test_the_step_at_which_the_training_differs_is_named_with_both_environments(pipeline, found):
+    pipeline.faults += [flip_a_weight, lambda clone: write_journal(clone, nudge=1e-9)]
+    report = found()
+    assert report.first_step == 20
+    assert report.original_environment == {"cpu": "the first CPU", "version.torch": "1"}
+    assert report.environment["version.torch"] != "1"
 
 
-@pytest.mark.exhaustive
-def test_a_bit_flipped_in_the_tokens_is_named_by_its_file(faulty, verdict):
-    path = faulty / "data/tokens/train.bin"
-    data = path.read_bytes()
-    path.unlink()
-    path.write_bytes(data)
-    flip_a_bit(path, 5_000)
-    code, report = verdict(faulty)
-    assert code == 1
-    assert any("tokenize: out data/tokens is modified" in line for line in report["changed"])
-    assert report["first_stage"] == "tokenize"
-    assert any("train.bin: differs from byte 5000" in line for line in report["differences"])
+def test_without_a_journal_there_is_no_step_to_name(project, pipeline, found):
+    shutil.rmtree(project / ".tinyllm")
+    pipeline.faults += [flip_a_weight, lambda clone: write_journal(clone, nudge=1e-9)]
+    report = found()
+    assert not report.reproduced
+    assert (report.first_step, report.original_environment) == (None, None)
 
 
-def test_the_champion_is_made_again_from_the_registry_alone(made, tmp_path, tinyllm):
-    clone = tmp_path / "clone"
-    run_in(tmp_path, "git", "clone", "--quiet", str(made), str(clone))
-    result = tinyllm(clone, "reproduce", "models:/tinyllm@champion", store=made)
-    assert result.exit_code == 0, result.output
-    assert "Reproduced" in result.stdout
-    missing = tinyllm(clone, "reproduce", "models:/tinyllm@nobody", store=made)
-    assert missing.exit_code == 1
-    assert re.match(r"Error: Cannot find models:/tinyllm@nobody in sqlite", missing.stderr)
+def test_an_out_that_the_clone_did_not_write_is_told(pipeline, found):
+    pipeline.faults.append(lambda clone: (clone / "models/checkpoint/config.json").unlink())
+    assert found().differences == ["train: models/checkpoint/config.json: is missing rebuilt"]
 
 
-@pytest.mark.exhaustive
-def test_a_model_made_from_uncommitted_changes_is_made_again(faulty, tmp_path, tinyllm):
-    (faulty / "own.txt").write_text("A text that no commit holds.\n" * 300, encoding="utf-8")
-    run_in(faulty, "git", "add", "own.txt")
-    params = (faulty / "params.yaml").read_text(encoding="utf-8")
-    params = params.replace("data/raw/sample/the-salt-duke.txt", "own.txt")
-    (faulty / "params.yaml").write_text(params, encoding="utf-8")
-    run_in(faulty, "dvc", "repro")
-    clone = tmp_path / "clone"
-    run_in(tmp_path, "git", "clone", "--quiet", str(faulty), str(clone))
-    result = tinyllm(clone, "reproduce", "models:/tinyllm@candidate", store=faulty)
-    assert result.exit_code == 0, result.output
-    assert "with uncommitted changes" in result.stdout
-    assert "Reproduced" in result.stdout
+def test_a_change_alone_is_no_reproduction_though_the_bytes_are_the_same(found):
+    report = found(["train: parameter train.seed is 1, in dvc.lock 2"])
+    assert not report.reproduced
+    assert report.differences == []
+
+
+def test_without_a_lock_it_says_what_to_do(project, found):
+    (project / "dvc.lock").unlink()
+    with pytest.raises(TinyLLMError, match="run dvc repro first"):
+        found()
+
+
+def test_a_pipeline_that_fails_leaves_no_clone(pipeline, found):
+    def fail(clone):
+        raise TinyLLMError("'dvc repro' failed in the clean clone: oh")
+
+    pipeline.faults.append(fail)
+    with pytest.raises(TinyLLMError, match="failed in the clean clone"):
+        found()
+    assert not pipeline.clone.exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "lines"),
+    [
+        (Verification(outs=9), 0, ["Reproduced: 9 outs of dvc.lock compared."]),
+        (
+            Verification(
+                outs=9,
+                changed=["train: dependency code.py is modified"],
+                differences=["train: model: differs"],
+                first_stage="train",
+                first_step=10,
+                environment={"cpu": "new"},
+                original_environment={"cpu": "old"},
+            ),
+            1,
+            [
+                "changed since dvc.lock: train: dependency code.py is modified",
+                "differs: train: model: differs",
+                "training differs from step 10 on",
+                "  cpu: old at first, new now",
+                "NOT reproduced: 9 outs of dvc.lock compared.",
+            ],
+        ),
+    ],
+)
+def test_the_command_prints_what_was_found_and_exits_by_it(monkeypatch, found, code, lines):
+    monkeypatch.setattr("tinyllm.app.verification.verify.verify", lambda _root: found)
+    result = CliRunner().invoke(main, ["verify"])
+    assert result.exit_code == code
+    assert result.stdout.splitlines()[1:] == lines
+    as_json = CliRunner().invoke(main, ["verify", "--json"])
+    assert as_json.exit_code == code
+    assert json.loads(as_json.stdout) == found.to_dict()
+    assert found.to_dict()["reproduced"] is (code == 0)
+
+
+def test_dvcs_own_status_becomes_words(tmp_path):
+    """Once with DVC itself: a parameter, a dependency and an out that changed, and one not here."""
+    stage = {
+        "cmd": "cp raw.txt out.txt && cp raw.txt gone.txt",
+        "deps": ["raw.txt"],
+        "params": ["train", "model.width"],
+        "outs": ["out.txt", "gone.txt"],
+    }
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"make": stage}}), encoding="utf-8")
+    params = "train: {seed: 1, steps: 2}\nmodel: {width: 3, depth: 4}\n"
+    (tmp_path / "params.yaml").write_text(params, encoding="utf-8")
+    (tmp_path / "raw.txt").write_text("text", encoding="utf-8")
+    (tmp_path / ".dvc").mkdir()
+    shutil.copyfile(ROOT / ".dvc/config", tmp_path / ".dvc/config")
+    run_in(tmp_path, "git", "init", "--quiet")
+    run_in(tmp_path, "dvc", "repro", "--quiet")
+    (tmp_path / "raw.txt").write_text("another", encoding="utf-8")
+    (tmp_path / "out.txt").unlink()
+    (tmp_path / "out.txt").write_text("another", encoding="utf-8")
+    (tmp_path / "gone.txt").unlink()
+    changed = params.replace("seed: 1", "seed: 7").replace("depth: 4", "depth: 5")
+    (tmp_path / "params.yaml").write_text(changed, encoding="utf-8")
+    assert sorted(changed_since_lock(tmp_path)) == [
+        "make: dependency raw.txt is modified",
+        "make: out out.txt is modified",
+        "make: parameter train.seed is 7, in dvc.lock 1",
+    ]
+
+
+def test_dvc_is_found_beside_this_python(project, monkeypatch):
+    """A program of an environment may be called by its path, without the environment's own."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with pytest.raises(TinyLLMError, match="'dvc status' failed"):
+        # the small repository is git's alone
+        changed_since_lock(project)

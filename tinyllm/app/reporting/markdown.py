@@ -2,6 +2,7 @@
 
 import html
 import subprocess
+import sys
 from collections.abc import Sequence
 
 from tinyllm.app.reporting.curves import draw_chart
@@ -69,7 +70,7 @@ def _reproduced(verification: Verification | None) -> str:
 
 def _difference(base: Revision, what: str) -> str:
     result = subprocess.run(  # noqa: S603 - fixed arguments
-        ["dvc", what, "diff", "--md", base.commit],  # noqa: S607 - the environment's own dvc
+        [sys.executable, "-m", "dvc", what, "diff", "--md", base.commit],
         cwd=base.root,
         capture_output=True,
         text=True,

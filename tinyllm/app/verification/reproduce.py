@@ -1,5 +1,6 @@
 """Making a registered model again from what the registry knows of it."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,15 @@ class Reproduction:
         return {"reproduced": self.reproduced, **asdict(self)}
 
 
-def reproduce(root: Path, source: str) -> Reproduction:
+def reproduce(
+    root: Path, source: str, run: Callable[[Path], None] = run_pipeline
+) -> Reproduction:
     """Rebuild a model from its registry entry or run, and compare the bytes.
 
     Args:
         root: a clone of the repository that the model was made in.
         source: `models:/NAME@ALIAS`, `models:/NAME/VERSION` or a run id.
+        run: runs the pipeline in a clone.
 
     Raises:
         TinyLLMError: something that the rebuilding needs is missing; the message names it.
@@ -56,7 +60,7 @@ def reproduce(root: Path, source: str) -> Reproduction:
     with clean_clone(root, origin.commit, origin.patch) as clone:
         (clone / "params.yaml").write_bytes(origin.params)
         copy_sources(root, clone)
-        run_pipeline(clone)
+        run(clone)
         report.rebuilt_weights = sha256(clone / _WEIGHTS)
         report.differences = _differences(origin, report, clone)
     return report

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,21 +43,48 @@ class Verification:
         return {"reproduced": self.reproduced, **asdict(self)}
 
 
-def verify(root: Path) -> Verification:
+def changed_since_lock(root: Path) -> list[str]:
+    """What of data, code, parameters and outs is here and not as dvc.lock has it, in words.
+
+    Raises:
+        TinyLLMError: DVC cannot tell.
+    """
+    result = subprocess.run(  # noqa: S603 - a fixed command
+        [sys.executable, "-m", "dvc", "status", "--json"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise TinyLLMError(f"'dvc status' failed: {result.stderr.strip()}")
+    return describe_changes(root, json.loads(result.stdout or "{}"))
+
+
+def verify(
+    root: Path,
+    run: Callable[[Path], None] = run_pipeline,
+    find_changes: Callable[[Path], list[str]] = changed_since_lock,
+) -> Verification:
     """Run the working tree's pipeline in a clean clone and compare every out with dvc.lock.
 
     Outs that are here are compared too; none need be, as in a fresh clone.
+
+    Args:
+        root: the working tree.
+        run: runs the pipeline in a clone.
+        find_changes: tells in words what is not as dvc.lock has it.
 
     Raises:
         TinyLLMError: there is no lock, or the pipeline fails in the clone.
     """
     expected = read_lock(root)
     report = Verification(environment=environment_tags())
-    report.changed = changed_since_lock(root)
+    report.changed = find_changes(root)
     commit = git("-C", str(root), "rev-parse", "HEAD")
     with clean_clone(root, commit, git_patch()) as clone:
         copy_sources(root, clone)
-        run_pipeline(clone)
+        run(clone)
         rebuilt = read_lock(clone)
         for stage, entry in expected.items():
             for out in entry.get("outs", []):
@@ -68,22 +97,13 @@ def verify(root: Path) -> Verification:
     return report
 
 
-def changed_since_lock(root: Path) -> list[str]:
-    """What of data, code, parameters and outs is here and not as dvc.lock has it, in words."""
-    result = subprocess.run(
-        ["dvc", "status", "--json"],  # noqa: S607 - the environment's own dvc
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode:
-        raise TinyLLMError(f"'dvc status' failed: {result.stderr.strip()}")
+def describe_changes(root: Path, status: dict[str, Any]) -> list[str]:
+    """What DVC's status says, in words; outs that are not here are no change."""
     lock = read_lock(root)
     outs = {out["path"] for entry in lock.values() for out in entry.get("outs", [])}
     not_here = {path for path in outs if not (root / path).exists()}
     found = []
-    for stage, changes in json.loads(result.stdout or "{}").items():
+    for stage, changes in status.items():
         if stage.endswith(".dvc"):
             continue  # a text of its own; where a stage reads it, it is that stage's dependency
         for change in changes:
