@@ -4,9 +4,19 @@ import hashlib
 import os
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import read_json, sha256, write_bytes, write_json, write_text
+from tinyllm.base.files import (
+    read_csv,
+    read_json,
+    sha256,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def refusal(call, *arguments):
@@ -102,3 +112,49 @@ def test_the_hash_is_that_of_the_bytes(tmp_path):
     data = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(data)
     assert sha256(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+
+
+NUMBERS = st.floats(allow_nan=False) | st.integers(-(2**53), 2**53)
+
+
+@st.composite
+def tables(draw):
+    keys = draw(st.lists(st.text('abc_," \n', min_size=1, max_size=5), min_size=1, unique=True))
+    values = st.lists(NUMBERS, min_size=len(keys), max_size=len(keys))
+    rows = draw(st.lists(values, min_size=1, max_size=5))
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+@settings(max_examples=30, deadline=None)
+@given(tables())
+def test_a_table_of_numbers_reads_back_as_it_was(tmp_path_factory, rows):
+    path = tmp_path_factory.getbasetemp() / "table.csv"
+    write_csv(path, rows)
+    assert read_csv(path) == rows
+    assert [list(row) for row in read_csv(path)] == [list(row) for row in rows]
+
+
+def test_a_table_has_a_header_and_quotes_what_needs_it(tmp_path):
+    write_csv(tmp_path / "file", [{"step": 1, "text": "a,b"}, {"step": 2, "text": "c"}])
+    assert (tmp_path / "file").read_bytes() == b'step,text\n1,"a,b"\n2,c\n'
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_table_with_a_header_alone_has_no_rows(tmp_path):
+    write_text(tmp_path / "file", "step,loss\n")
+    assert read_csv(tmp_path / "file") == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"step,loss\n1,abc\n", b"step,loss\n1\n", b"step,loss\n1,2,3\n", b"step\n\xff\n", b"a\n\0\n"],
+)
+def test_a_file_that_is_no_table_of_numbers_is_refused(tmp_path, data):
+    (tmp_path / "file").write_bytes(data)
+    message = refusal(read_csv, tmp_path / "file")
+    assert message == f"{tmp_path / 'file'} is damaged: it is not a table of numbers."
+
+
+def test_reading_a_missing_table_is_refused(tmp_path):
+    message = refusal(read_csv, tmp_path / "none")
+    assert message == f"Cannot read {tmp_path / 'none'}: No such file or directory."

@@ -1,4 +1,4 @@
-"""A name for what follows from params and files: the same for the same, another for anything else."""
+"""A name for what follows from params and files: another for anything else."""
 
 import pytest
 

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tinyllm.app.config import RuntimeConfig
 from tinyllm.base.errors import ConfigError, Interrupted, TinyLLMError
 from tinyllm.base.section import Section, field_type
 from tinyllm.corpus.config import PrepareConfig
@@ -17,7 +16,7 @@ from tinyllm.formats.config import ExportConfig
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
-from tinyllm.training.config import TrainingConfig
+from tinyllm.training.config import RuntimeConfig, TrainingConfig
 
 NO_NUMBERS = [True, False, "abc", "", "true", None, [1], {}, "1:30", "0x10"]
 NOT_FINITE = [math.nan, math.inf, -math.inf, "nan", "inf", "-Infinity", "1e999"]
@@ -119,7 +118,7 @@ def test_an_optional_number_may_be_null_and_is_read_like_any_other():
     [
         (TrainingConfig, "batch_size", int),
         (TrainingConfig, "learning_rate", float),
-        (RuntimeConfig, "progress", bool),
+        (PrepareConfig, "strip_headings", bool),
         (PrepareConfig, "source", str),
         (EvaluateConfig, "prompts", list[str]),
         (Optional, "count", int),
@@ -186,8 +185,9 @@ def test_no_values_mean_the_defaults(values):
         (EvaluateConfig, {"prompts": "one"}, "evaluate.prompts"),
         (ExportConfig, {"formats": []}, "export.formats"),
         (ExportConfig, {"formats": ["pickle"]}, "export.formats.0"),
-        (RuntimeConfig, {"threads": 0}, "runtime.threads"),
-        (RuntimeConfig, {"progress": "perhaps"}, "runtime.progress"),
+        (NumericsConfig, {"threads": 0}, "numerics.threads"),
+        (RuntimeConfig, {"checkpoint_interval": -1}, "runtime.checkpoint_interval"),
+        (PrepareConfig, {"strip_headings": "perhaps"}, "prepare.strip_headings"),
         (SamplingConfig, {"top_p": 0}, "sampling.top_p"),
         (SamplingConfig, {"seed": 2**63}, "sampling.seed"),
     ],
