@@ -1,11 +1,11 @@
 """What the playground's tests share: an offline Chromium, models, and what Python would write."""
 
-import math
 import shutil
 
 import pytest
 import torch
 
+from tests.sliding import sliding as sliding_model
 from tests.waiting import wait_until
 from tinyllm.formats.playground import write_playground
 from tinyllm.inference.checkpoint import Checkpoint
@@ -119,12 +119,7 @@ def random_checkpoint(alphabet=ODD, **changes):
 
 def sliding(checkpoint, length=512):
     """The same weights with room for `length` characters that each see one window back."""
-    window = checkpoint.model.config.sequence_length
-    config = checkpoint.model.config.model_copy(update={"sequence_length": length})
-    model = Transformer(config, checkpoint.tokenizer.vocab_size).eval()
-    model.load_state_dict(checkpoint.model.state_dict())
-    model.mask += torch.full((length, length), -math.inf).tril(-window)
-    return Checkpoint(model, checkpoint.tokenizer, {})
+    return Checkpoint(sliding_model(checkpoint.model, length), checkpoint.tokenizer, {})
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from tinyllm.evaluation.metrics import (
     summarize,
 )
 from tinyllm.model.config import ModelConfig
+from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, load_tokens
 from tinyllm.training.loop import evaluate
@@ -83,7 +84,7 @@ def test_six_decimals_of_a_plain_number_are_kept(value, expected):
 def test_a_model_that_knows_nothing_pays_the_logarithm_of_the_vocabulary(arithmetic):
     config = ModelConfig(d_model=8, num_heads=1, num_layers=1, d_ff=8, sequence_length=5)
     model = Transformer(config, vocab_size=16)
-    model.init_weights(torch.Generator().manual_seed(0))
+    init_weights(model, torch.Generator().manual_seed(0))
     tokens = np.arange(18, dtype=np.uint8) % 16
     scores = score_characters(model, loader_of(tokens, 5, arithmetic, batch_size=2), arithmetic)
     assert scores.nats == pytest.approx(np.full(17, math.log(16)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyllm import closure
+from tinyllm.formats import closure
 from tinyllm.formats.closure import ROOT, import_closure
 
 LOADED = """
@@ -40,20 +40,21 @@ def names(*modules):
 def test_the_prepare_stage_needs_cleaning_and_no_transformer():
     found = names("stages.prepare")
     assert "stages/prepare.py" in found
-    assert "stages/pipeline.py" in found
+    assert "tinyllm/base/command.py" in found
     assert "tinyllm/corpus/clean.py" in found
     assert "tinyllm/corpus/__init__.py" in found
-    assert "tinyllm/models/transformer.py" not in found
+    assert "tinyllm/model/transformer.py" not in found
 
 
 def test_the_train_stage_needs_the_transformer_and_no_cleaning():
     found = names("stages.train")
-    assert "tinyllm/models/transformer.py" in found
+    assert "tinyllm/model/transformer.py" in found
     assert "tinyllm/corpus/clean.py" not in found
 
 
 def test_imports_inside_functions_of_a_command_count():
-    assert "tinyllm/files.py" in names("tinyllm.app.commands.summary")
+    found = names("tinyllm.app.commands.generate")
+    assert "tinyllm/formats/load.py" in found
 
 
 def test_the_closure_is_sorted_relative_and_holds_every_file_once():

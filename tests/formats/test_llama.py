@@ -11,6 +11,7 @@ from tinyllm.formats.gguf import write_gguf
 from tinyllm.formats.llama import LlamaRuntime
 from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
 from tinyllm.model.config import ModelConfig
+from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
 from tinyllm.tokens.windows import load_tokens
@@ -54,7 +55,7 @@ def learnt(passage, arithmetic, tmp_path_factory):
     config = ModelConfig(d_model=64, num_heads=2, num_layers=2, d_ff=128, sequence_length=220)
     tokenizer = CharacterTokenizer(passage)
     model = Transformer(config, tokenizer.vocab_size)
-    model.init_weights(torch.Generator().manual_seed(1))
+    init_weights(model, torch.Generator().manual_seed(1))
     tokens = torch.from_numpy(tokenizer.encode(passage).astype(np.int64))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=True)
     threads = torch.get_num_threads()

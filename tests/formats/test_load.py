@@ -19,8 +19,10 @@ def assert_one_sentence(error):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_export_gives_the_logits_of_its_checkpoint_to_the_bit(checkpoint, export_folder, form):
-    loaded = load_model(export_folder / form)
+def test_an_export_gives_the_logits_of_its_checkpoint_to_the_bit(
+    checkpoint, export_folder, arithmetic, form
+):
+    loaded = load_model(export_folder / form, arithmetic)
     tokens = torch.randint(
         checkpoint.tokenizer.vocab_size, (3, 32), generator=torch.Generator().manual_seed(0)
     )

@@ -10,11 +10,13 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 
+from tests.sliding import sliding
 from tinyllm.base.files import sha256
 from tinyllm.formats.onnx_graph import write_onnx
 from tinyllm.formats.tokenizer_json import huggingface_tokenizer, tokenizer_from_huggingface
 from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
 from tinyllm.model.config import ModelConfig
+from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.tokenizer import CharacterTokenizer
 
@@ -37,7 +39,7 @@ def scrambled(shape):
     config = ModelConfig(**settings | {"sequence_length": WINDOW} | SHAPES[shape])
     model = Transformer(config, VOCAB).eval()
     generator = torch.Generator().manual_seed(1)
-    model.init_weights(generator)
+    init_weights(model, generator)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:
@@ -105,17 +107,6 @@ def some_tokens(rows, length, vocab=VOCAB):
     return torch.randint(vocab, (rows, length), generator=torch.Generator().manual_seed(length))
 
 
-def banded(model, length):
-    """The same weights with room for `length` characters, each of which sees a window."""
-    window = model.config.sequence_length
-    config = model.config.model_copy(update={"sequence_length": length})
-    longer = Transformer(config, model.vocab_size).eval()
-    longer.load_state_dict(model.state_dict())
-    distance = torch.arange(length)[:, None] - torch.arange(length)
-    longer.mask[distance >= window] = -torch.inf
-    return longer
-
-
 @torch.no_grad()
 def expect(model, tokens, logits, first=0):
     expected = model(tokens)[:, first:]
@@ -153,14 +144,14 @@ def test_beyond_the_window_attention_slides(folders, shape, pieces):
     tokens = some_tokens(2, 50)
     runtime = Runtime(folders / shape)
     logits = torch.cat([runtime.read(piece) for piece in tokens.split(pieces, dim=1)], dim=1)
-    expect(banded(scrambled(shape).model, 50), tokens, logits)
+    expect(sliding(scrambled(shape).model, 50), tokens, logits)
 
 
-def test_without_the_band_the_logits_would_differ():
-    model, tokens = banded(scrambled("tied").model, 50), some_tokens(2, 50)
+def test_if_attention_did_not_slide_the_logits_would_differ():
+    model, tokens = sliding(scrambled("tied").model, 50), some_tokens(2, 50)
     with torch.no_grad():
         before = model(tokens)
-        model.mask.copy_(torch.full((50, 50), -torch.inf).triu(1))
+        model.window = 50
         assert torch.equal(model(tokens)[:, :WINDOW], before[:, :WINDOW])
         assert (model(tokens)[:, WINDOW:] - before[:, WINDOW:]).abs().max() > 0.1
 

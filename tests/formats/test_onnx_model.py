@@ -12,6 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from tests.sliding import sliding
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import write_json
 from tinyllm.formats.closure import import_closure
@@ -19,7 +20,6 @@ from tinyllm.formats.onnx_graph import write_onnx
 from tinyllm.formats.onnx_model import load_onnx
 from tinyllm.formats.tokenizer_json import huggingface_tokenizer
 from tinyllm.inference.checkpoint import load_checkpoint
-from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 WINDOW = 32
@@ -45,12 +45,7 @@ def copy(folder, tmp_path):
 @torch.no_grad()
 def sliding_logits(checkpoint, tokens):
     """Logits after every token of a text of any length, computed in one pass without a cache."""
-    model, length = checkpoint.model, len(tokens)
-    config = model.config.model_copy(update={"sequence_length": length})
-    longer = Transformer(config, model.vocab_size).eval()
-    longer.load_state_dict(model.state_dict())
-    distance = torch.arange(length)[:, None] - torch.arange(length)
-    longer.mask[distance >= WINDOW] = -torch.inf
+    longer = sliding(checkpoint.model, len(tokens))
     return longer(torch.tensor([tokens]))[0].numpy()
 
 
@@ -181,7 +176,7 @@ def test_neither_torch_nor_onnx_is_needed(folder):
 
 def test_few_modules_are_carried_along():
     carried = {path.stem for path in import_closure("tinyllm.formats.onnx_model")}
-    assert carried == {"__init__", "errors", "files", "onnx", "huggingface", "tokenizer"}
+    assert carried == {"__init__", "errors", "files", "onnx_model", "tokenizer_json", "tokenizer"}
 
 
 def test_without_onnx_runtime_the_extra_is_named(folder, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.formats.parity import TOLERANCES, compare
+from tinyllm.formats.parity import TOLERANCES, Opened, compare
 
 
 class Disturbed:
@@ -29,15 +29,9 @@ def judge(checkpoint, text):
     passage = checkpoint.tokenizer.encode(text[500:532]).tolist()
 
     def compare_with(disturb, precision="f32", every=1):
-        return compare(
-            "some/export",
-            "some runtime",
-            precision,
-            open_native=checkpoint.reader,
-            opened=Disturbed(checkpoint.reader(), disturb, every),
-            passage=passage,
-            greedy_characters=40,
-        )
+        reader = Disturbed(checkpoint.reader(), disturb, every)
+        opened = Opened("some/export", "some runtime", precision, reader, greedy_characters=40)
+        return compare(opened, checkpoint.reader, passage)
 
     return compare_with
 

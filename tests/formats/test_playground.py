@@ -22,21 +22,21 @@ from tinyllm.tokens.tokenizer import CharacterTokenizer
 @pytest.fixture(scope="module")
 def trained(tokens, arithmetic):
     """A model whose window takes a prompt and a hundred characters, trained for seconds."""
-    from tinyllm.tokens.windows import load_tokens
+    from tinyllm.tokens.windows import TokenData, load_token_data
+    from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import run_training
 
     tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
     config = ModelConfig(
         d_model=32, num_heads=2, num_layers=2, d_ff=64, sequence_length=160, dropout=0.0
     )
-    result = run_training(
-        load_tokens(tokens, "train"),
-        load_tokens(tokens, "val"),
-        tokenizer.vocab_size,
-        config,
-        SMALL_TRAINING.model_copy(update={"max_steps": 80, "eval_interval": 80}),
-        arithmetic,
-    )
+    training = SMALL_TRAINING.model_copy(update={"max_steps": 80, "eval_interval": 80})
+    data = load_token_data(tokens)
+    short = TokenData(data.train, data.val[:400], data.vocab_size)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    result = run_training(short, Recipe(config, training), arithmetic)
+    torch.set_num_threads(before)
     model = Transformer(config, tokenizer.vocab_size)
     model.load_state_dict(result.weights)
     return Checkpoint(model.eval(), tokenizer, {})

@@ -6,28 +6,29 @@ import pytest
 import torch
 
 from tests.playground import native_logits, random_checkpoint, sliding
-from tinyllm.kernels.attention import rotate
+from tests.sliding import EverythingAtOnce
+from tinyllm.model.transformer import rotate
 
 SIGNS = {" ": "\u2423", "\n": "\u21b5"}
 
 
 @torch.no_grad()
 def native_attention(checkpoint, text):
-    """[layers, heads, characters]: how much the last character attends to each."""
+    """[layers, heads, characters]: how much the last character attends to each, in `sliding`."""
     model = checkpoint.model
     x = model.embedding(torch.tensor([checkpoint.tokenizer.encode(text).tolist()]))
     time_ = x.shape[1]
-    rotary = (model.cosines[:time_], model.sines[:time_])
-    mask = model.mask[:time_, :time_]
+    at_once = EverythingAtOnce(model, time_)
+    rotary = at_once.begin(time_)
     layers = []
     for block in model.blocks:
         own = block.attention
         qkv = own.qkv_proj(block.attention_norm(x)).view(time_, 3, own.num_heads, own.head_dim)
-        queries = rotate(own.q_norm(qkv[None, :, 0]), *rotary)[0, -1]
-        keys = rotate(own.k_norm(qkv[None, :, 1]), *rotary)[0]
+        queries = rotate(own.q_norm(qkv[None, :, 0]), rotary)[0, -1]
+        keys = rotate(own.k_norm(qkv[None, :, 1]), rotary)[0]
         scores = torch.einsum("hd,thd->ht", queries, keys) / math.sqrt(own.head_dim)
-        layers.append((scores + mask[-1]).softmax(-1))
-        x = block(x, rotary, mask, None)
+        layers.append(scores.masked_fill(~at_once.mask[-1], -math.inf).softmax(-1))
+        x = block(x, rotary, at_once)
     return torch.stack(layers)
 
 

@@ -1,10 +1,9 @@
 """Reading through the cache, in pieces of any length, equals one pass with sliding attention."""
 
-import math
-
 import pytest
 import torch
 
+from tests.sliding import sliding
 from tinyllm.inference.cache import KeyValueCache
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
@@ -38,15 +37,7 @@ def read(model, tokens, lengths, cache):
 
 @torch.no_grad()
 def read_sliding(model, tokens):
-    """All at once, by a model of a longer window that masks what is too far back."""
-    time = tokens.shape[1]
-    long = Transformer(CONFIG.model_copy(update={"sequence_length": time}), VOCAB).eval()
-    long.load_state_dict(model.state_dict())
-    distance = torch.arange(time)[:, None] - torch.arange(time)
-    long.mask = torch.zeros(time, time).masked_fill(
-        (distance < 0) | (distance >= WINDOW), -math.inf
-    )
-    return long(tokens)
+    return sliding(model, tokens.shape[1])(tokens)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,19 @@
 """The published checkpoint: exact, repeatable, and clear about what is wrong with it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from tinyllm.base.errors import ConfigError, TinyLLMError
-from tinyllm.inference.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from tinyllm.inference.checkpoint import load_checkpoint
+from tinyllm.kernels.arithmetic import default_arithmetic
+from tinyllm.kernels.fused import FusedTransformer, build_model
+from tinyllm.model.checkpoint import read_tensors, save_checkpoint
 from tinyllm.model.config import ModelConfig
+from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.tokenizer import CharacterTokenizer
 
@@ -20,7 +25,7 @@ FACTS = {"fingerprint": "f" * 32, "step": 7, "val_loss": 1.25}
 
 def weights_of(config, seed=0):
     model = Transformer(config, TOKENIZER.vocab_size)
-    model.init_weights(torch.Generator().manual_seed(seed))
+    init_weights(model, torch.Generator().manual_seed(seed))
     return model.state_dict()
 
 
@@ -58,13 +63,22 @@ def test_loaded_model_computes_without_dropout(folder):
 
 
 def test_loaded_model_computes_the_same(tmp_path):
-    model = Transformer(CONFIG, TOKENIZER.vocab_size).eval()
+    model = build_model(CONFIG, TOKENIZER.vocab_size, default_arithmetic()).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0.5, 0.2, generator=torch.Generator().manual_seed(3))
     save_checkpoint(tmp_path / "out", model.state_dict(), CONFIG, TOKENIZER, FACTS)
     tokens = torch.tensor([[1, 2, 3, 4, 5, 6]])
     assert torch.equal(load_checkpoint(tmp_path / "out").model(tokens), model(tokens))
+
+
+def test_the_model_computes_in_the_arithmetic_that_is_given(folder, arithmetic):
+    model = load_checkpoint(folder, arithmetic).model
+    assert type(model) is FusedTransformer
+    assert model.arithmetic is arithmetic
+    assert not load_checkpoint(folder).model.arithmetic.portable
+    in_bfloat16 = replace(arithmetic, precision=torch.bfloat16, portable=False)
+    assert type(load_checkpoint(folder, in_bfloat16).model) is Transformer
 
 
 def test_two_saves_give_identical_bytes(folder, tmp_path):
@@ -99,7 +113,7 @@ def test_saving_refuses_a_folder_with_what_is_somebody_elses(folder):
 
 def test_parameters_that_require_gradients_can_be_saved(tmp_path):
     model = Transformer(CONFIG, TOKENIZER.vocab_size)
-    model.init_weights(torch.Generator().manual_seed(0))
+    init_weights(model, torch.Generator().manual_seed(0))
     save_checkpoint(tmp_path / "out", dict(model.named_parameters()), CONFIG, TOKENIZER, FACTS)
     assert (tmp_path / "out" / "model.safetensors").is_file()
 

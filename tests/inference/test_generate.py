@@ -5,9 +5,9 @@ import logging
 import pytest
 import torch
 
+from tests.sliding import sliding
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text, generate_texts, stream_text
-from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 WINDOW = 32
@@ -37,17 +37,10 @@ def one_thread():
 def write_naively(checkpoint, prompt, count):
     """Take the likeliest token, computing everything anew at each step, without a cache.
 
-    Attention slides over the text: a model with a longer window masks what is too far back.
+    Attention slides over the text: a model of a longer window masks what is too far back.
     """
     tokens = checkpoint.tokenizer.encode(prompt).tolist()
-    time = len(tokens) + count
-    config = checkpoint.model.config.model_copy(update={"sequence_length": time})
-    model = Transformer(config, checkpoint.tokenizer.vocab_size).eval()
-    model.load_state_dict(checkpoint.model.state_dict())
-    distance = torch.arange(time)[:, None] - torch.arange(time)
-    model.mask = torch.zeros(time, time).masked_fill(
-        (distance < 0) | (distance >= WINDOW), -torch.inf
-    )
+    model = sliding(checkpoint.model, len(tokens) + count)
     for _ in range(count):
         with torch.no_grad():
             logits = model(torch.tensor([tokens]))[0, -1]
