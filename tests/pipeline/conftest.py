@@ -1,4 +1,4 @@
-"""One project for all tests of a module, and a way to run commands in it."""
+"""A project whose pipeline ran, for all tests of a module, and a way to run commands in it."""
 
 import subprocess
 from collections.abc import Callable
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import make_project, run_in
+from tests.project import copy_made, run_in
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """The copy, after one `dvc repro`, committed."""
-    return make_project(tmp_path_factory.mktemp("project"))
+def project(made_project, tmp_path_factory) -> Path:
+    """The module's own copy of the session's project, to be changed."""
+    return copy_made(made_project, tmp_path_factory.mktemp("copy") / "project")
 
 
 @pytest.fixture

@@ -188,7 +188,9 @@ def test_a_stage_without_its_folders_exits_with_2(command, folder):
 def test_params_prints_a_row_of_four_cells_for_every_parameter():
     result = call("params")
     assert result.exit_code == 0
-    header, rule, *rows = result.stdout.splitlines()
+    title, *_ = lines = result.stdout.splitlines()
+    assert title == "# Parameters"
+    header, rule, *rows = (line for line in lines if line.startswith("|"))
     assert header == "| parameter | default | range | meaning |"
     assert rule == "|---|---|---|---|"
     cells = [row.removeprefix("| ").removesuffix(" |").split(" | ") for row in rows]

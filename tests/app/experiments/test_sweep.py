@@ -10,6 +10,8 @@ import pytest
 from tests.project import clean_environment, run_in
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SPACE = "train.learning_rate=log(0.00001,0.03)"
 # the fifth point of this seed is the lowest by far, the other four are good ones
 SEED = "244"

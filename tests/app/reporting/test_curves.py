@@ -22,7 +22,7 @@ def test_both_curves_go_through_their_points_on_one_axis():
     assert len(base) == len(head) == 30
     assert (base[0], base[-1]) == (4, 2)
     assert (head[0], head[-1]) == (4, 1)
-    assert "Grey: base, blue: this change." in chart
+    assert "Gray: base, blue: this change." in chart
 
 
 def test_a_base_without_history_leaves_one_curve_in_its_colour():

@@ -1,4 +1,4 @@
-"""What verify finds and names; the pipeline only copies, and faults are planted in what it makes."""
+"""What verify finds and names: the pipeline only copies, with faults planted in what it makes."""
 
 import json
 import shutil
