@@ -155,7 +155,7 @@ def measure_processes(task: dict) -> dict[str, float]:
     from tinyllm.base.events import StepTaken
     from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import run_training
-    from tinyllm.training.workers import Workers
+    from tinyllm.training.workers import start_workers
 
     times: list[float] = []
 
@@ -170,7 +170,7 @@ def measure_processes(task: dict) -> dict[str, float]:
             tokens.tofile(Path(folder) / f"{name}.bin")
             meta["splits"][name] = {"tokens": len(tokens)}
         (Path(folder) / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        with Workers(Path(folder), recipe, arithmetic) as group:
+        with start_workers(Path(folder), recipe, arithmetic) as (group, _):
             run_training(data, recipe, arithmetic, tell=clock, group=group)
     steps = [after - before for before, after in itertools.pairwise(times[3:])]
     return {"step": 1000 * statistics.median(steps)}

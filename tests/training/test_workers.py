@@ -18,7 +18,7 @@ from tinyllm.training.config import TrainingConfig
 from tinyllm.training.recipe import Recipe
 from tinyllm.training.resume import Resume, WorkingCheckpoints
 from tinyllm.training.run import run_training
-from tinyllm.training.workers import Workers, check_processes
+from tinyllm.training.workers import check_processes, start_workers
 
 
 @pytest.fixture
@@ -27,8 +27,7 @@ def train(tokens, arithmetic):
         settings = {"max_steps": 6, "warmup_steps": 1, "eval_interval": 4} | settings
         config = TrainingConfig(batch_size=2, gradient_accumulation_steps=microbatches, **settings)
         recipe = Recipe(SMALL_MODEL, config, NumericsConfig(threads=1, processes=processes))
-        workers = Workers(others, recipe, arithmetic)
-        with workers as group:
+        with start_workers(others, recipe, arithmetic) as (group, workers):
             return run_training(
                 load_token_data(tokens),
                 recipe,
@@ -52,7 +51,7 @@ def kills_a_worker(workers):
 
     def tell(event):
         if isinstance(event, StepTaken) and event.step == 3:
-            os.kill(workers.process_ids[0], signal.SIGKILL)
+            os.kill(workers[0].pid, signal.SIGKILL)
 
     return tell
 
@@ -91,7 +90,7 @@ def test_the_other_processes_end_with_this_one(train):
     pids = []
 
     def fails(workers):
-        pids.extend(workers.process_ids)
+        pids.extend(worker.pid for worker in workers)
 
         def tell(event):
             raise ZeroDivisionError

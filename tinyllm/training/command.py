@@ -73,7 +73,7 @@ def _train(
 ) -> None:
     from tinyllm.training.resume import Resume, WorkingCheckpoints, stop_on_signal
     from tinyllm.training.run import run_training
-    from tinyllm.training.workers import Workers
+    from tinyllm.training.workers import start_workers
 
     recipe, arithmetic, runtime = how
     fingerprint = recipe.fingerprint(tokens)
@@ -87,7 +87,7 @@ def _train(
         resume = Resume(
             checkpoints, runtime.checkpoint_interval, stack.enter_context(stop_on_signal())
         )
-        group = stack.enter_context(Workers(tokens, recipe, arithmetic))
+        group, _ = stack.enter_context(start_workers(tokens, recipe, arithmetic))
         result = run_training(data, recipe, arithmetic, tell=tell, resume=resume, group=group)
         _write(result, recipe, tokens, out, reports)
         for file in sorted(reports.glob("[!.]*")):

@@ -4,21 +4,19 @@ They are started here, on this machine; or all, this one included, by `torchrun`
 several, with the very command that trains in one process.
 """
 
-import json
+import contextlib
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.numerics import setup_numerics
-from tinyllm.model.config import ModelConfig
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.distributed import Group
 from tinyllm.training.recipe import Recipe
@@ -27,91 +25,91 @@ _PATIENCE = 10.0
 _HOW_TO_GO_ON = "the same command goes on from the last working checkpoint"
 
 
-class Workers:
-    """The processes beside this one, from the start of a run to its end.
+class Worker:
+    """A process of rank 1 or more on this machine, as the one of rank 0 sees it."""
 
-    A context manager that gives the `Group` of this process, which has rank 0. When a process
-    ends before its time, so do all others, at their next exchange.
-    """
-
-    def __init__(self, tokens: Path, recipe: Recipe, arithmetic: Arithmetic) -> None:
-        self._size = recipe.numerics.processes
-        self._arithmetic = arithmetic
-        self._started_here = not started_by_torchrun()
-        self._folder = tempfile.TemporaryDirectory(prefix="tinyllm-")
-        self._processes: list[subprocess.Popen[bytes]] = []
-        sections = {name: section.model_dump() for name, section in recipe.sections().items()}
-        self._task: dict[str, Any] = {
-            **sections,
-            "tokens": str(tokens),
-            "store": f"{self._folder.name}/store",
-        }
+    def __init__(self, rank: int, tokens: Path, recipe: Recipe, store: str) -> None:
+        """Start it. It has an interpreter of its own, as torch's threads do not survive a fork."""
+        self.rank = rank
+        self._inbox, outbox = multiprocessing.Pipe(duplex=False)
+        self._process = multiprocessing.get_context("spawn").Process(
+            target=_work, args=(rank, tokens, recipe, store, outbox), daemon=True
+        )
+        self._process.start()
+        outbox.close()
 
     @property
-    def process_ids(self) -> list[int]:
-        """The other processes, by rank."""
-        return [process.pid for process in self._processes]
+    def pid(self) -> int | None:
+        """Its process id."""
+        return self._process.pid
 
-    def __enter__(self) -> Group:
-        """Start the others and join them."""
-        if self._size == 1:
-            return Group()
-        if not self._started_here:
-            return _join("env://", 0, self._size, self._arithmetic)
-        for rank in range(1, self._size):
-            task = json.dumps(self._task | {"rank": rank})
-            # a session of its own: Ctrl-C stops this process, which then stops the others
-            self._processes.append(
-                subprocess.Popen(  # noqa: S603 - this very program
-                    [sys.executable, "-m", "tinyllm.training.workers", task],
-                    start_new_session=True,
-                    stdout=subprocess.PIPE,
-                    stderr=(Path(self._folder.name) / f"{rank}.log").open("wb"),
-                )
-            )
-        if not all(process.stdout and process.stdout.readline() for process in self._processes):
-            self.__exit__(RuntimeError, RuntimeError("not ready"), None)
-        return _join(f"file://{self._task['store']}", 0, self._size, self._arithmetic)
+    def is_ready(self) -> bool:
+        """Wait until it has begun; False if it could not."""
+        with contextlib.suppress(EOFError):
+            return not self._inbox.recv()
+        return False
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop the others.
+    def how_it_ended(self, patience: float) -> str | None:
+        """A signal's name or an error's sentence; None while it still runs."""
+        self._process.join(patience)
+        code = self._process.exitcode
+        if code is None:
+            return None
+        if code < 0:
+            return signal.Signals(-code).name
+        return str(self._inbox.recv()) if self._inbox.poll() else f"exit code {code}"
 
-        Raises:
-            TinyLLMError: one of them ended before its time.
-        """
-        lost = self._lost() if isinstance(error, RuntimeError) and self._size > 1 else None
-        for process in self._processes:
-            process.kill()
-            process.communicate()
-        if self._size > 1:
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.join()
+
+
+@contextlib.contextmanager
+def start_workers(
+    tokens: Path, recipe: Recipe, arithmetic: Arithmetic
+) -> Iterator[tuple[Group, list[Worker]]]:
+    """Start the processes beside this one, which has rank 0, and stop them at the end.
+
+    When a process ends before its time, so do all others, at their next exchange.
+
+    Raises:
+        TinyLLMError: one of them ended before its time.
+    """
+    size = recipe.numerics.processes
+    if size == 1:
+        yield Group(), []
+        return
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
+        store = f"file://{folder}/store"
+        here = not started_by_torchrun()
+        workers = [Worker(r, tokens, recipe, store) for r in range(1, size) if here]
+        try:
+            _wait_for(workers)
+            yield _join(store if here else "env://", 0, size, arithmetic), workers
+        except RuntimeError:
+            if lost := _lost(size, workers):
+                raise TinyLLMError(f"{lost}; {_HOW_TO_GO_ON}.") from None
+            raise
+        finally:
+            for worker in workers:
+                worker.stop()
             _leave()
-        self._folder.cleanup()
-        if lost:
-            raise TinyLLMError(lost) from None
 
-    def _lost(self) -> str | None:
-        """What became of a process that ended by itself, None where all still run."""
-        if not self._started_here:
-            return f"One of the {self._size} processes that train together ended; {_HOW_TO_GO_ON}."
-        for rank, process in enumerate(self._processes, start=1):
-            try:
-                code = process.wait(_PATIENCE / self._size)
-            except subprocess.TimeoutExpired:
-                continue
-            log = (Path(self._folder.name) / f"{rank}.log").read_text("utf-8", "replace")
-            how = (
-                signal.Signals(-code).name if code < 0 else (log.strip().splitlines() or ["?"])[-1]
-            )
-            return (
-                f"Process {rank} of the {self._size} that train together ended ({how}); "
-                f"{_HOW_TO_GO_ON}."
-            )
-        return None
+
+def _wait_for(workers: list[Worker]) -> None:
+    if not all(worker.is_ready() for worker in workers):
+        raise RuntimeError("a process could not begin")
+
+
+def _lost(size: int, workers: list[Worker]) -> str | None:
+    """What became of a process that ended by itself, None where all still run."""
+    if not workers:
+        return f"One of the {size} processes that train together ended"
+    for worker in workers:
+        if how := worker.how_it_ended(_PATIENCE / size):
+            return f"Process {worker.rank} of the {size} that train together ended ({how})"
+    return None
 
 
 def started_by_torchrun() -> bool:
@@ -189,18 +187,15 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def _work(task: dict[str, Any]) -> None:
-    recipe = Recipe(
-        ModelConfig.parse(task["model"]),
-        TrainingConfig.parse(task["train"]),
-        NumericsConfig.parse(task["numerics"]),
-    )
-    arithmetic = setup_numerics(recipe.numerics, processes=recipe.numerics.processes)
-    # whoever waits need not wait for one that could not begin
-    print("ready", flush=True)
-    store = f"file://{task['store']}"
-    train_along(Path(task["tokens"]), recipe, arithmetic, rank=task["rank"], init_method=store)
-
-
-if __name__ == "__main__":
-    _work(json.loads(sys.argv[1]))
+def _work(rank: int, tokens: Path, recipe: Recipe, store: str, outbox: Connection) -> None:
+    # a signal to all is for the process of rank 0, which stops the others
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        arithmetic = setup_numerics(recipe.numerics, processes=recipe.numerics.processes)
+        # whoever waits need not wait for one that could not begin
+        outbox.send("")
+        train_along(tokens, recipe, arithmetic, rank=rank, init_method=store)
+    except Exception as error:
+        outbox.send(" ".join(str(error).split()) or type(error).__name__)
+        raise SystemExit(1) from None

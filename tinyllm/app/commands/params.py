@@ -8,9 +8,10 @@ from tinyllm.base.command import Command, describe_range
 _HEAD = """\
 # Parameters
 
-Every hyperparameter of `params.yaml`. `tinyllm params` prints this page from the classes that check
-each value; on the command line, `train.learning_rate` is `tinyllm train --learning-rate`. The sections
-{silent} change no byte of what the stages write, so DVC does not watch them.
+Every hyperparameter of `params.yaml`. `tinyllm params` prints this page from the classes that
+check each value; on the command line, `train.learning_rate` is `tinyllm train --learning-rate`. The
+sections {silent} change no byte of what the stages write, so DVC
+does not watch them.
 
 | parameter | default | range | meaning |
 |---|---|---|---|"""

@@ -1,7 +1,8 @@
 """Runs whose process died without a word: they must not stay RUNNING forever.
 
-While a run is recorded, its process holds a lock on a file beside its journal and deletes the file when it
-ends. The system lets go of a dead process's lock, so a file whose lock is free tells of a death.
+While a run is recorded, its process holds a lock on a file beside its journal and deletes the file
+when it ends. The system lets go of a dead process's lock, so a file whose lock is free tells of a
+death.
 """
 
 import contextlib

@@ -2,8 +2,8 @@
 
     python -m tinyllm.app.tracking.background FINGERPRINT STAGE
 
-It ends with its standard input, so it never outlives the command. Importing MLflow alone takes two
-seconds of a core; beside the train stage, the process therefore only takes what cores have to spare.
+It ends with its standard input, so it never outlives the command. Importing MLflow alone takes
+two seconds of a core; beside the train stage, the process only takes what cores have to spare.
 """
 
 import contextlib

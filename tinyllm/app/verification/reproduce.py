@@ -40,9 +40,7 @@ class Reproduction:
         return {"reproduced": self.reproduced, **asdict(self)}
 
 
-def reproduce(
-    root: Path, source: str, run: Callable[[Path], None] = run_pipeline
-) -> Reproduction:
+def reproduce(root: Path, source: str, run: Callable[[Path], None] = run_pipeline) -> Reproduction:
     """Rebuild a model from its registry entry or run, and compare the bytes.
 
     Args:

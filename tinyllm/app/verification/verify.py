@@ -49,7 +49,7 @@ def changed_since_lock(root: Path) -> list[str]:
     Raises:
         TinyLLMError: DVC cannot tell.
     """
-    result = subprocess.run(  # noqa: S603 - a fixed command
+    result = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"],
         cwd=root,
         capture_output=True,
