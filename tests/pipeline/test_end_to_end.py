@@ -4,9 +4,10 @@ import json
 import subprocess
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
-from mlflow import MlflowClient
 
 from tests.project import clean_environment
 from tests.proxy import free_port
@@ -38,17 +39,13 @@ def test_the_first_run_is_tracked_whole(project):
     assert "test_bits_per_character" in run.data.metrics
     assert len(run.data.tags["git.commit"]) == 40
     assert {dataset.dataset.name for dataset in run.inputs.dataset_inputs} >= {"train", "test"}
-    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-    files = [
-        file.path
-        for folder in ("train", "evaluate", "export")
-        for file in client.list_artifacts(run.info.run_id, folder)
-    ]
-    assert {Path(file).name for file in files if file.startswith("train/")} == {
-        "history.csv",
-        "metrics.json",
+    artifacts = Path(url2pathname(urlsplit(run.info.artifact_uri).path))
+    files = {str(p.relative_to(artifacts)) for p in artifacts.rglob("*") if p.is_file()}
+    assert {file for file in files if file.startswith("train/")} == {
+        "train/history.csv",
+        "train/metrics.json",
     }
-    assert {"evaluate/curves.png", "evaluate/samples.txt", "export/parity.json"} <= set(files)
+    assert {"evaluate/curves.png", "evaluate/samples.txt", "export/parity.json"} <= files
 
 
 def test_metrics_and_plots_can_be_compared(run):
