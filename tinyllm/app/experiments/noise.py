@@ -1,7 +1,12 @@
-"""Is one better than the other, or is it the luck of the seeds? All figures are losses."""
+"""Is one better than the other, or is it the luck of the seeds? All figures are losses.
 
+Two groups of runs are compared by Welch's t-test; a single run before and one after a change, by
+the spread of the seeds where it is known, else by the characters of the same test text.
+"""
+
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -91,6 +96,47 @@ def judge_difference(
         f"{CONFIDENCE:.0%} between {low:+.4f} and {high:+.4f} (p = {p:.2g})."
     )
     return Verdict(difference, p, interval, winner, text)
+
+
+def judge_change(
+    base: float,
+    head: float,
+    repeats: Sequence[float] = (),
+    positions: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {}),
+) -> str:
+    """One sentence on two losses in bits per character; noise is taken as two standard errors.
+
+    Args:
+        base: of the base.
+        head: of the change.
+        repeats: of the base trained anew with other seeds, if there are any.
+        positions: of both, by characters of context: a paired sample of the same test text.
+    """
+    change = head - base
+    source, noise = _noise(Spread(tuple(repeats)), positions)
+    if noise is None:
+        return (
+            f"The change is {change:+.4f} bits per character; how large the noise is, is unknown."
+        )
+    word = "better" if change < 0 else "worse"
+    finding = f"is {word} beyond the noise" if abs(change) > noise else "is within the noise"
+    return f"The change of {change:+.4f} bits per character {finding} ({noise:.4f}, {source})."
+
+
+def _noise(
+    repeats: Spread, positions: tuple[Mapping[str, float], Mapping[str, float]]
+) -> tuple[str, float | None]:
+    if repeats.deviation is not None:
+        # both sides are one run each, so the variance counts twice
+        spread = repeats.deviation * math.sqrt(2)
+        runs = len(repeats.values)
+        return f"two standard deviations between runs, from {runs} seeds", 2 * spread
+    one, other = positions
+    pairs = Spread(tuple(other[place] - one[place] for place in one if place in other))
+    if pairs.deviation is not None:
+        error = pairs.deviation / math.sqrt(len(pairs.values))
+        return "two standard errors on this test text; noise between seeds is unknown", 2 * error
+    return "", None
 
 
 def _welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, tuple[float, float]]:

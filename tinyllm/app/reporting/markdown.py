@@ -5,8 +5,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from tinyllm.app.experiments.noise import judge_change
 from tinyllm.app.reporting.curves import draw_chart
-from tinyllm.app.reporting.noise import verdict
 from tinyllm.app.reporting.revision import Revision
 from tinyllm.app.verification.verify import Verification
 from tinyllm.base.outs import OutFile
@@ -52,7 +52,7 @@ def _judge(base: Revision, head: Revision, repeats: Sequence[float]) -> str:
     if one == other:
         return "**No figure of the evaluation changed.**"
     positions = (base.positions(), head.positions())
-    return f"**{verdict(one[_LOSS], other[_LOSS], repeats, positions)}**"
+    return f"**{judge_change(one[_LOSS], other[_LOSS], repeats, positions)}**"
 
 
 def _reproduced(verification: Verification | None) -> str:
