@@ -26,7 +26,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     for key, label in (("train_loss", "training"), ("val_loss", "validation")):
         axes.plot(steps, [row[key] / math.log(2) for row in history], marker=".", label=label)
     best = min(history, key=lambda row: row["val_loss"])
-    axes.axvline(best["step"], color="gray", linestyle=":", label=f"best, step {best['step']}")
+    axes.axvline(best["step"], color="gray", linestyle=":", label=f"best, step {best['step']:.0f}")
     _finish(axes, "optimizer step", "bits per character")
     axes.legend(frameon=False)
     _save(figure, path)

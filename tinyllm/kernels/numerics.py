@@ -29,7 +29,7 @@ PORTABLE_ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE"}
 # the widest vectors that oneDNN may use; set to AVX2 by a user, it gives the same bytes more slowly
 ONEDNN_LIMIT = "ONEDNN_MAX_CPU_ISA"
 _AVX512_FLAGS = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
-# what `golden_probe` gives with the wheels of the lock file on every CPU that was tried
+# what `golden_probe` gives with the wheels of requirements/ on every CPU that was tried
 _GOLDEN = "22b48078e1fc7a23"
 _DANGEROUS_ENVIRONMENT = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_DYNAMIC")
 # Turns of a loop, 1/2 to 2 ms, for which a thread that waits for the others burns its core before
@@ -172,7 +172,7 @@ def _check_portable(arithmetic: Arithmetic) -> None:
         raise TinyLLMError(
             f"Portable arithmetic does not hold here: a test computation gave {found} instead of "
             f"{_GOLDEN}, so this torch build ({torch.__version__}) or this CPU rounds differently; "
-            f"install the versions of the lock file, or set numerics.mode to 'fast'."
+            f"install the versions of requirements/, or set numerics.mode to 'fast'."
         )
 
 
