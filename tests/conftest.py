@@ -14,8 +14,9 @@ from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.training.config import TrainingConfig
 
-# before anything imports torch: kernels are chosen once in a process
-ARITHMETIC = setup_numerics(NumericsConfig())
+# before anything imports torch: kernels are chosen once in a process; one thread, since threads
+# that wait for each other crawl where tests run side by side
+ARITHMETIC = setup_numerics(NumericsConfig(threads=1))
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL_MODEL = ModelConfig(

@@ -7,13 +7,14 @@ import shutil
 
 import pytest
 import torch
-from tinyllm.evaluation.tables import to_csv
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import write_csv
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.prepare import prepare_corpus
 from tinyllm.evaluation.baselines import KneserNeyModel
 from tinyllm.evaluation.config import EvaluateConfig
+from tinyllm.evaluation.pictures import draw_curves
 from tinyllm.evaluation.report import draw_samples, evaluate_checkpoint
 from tinyllm.inference.checkpoint import load_checkpoint
 from tinyllm.inference.config import SamplingConfig
@@ -40,7 +41,7 @@ def one_thread():
 def report(checkpoint_folder, tokens, arithmetic, tmp_path_factory):
     """The folder of an evaluation, and what it returned."""
     out = tmp_path_factory.mktemp("evaluation") / "report"
-    model = load_checkpoint(checkpoint_folder)
+    model = load_checkpoint(checkpoint_folder, arithmetic)
     return out, evaluate_checkpoint(CONFIG, model, tokens, out, arithmetic)
 
 
@@ -113,9 +114,7 @@ def test_no_samples_are_drawn_where_none_are_asked_for(checkpoint):
     assert draw_samples(CONFIG.model_copy(update={"sample_seeds": 0}), checkpoint) == ""
 
 
-def test_the_validation_split_gives_the_loss_of_the_training(
-    checkpoint, tokens, arithmetic, tmp_path
-):
+def test_the_validation_split_gives_the_loss_of_the_run(checkpoint, tokens, arithmetic, tmp_path):
     config = EvaluateConfig(split="val", sample_seeds=0, baseline_order=1)
     metrics = evaluate_checkpoint(config, checkpoint, tokens, tmp_path / "report", arithmetic)
     assert metrics["split"] == "val"
@@ -177,6 +176,45 @@ def test_a_refusal_leaves_the_report_that_was_there(checkpoint, arithmetic, tmp_
     assert (tmp_path / "report" / "metrics.json").read_text() == "{}"
 
 
-def test_a_table_has_a_header_and_quotes_what_needs_it():
-    rows = [{"step": 1, "text": "a,b"}, {"step": 2, "text": "c"}]
-    assert to_csv(rows) == 'step,text\n1,"a,b"\n2,c\n'
+HISTORY = [
+    {"step": step, "train_loss": 3.0 / step, "val_loss": 3.1 / step, "learning_rate": 0.01}
+    for step in (20, 40, 60)
+]
+
+
+def test_curves_are_drawn_from_the_history_of_the_run(
+    report, checkpoint, tokens, arithmetic, tmp_path
+):
+    write_csv(tmp_path / "history.csv", HISTORY)
+    out, history = tmp_path / "report", tmp_path / "history.csv"
+    metrics = evaluate_checkpoint(CONFIG, checkpoint, tokens, out, arithmetic, history)
+    assert metrics == report[1]
+    assert {path.name for path in out.iterdir()} == FILES | {"curves.png"}
+    draw_curves(HISTORY, tmp_path / "expected.png")
+    assert (out / "curves.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
+    for name in FILES:
+        assert (out / name).read_bytes() == (report[0] / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "Cannot read"), (b"step,train_loss\n20,abc\n", "is damaged: it is not a table")],
+)
+def test_a_history_that_cannot_be_read_is_refused_before_anything_is_written(
+    checkpoint, tokens, arithmetic, tmp_path, content, words
+):
+    history = tmp_path / "history.csv"
+    if content is not None:
+        history.write_bytes(content)
+    with pytest.raises(TinyLLMError, match=words):
+        evaluate_checkpoint(CONFIG, checkpoint, tokens, tmp_path / "report", arithmetic, history)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_history_without_rows_draws_no_curves(checkpoint, tokens, arithmetic, tmp_path):
+    history = tmp_path / "history.csv"
+    history.write_text("step,train_loss,val_loss\n")
+    config = EvaluateConfig(sample_seeds=0, baseline_order=1)
+    out = tmp_path / "report"
+    evaluate_checkpoint(config, checkpoint, tokens, out, arithmetic, history)
+    assert {path.name for path in out.iterdir()} == FILES
