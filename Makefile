@@ -72,7 +72,7 @@ prove: setup-dev ## Plant faults, kill the pipeline, open the exports in fresh e
 	python -m pytest -m exhaustive
 
 docs: setup-dev ## Build the API reference into site/
-	pdoc --docformat google --output-directory site tinyllm
+	python docs/reference.py site
 
 bench: setup-dev shakespeare ## Race the well-known small recipe for CPUs; where a step's time goes
 	python benchmarks/peer.py $(SHAKESPEARE)

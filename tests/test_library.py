@@ -1,14 +1,17 @@
 """The library's public names: each can be imported, and used as a notebook would."""
 
+import math
+import re
 import subprocess
 import sys
+import tomllib
 
-import numpy as np
 import pytest
 import torch
 
 import tinyllm
-from tests.conftest import SMALL_MODEL, SMALL_TRAINING
+from tests.conftest import ROOT, SMALL_MODEL, SMALL_TRAINING
+from tinyllm.base.events import StepTaken, Validated
 
 
 @pytest.mark.parametrize("name", tinyllm.__all__)
@@ -32,31 +35,59 @@ def test_the_configurations_hold_what_they_are_given():
     assert tinyllm.TrainingConfig(max_steps=30).max_steps == 30
 
 
-def test_the_transformer_predicts_every_character():
-    model = tinyllm.Transformer(SMALL_MODEL, 20)
-    model.init_weights(torch.Generator().manual_seed(1))
-    assert model.eval()(torch.zeros(2, 5, dtype=torch.long)).shape == (2, 5, 20)
+def test_type_checkers_see_the_names_that_are_there():
+    stub = (ROOT / "tinyllm/__init__.pyi").read_text(encoding="utf-8")
+    typed = dict(re.findall(r"^from (\S+) import (\w+) as", stub, re.MULTILINE))
+    assert set(re.findall(r"import (\w+) as", stub)) == set(tinyllm.__all__)
+    assert set(typed) <= set(tinyllm._PUBLIC.values())
+    assert (ROOT / "tinyllm/py.typed").is_file()
 
 
-def test_a_model_is_trained_and_evaluated(text, arithmetic):
-    from tinyllm.tokens.windows import build_dataloaders
+def test_the_version_is_that_of_the_package():
+    definition = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert tinyllm.__version__ == definition["project"]["version"]
 
+
+def test_the_transformer_predicts_every_token():
+    model = tinyllm.Transformer(SMALL_MODEL, 20).eval()
+    assert model(torch.zeros(2, 5, dtype=torch.long)).shape == (2, 5, 20)
+
+
+def test_a_model_is_trained_and_evaluated(text):
     tokenizer = tinyllm.CharacterTokenizer().fit(text)
-    tokens = tokenizer.encode(text)
-    train, val = np.split(tokens, [len(tokens) * 9 // 10])
+    data = tinyllm.TokenData.from_text(text, tokenizer)
+    assert len(data.val) == len(text) // 10
     config = SMALL_TRAINING.model_copy(update={"max_steps": 20})
-    result = tinyllm.run_training(train, val, tokenizer.vocab_size, SMALL_MODEL, config, arithmetic)
-    model = tinyllm.Transformer(SMALL_MODEL, tokenizer.vocab_size)
-    model.load_state_dict(result.weights)
-    _, loader = build_dataloaders(
-        train,
-        val,
+    result = tinyllm.run_training(data, tinyllm.Recipe(SMALL_MODEL, config))
+    model = tinyllm.Checkpoint.from_weights(result.weights, SMALL_MODEL, tokenizer)
+    _, loader = tinyllm.build_dataloaders(
+        data,
         sequence_length=SMALL_MODEL.sequence_length,
         batch_size=8,
         seed=0,
-        device=arithmetic.device,
+        device=torch.device("cpu"),
     )
-    assert tinyllm.evaluate(model, loader, arithmetic) == pytest.approx(result.best_val_loss)
+    assert tinyllm.evaluate(model.model, loader) == pytest.approx(result.best_val_loss)
+    assert tinyllm.generate_text(model, "O, ").startswith("O, ")
+
+
+def test_a_text_is_read_from_a_file_or_a_folder(tmp_path):
+    (tmp_path / "b.txt").write_text("second", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("first ", encoding="utf-8")
+    assert tinyllm.load_text(tmp_path / "a.txt") == "first "
+    assert tinyllm.load_text(str(tmp_path)) == "first second"
+    with pytest.raises(tinyllm.TinyLLMError, match="There is no corpus at"):
+        tinyllm.load_text(tmp_path / "missing")
+
+
+def test_a_bar_moves_with_the_steps(capsys):
+    with tinyllm.ProgressBar(3) as bar:
+        for step in (1, 2, 3):
+            bar(StepTaken(step, 1.0, 0.1, 1.0, 10))
+        bar(Validated(3, 1.0, math.log(2), 0.1, 1.0, best=True))
+    shown = capsys.readouterr().err
+    assert "3/3" in shown
+    assert "step 3: 1.0000 bits per character on val" in shown
 
 
 def test_a_model_is_loaded_and_writes(checkpoint_folder):
@@ -71,6 +102,6 @@ def test_the_library_needs_neither_dvc_nor_mlflow(checkpoint_folder):
         "import sys, tinyllm\n"
         "for name in tinyllm.__all__: getattr(tinyllm, name)\n"
         f"tinyllm.generate_text(tinyllm.load_model({str(checkpoint_folder)!r}), 'O, ')\n"
-        "sys.exit(bool({'dvc', 'mlflow'} & sys.modules.keys()))\n"
+        "sys.exit(bool({'dvc', 'mlflow', 'psutil', 'rich', 'scipy'} & sys.modules.keys()))\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -5,6 +5,7 @@ import importlib
 import click
 
 from tinyllm.app.stage_help import STAGE_HELP
+from tinyllm.base.command import missing_package
 
 # stage -> the room that its command lives in
 _ROOMS = {
@@ -52,10 +53,12 @@ class LazyGroup(click.Group):
         """Import the command's module, or return None for a name that is not in the table."""
         if cmd_name not in _COMMANDS:
             return None
-        if room := _ROOMS.get(cmd_name):
-            module = importlib.import_module(f"tinyllm.{room}.command")
-        else:
-            module = importlib.import_module(f"tinyllm.app.commands.{cmd_name}")
+        room = _ROOMS.get(cmd_name)
+        name = f"tinyllm.{room}.command" if room else f"tinyllm.app.commands.{cmd_name}"
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(str(missing_package(error))) from None
         command: click.Command = getattr(module, cmd_name)
         command.help = STAGE_HELP.get(cmd_name, command.help)
         return command

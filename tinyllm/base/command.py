@@ -39,6 +39,8 @@ class Command(click.Command):
             return super().invoke(context)
         except TinyLLMError as error:
             self.fail(error)
+        except ModuleNotFoundError as error:
+            self.fail(missing_package(error))
 
     def fail(self, error: TinyLLMError) -> None:
         """Say what went wrong and exit."""
@@ -46,6 +48,17 @@ class Command(click.Command):
         text = watcher.without_secrets(str(error)) if watcher else str(error)
         click.secho(f"Error: {text}", fg="red", err=True)
         sys.exit(error.exit_code)
+
+
+def missing_package(error: ModuleNotFoundError) -> TinyLLMError:
+    """What to say where a package is not installed; an error of our own is raised again."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "tinyllm"):
+        raise error
+    return TinyLLMError(
+        f"This needs {package}, which is not installed; install everything that the pipeline "
+        f"needs with: pip install 'tinyllm[pipeline]'."
+    )
 
 
 def run_stage(command: click.Command, paths: Mapping[str, str]) -> None:
