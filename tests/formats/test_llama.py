@@ -50,7 +50,7 @@ def passage(text):
 
 
 @pytest.fixture(scope="module")
-def learnt(passage, arithmetic, tmp_path_factory):
+def learned(passage, arithmetic, tmp_path_factory):
     """A model that knows one passage by heart, so that there is one thing to write and no doubt."""
     config = ModelConfig(d_model=64, num_heads=2, num_layers=2, d_ff=128, sequence_length=220)
     tokenizer = CharacterTokenizer(passage)
@@ -67,7 +67,7 @@ def learnt(passage, arithmetic, tmp_path_factory):
         loss.backward()
         optimizer.step()
     torch.set_num_threads(threads)
-    folder = tmp_path_factory.mktemp("learnt")
+    folder = tmp_path_factory.mktemp("learned")
     checkpoint = Checkpoint(model.eval(), tokenizer, {})
     write_gguf(checkpoint, folder, PRECISIONS)
     return checkpoint, folder
@@ -115,8 +115,8 @@ def test_models_of_any_shape_run_alike(tmp_path, shape):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_200_characters_are_written_as_the_model_writes_them(learnt, passage, precision):
-    checkpoint, folder = learnt
+def test_200_characters_are_written_as_the_model_writes_them(learned, passage, precision):
+    checkpoint, folder = learned
     tokens = checkpoint.tokenizer.encode(passage).tolist()
     # if each next character is the likeliest after the ones before, they are what is written
     likeliest = native_logits(checkpoint, tokens)[:, UNKNOWN_ID + 1 :].argmax(axis=1)
@@ -127,8 +127,8 @@ def test_200_characters_are_written_as_the_model_writes_them(learnt, passage, pr
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_llama_cpp_alone_turns_text_into_the_same_text(learnt, passage, precision):
-    _, folder = learnt
+def test_llama_cpp_alone_turns_text_into_the_same_text(learned, passage, precision):
+    _, folder = learned
     runtime = LlamaRuntime(folder / f"model-{precision}.gguf")
     answer = runtime._llama.create_completion(
         passage[:PROMPT], max_tokens=WRITTEN, temperature=0.0
@@ -188,13 +188,13 @@ def test_a_runtime_starts_afresh_each_time(runtimes, checkpoint, text):
     assert runtimes["f32"].greedy(first, 9) == before[1]
 
 
-def test_opening_a_file_says_nothing(learnt, capfd):
-    LlamaRuntime(learnt[1] / "model-f32.gguf").tokenize("a")
+def test_opening_a_file_says_nothing(learned, capfd):
+    LlamaRuntime(learned[1] / "model-f32.gguf").tokenize("a")
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_file_that_llama_cpp_cannot_open_is_named(learnt, tmp_path):
-    data = (learnt[1] / "model-f32.gguf").read_bytes()
+def test_a_file_that_llama_cpp_cannot_open_is_named(learned, tmp_path):
+    data = (learned[1] / "model-f32.gguf").read_bytes()
     (tmp_path / "half.gguf").write_bytes(data[: len(data) // 2])
     for name in ("half.gguf", "nothing.gguf"):
         with pytest.raises(TinyLLMError, match=rf"llama.cpp cannot open .*{name}; export again"):

@@ -1,10 +1,10 @@
 """The playground's page, operated in an offline browser, and the file that it comes in."""
 
 import re
-import time
 
 import pytest
 
+from tests.waiting import wait_until
 from tinyllm.formats.playground import PAGE, SCRIPTS, write_playground
 from tinyllm.inference.checkpoint import load_checkpoint
 
@@ -14,13 +14,17 @@ HOSTILE = "</script><script>document.title = 'taken'</script><!-- {{style}} &amp
 def test_writing_streams_and_stop_stops_it(browser, random):
     browser.open(random).set(count=2000)
     lengths = browser.driver.execute_async_script(
-        "const done = arguments[0], text = document.getElementById('text'), lengths = [];"
+        "const [done] = arguments, text = document.getElementById('text'), lengths = [];"
+        "const stop = document.getElementById('stop');"
         "new MutationObserver(() => {"
         "  lengths.push(text.textContent.length);"
-        "  if (lengths.length === 3) document.getElementById('stop').click();"
+        "  if (lengths.length === 3) stop.click();"
         "}).observe(text, { childList: true });"
         "document.getElementById('write').click();"
-        "setTimeout(() => done(lengths), 1000);"
+        # once it has stopped, a while longer, in which more would be seen
+        "const look = () => (lengths.length < 3 || !stop.disabled)"
+        "  ? setTimeout(look, 20) : setTimeout(() => done(lengths), 200);"
+        "look();"
     )
     assert 0 < lengths[1] < lengths[2] < 2000
     assert len(lengths) == 3
@@ -80,8 +84,7 @@ def test_copy_takes_prompt_and_text(browser, random):
         "document.execCommand = () => { window.copied = document.activeElement.value + '.'; }"
     )
     browser.find("#copy").click()
-    time.sleep(0.1)
-    assert browser.run("return window.copied") == text + "."
+    wait_until(lambda: browser.run("return window.copied") == text + ".", between=0.02)
 
 
 def test_a_prompt_cannot_break_out_of_the_page(browser, random):
@@ -110,7 +113,9 @@ def test_the_page_forbids_itself_every_connection(browser, random, tmp_path):
         "document.addEventListener('securitypolicyviolation',"
         "  (event) => blocked.push(event.effectiveDirective));"
         "new Image().src = 'other.txt'; fetch('data:,x').catch(() => 0);"
-        "setTimeout(() => done(blocked.sort()), 300);"
+        "const look = () => blocked.length < 2"
+        "  ? setTimeout(look, 20) : setTimeout(() => done(blocked.sort()), 100);"
+        "look();"
     )
     assert blocked == ["connect-src", "img-src"]
     assert browser.driver.get_log("browser")
@@ -166,10 +171,10 @@ def test_the_page_needs_no_other_file(checkpoint, tmp_path):
     assert not re.search(r"https?:|//\w|<link|@import|\burl\(|\bsrc=|\bimport\b|\beval\b", page)
 
 
-def test_every_part_stands_in_the_page(checkpoint, tmp_path):
+def test_every_script_and_the_style_stand_in_the_page(checkpoint, tmp_path):
     write_playground(checkpoint, tmp_path / "page.html", "")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    parts = {path.name for path in PAGE.iterdir()}
-    assert parts == {"page.html", "style.css", *SCRIPTS}
-    for name in parts - {"page.html"}:
+    files = {path.name for path in PAGE.iterdir()}
+    assert files == {"page.html", "style.css", *SCRIPTS}
+    for name in files - {"page.html"}:
         assert (PAGE / name).read_text(encoding="utf-8") in page

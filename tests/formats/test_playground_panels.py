@@ -126,8 +126,8 @@ def browser_text_with_attention(browser, checkpoint, prompt):
     text = browser.write(prompt)
     shaded = browser.all("#text [data-share]")
     assert len(shaded) == 16
-    colours = {span.value_of_css_property("background-color") for span in shaded}
-    assert len(colours) > 3
+    colors = {span.value_of_css_property("background-color") for span in shaded}
+    assert len(colors) > 3
     return text
 
 

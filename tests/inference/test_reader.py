@@ -26,7 +26,7 @@ def read(model, texts, more):
 def test_a_text_is_read_the_same_alone_and_beside_others(model, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    more = [4, 11, 2] * 15
+    more = [4, 11, 2] * 11
     together = read(model, TEXTS, more)
     for row, text in enumerate(TEXTS):
         assert np.array_equal(read(model, [text], more)[:, 0], together[:, row])
