@@ -74,8 +74,15 @@ WAYS: dict[str, Callable[[psutil.Process], None]] = {
 }
 
 
-def kill_once(project: Path, way: str, after: float) -> Outcome:
-    """Start the pipeline, kill it, let it finish, and compare."""
+def kill_once(project: Path, way: str, after: float, during: str = "") -> Outcome:
+    """Start the pipeline, kill it, let it finish, and compare.
+
+    Args:
+        project: where; its pipeline has run, and that is committed.
+        way: how, of `WAYS`.
+        after: so many seconds after the start of the pipeline, or of the stage.
+        during: the stage.
+    """
     run_in(project, "git", "checkout", "--quiet", "--", ".")
     expected = (project / "dvc.lock").read_bytes()
     with subprocess.Popen(
@@ -87,6 +94,8 @@ def kill_once(project: Path, way: str, after: float) -> Outcome:
         stderr=subprocess.DEVNULL,
     ) as started:
         process = psutil.Process(started.pid)
+        while during and started.poll() is None and _running_stage(process) != during:
+            time.sleep(0.02)
         try:
             started.wait(after)
         except subprocess.TimeoutExpired:

@@ -101,5 +101,5 @@ def ask(port: int, prompt: str, params: dict) -> str:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=600) as answer:
         return json.load(answer)["predictions"][0]["text"]

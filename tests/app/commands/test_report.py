@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from tests.conftest import ROOT
-from tests.project import clean_environment, make_project, run_in
+from tests.project import copy_made, run_in
 from tinyllm.app.cli import main
 from tinyllm.app.params import load_params
 from tinyllm.app.reporting.markdown import write_report
@@ -22,8 +22,8 @@ from tinyllm.base.command import section_arguments
 pytestmark = pytest.mark.slow
 
 STAGES = {
-    "train": ("model", "train", "numerics", "runtime", "tracking"),
-    "evaluate": ("evaluate", "numerics", "tracking"),
+    "train": ("model", "train", "numerics", "runtime", "display", "tracking"),
+    "evaluate": ("evaluate", "numerics", "display", "tracking"),
 }
 
 
@@ -56,7 +56,10 @@ def write_outs(folder: Path, tokens: Path) -> None:
     checkpoint, reports = folder / "models/checkpoint", folder / "reports"
     paths = {
         "train": ("--out", checkpoint, "--reports", reports / "train"),
-        "evaluate": ("--checkpoint", checkpoint, "--out", reports / "evaluate"),
+        "evaluate": (
+            *("--checkpoint", checkpoint, "--history", reports / "train/history.csv"),
+            *("--out", reports / "evaluate"),
+        ),
     }
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
@@ -73,7 +76,6 @@ def write_outs(folder: Path, tokens: Path) -> None:
 @pytest.fixture
 def report(monkeypatch):
     """Run the command in a project."""
-    monkeypatch.setenv("PATH", clean_environment()["PATH"])
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
@@ -144,8 +146,8 @@ def test_what_verification_found_is_told(changed, found, told):
 
 
 @pytest.mark.exhaustive
-def test_it_retrains_and_says_that_the_lock_can_be_made_again(report, tmp_path):
-    project = make_project(tmp_path / "project")
+def test_it_retrains_and_says_that_the_lock_can_be_made_again(report, made_project, tmp_path):
+    project = copy_made(made_project, tmp_path / "project")
     result = report(project)
     assert result.exit_code == 0, result.output
     assert re.search(

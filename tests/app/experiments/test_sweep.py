@@ -7,6 +7,7 @@ import subprocess
 import psutil
 import pytest
 
+from tests.app.experiments.conftest import STEPS
 from tests.project import clean_environment, run_in
 from tests.waiting import wait_until
 
@@ -80,7 +81,7 @@ def test_all_trials_are_children_of_one_run_that_tells_of_the_best(resumed, find
 def test_a_sweep_that_is_done_runs_nothing(project, resumed):
     again = json.loads(run_in(project, *sweep("--trials", "2")).stdout)
     assert again == resumed
-    assert steps_in_journals(project) == 300
+    assert steps_in_journals(project) == STEPS
 
 
 def test_a_name_belongs_to_one_search(project, resumed):

@@ -1,6 +1,7 @@
 """Losses of a commit's trainings with other seeds, out of a real store."""
 
 import pytest
+from mlflow.entities import Metric, Param
 
 from tests.project import run_in
 from tinyllm.app.params import flatten, parse_params
@@ -26,17 +27,16 @@ def base(workspace):
 
 @pytest.fixture
 def record(workspace):
-    """Record a training of the commit with changes, as the tracker names its parameters."""
+    """Record a run of the commit with changes, as the tracker names its parameters."""
     client = connect()
     experiment = experiment_id(client, "tinyllm")
 
     def make(bits: float | None = None, **changes: object) -> None:
         run = client.create_run(experiment).info.run_id
         params = flatten(parse_params(PARAMS, "params.yaml"))
-        for key, value in (params | {k.replace("__", "."): v for k, v in changes.items()}).items():
-            client.log_param(run, key, str(value))
-        if bits is not None:
-            client.log_metric(run, LOSS, bits)
+        params |= {key.replace("__", "."): value for key, value in changes.items()}
+        metrics = [] if bits is None else [Metric(LOSS, bits, 0, 0)]
+        client.log_batch(run, metrics, [Param(key, str(value)) for key, value in params.items()])
         client.set_terminated(run)
 
     return make

@@ -9,26 +9,30 @@ from tinyllm.app.config import DisplayConfig
 from tinyllm.kernels.config import NumericsConfig
 
 pytestmark = pytest.mark.slow
-STEPS = 400
+STEPS = 200
+TRAINING = SMALL_TRAINING.model_copy(update={"max_steps": STEPS, "eval_interval": 100})
 SECTIONS = {
     "model": SMALL_MODEL,
-    "train": SMALL_TRAINING.model_copy(update={"max_steps": STEPS, "eval_interval": 100}),
     "numerics": NumericsConfig(threads=1),
     "display": DisplayConfig(log_interval=1, progress=False),
 }
 
 
-@pytest.fixture
-def server(tmp_path, empty_store):
-    running = MLflowServer(tmp_path / "server", empty_store)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, empty_store):
+    running = MLflowServer(tmp_path_factory.mktemp("team") / "server", empty_store)
     running.start()
     yield running
     running.kill()
 
 
-@pytest.mark.parametrize("fault", ["killed at 30 %, restarted at 60 %", "answers lost"])
-def test_a_training_outlives_its_server_and_sync_completes_the_run(fault, tmp_path, tokens, server):
-    outcome = train_through(fault, tmp_path / "work", tokens, SECTIONS, server)
+# the seed tells the runs apart
+@pytest.mark.parametrize(
+    ("seed", "fault"), enumerate(["killed at 30 %, restarted at 60 %", "answers lost"])
+)
+def test_a_run_outlives_its_server_and_sync_completes_it(seed, fault, tmp_path, tokens, server):
+    sections = {**SECTIONS, "train": TRAINING.model_copy(update={"seed": seed})}
+    outcome = train_through(fault, tmp_path / "work", tokens, sections, server)
     assert outcome.exit_code == 0
     assert len(outcome.warnings) <= 1, outcome.warnings
     if outcome.warnings:

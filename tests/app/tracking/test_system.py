@@ -27,8 +27,7 @@ def test_sampling_ends_with_the_process_that_it_watches(tmp_path):
     gone = psutil.Popen(["sleep", "0.2"])
     with SystemMetrics(Journal(tmp_path, "a" * 32), gone, 0.05) as sampling:
         gone.wait()
-        sampling._thread.join(10)
-        assert not sampling._thread.is_alive()
+        wait_until(lambda: not sampling._thread.is_alive())
 
 
 def test_memory_of_the_process_is_a_part_of_the_machines(tmp_path):

@@ -120,7 +120,7 @@ def assert_complete(run):
     assert client.get_model_version_by_alias("tiny", "champion").run_id == run.info.run_id
 
 
-def test_all_stages_record_one_run(workspace):
+def test_all_stages_record_one_run(workspace, same_process):
     train(workspace)
     finish(workspace)
     assert_complete(only_run())
