@@ -1,4 +1,4 @@
-"""Trainings beside a tracking server that fails in every way, and what it has in the end."""
+"""Runs beside a tracking server that fails in every way, and what it has in the end."""
 
 import contextlib
 import json

@@ -40,7 +40,7 @@ class MLflowServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self, *, wait: bool = True) -> None:
-        """Start it with one worker: it stands for a machine of its own, so it shall be small."""
+        """Start it with one worker: it stands for a machine of its own, so it is small."""
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--backend-store-uri", f"sqlite:///{self.database}"]

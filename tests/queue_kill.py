@@ -3,7 +3,7 @@
     python -m tests.queue_kill [EXPERIMENTS]     twelve if not said; exit code 1 if one is missing
 
 Two workers take experiments of a reduced copy of the project. One is killed with its children
-(kill -9) in the middle of a training. What the queue then still calls running is lost; it is
+(kill -9) in the middle of a run. What the queue then still calls running is lost; it is
 removed from the queue and run again, as the README says.
 """
 
@@ -26,7 +26,7 @@ from tinyllm.app.tracking.journal import Journal
 
 LONGEST_WAIT = 1800.0
 STEPS = 300
-# a training of seconds, to be hit in its middle, and one export
+# a run of seconds, to be hit in its middle, and one export
 PARAMS = {
     "model": {"d_model": 32, "num_heads": 1, "num_layers": 2, "d_ff": 64, "sequence_length": 32},
     "train": {"max_steps": STEPS, "learning_rate": 0.02, "batch_size": 8, "warmup_steps": 5},

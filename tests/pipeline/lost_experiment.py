@@ -7,7 +7,7 @@ from tests.queue_kill import kill_one_worker, queue, start_workers, wait_for_que
 
 
 def lose_an_experiment(project: Path, run: Callable[..., object]) -> str:
-    """Kill a worker of the queue in the middle of a training; return the experiment's name."""
+    """Kill a worker of the queue in the middle of a run; return the experiment's name."""
     run("git", "checkout", "--quiet", "--", ".")
     run("dvc", "queue", "remove", "--all")
     # long enough to be caught

@@ -30,7 +30,7 @@ INPUT = {
     "evaluate": "checkpoint",
     "export": "evaluation",
 }
-NEIGHBOUR = {
+NEIGHBOR = {
     "prepare": "tokens",
     "tokenize": "checkpoint",
     "train": "export",
@@ -52,7 +52,7 @@ FILE_PLACES = {
     "an absolute file": "{world}/documents/letter.txt",
     "a link to a file": "file-link",
     "an input's file": "checkpoint/model.safetensors",
-    "a neighbour's file": "export/README.md",
+    "a neighbor's file": "export/README.md",
 }
 
 
@@ -112,7 +112,7 @@ def refused(world, call, needs, place):
 
 CALLS = [(call, what, place) for call in FOLDERS for what, place in PLACES.items()]
 CALLS += [(call, "an input", INPUT[call.split()[0]]) for call in FOLDERS]
-CALLS += [(call, "a neighbour's out", NEIGHBOUR[call.split()[0]]) for call in FOLDERS]
+CALLS += [(call, "a neighbor's out", NEIGHBOR[call.split()[0]]) for call in FOLDERS]
 
 
 @pytest.mark.parametrize(

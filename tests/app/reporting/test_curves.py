@@ -25,7 +25,7 @@ def test_both_curves_go_through_their_points_on_one_axis():
     assert "Gray: base, blue: this change." in chart
 
 
-def test_a_base_without_history_leaves_one_curve_in_its_colour():
+def test_a_base_without_history_leaves_one_curve_in_its_color():
     chart = draw_chart([], rows((10, 3), (20, 2)))
     assert len(values(chart)) == 1
     assert '"#1f77b4"' in chart

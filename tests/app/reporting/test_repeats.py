@@ -1,4 +1,4 @@
-"""Losses of a commit's trainings with other seeds, out of a real store."""
+"""Losses of a commit's runs with other seeds, out of a real store."""
 
 import pytest
 from mlflow.entities import Metric, Param
@@ -42,7 +42,7 @@ def record(workspace):
     return make
 
 
-def test_trainings_that_differ_by_the_seed_count_a_seed_once(base, record):
+def test_runs_that_differ_by_the_seed_count_a_seed_once(base, record):
     record(2.02, train__seed=12)
     record(2.01, train__seed=5)
     record(2.00)
@@ -66,7 +66,7 @@ def test_what_decides_nothing_about_the_loss_may_differ(base, record):
         {"numerics__mode": "fast"},
     ],
 )
-def test_another_training_does_not_count(base, record, change):
+def test_another_run_does_not_count(base, record, change):
     record(2.00)
     record(1.50, train__seed=4, **change)
     assert repeated_losses(base) == [2.00]

@@ -1,4 +1,4 @@
-"""Trainings that were killed: the next command that sees them ends their runs."""
+"""Processes that were killed: the next command that sees it ends their runs."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from tinyllm.app.tracking.abandoned import deliver_abandoned, end_abandoned, rec
 from tinyllm.app.tracking.delivery import Delivery
 from tinyllm.app.tracking.journal import Journal
 
-# a training that is killed, and its delivery with it, so that nothing but the journal is left
+# a process that is killed, and its delivery with it, so that nothing but the journal is left
 KILLED = """
 import os, signal, sys
 from tinyllm.app.tracking.abandoned import recording
@@ -55,7 +55,7 @@ def statuses(journal):
 @pytest.mark.parametrize(
     "command", [(sync, []), (runs, ["--experiment", "plays", "--json"])], ids=["sync", "runs"]
 )
-def test_the_next_command_ends_the_run_of_a_killed_training(killed, command):
+def test_the_next_command_ends_the_run_of_a_killed_process(killed, command):
     last_sign = [event["time"] for event, _ in killed.events()][-1]
     result = CliRunner().invoke(*command)
     assert result.exit_code == 0, result.output
@@ -70,7 +70,7 @@ def test_a_death_is_noted_once(killed):
     assert statuses(killed) == ["RUNNING", "KILLED"]
 
 
-def test_a_killed_training_that_is_repeated_finishes_its_run(killed):
+def test_a_killed_run_that_is_repeated_is_finished(killed):
     with recording(killed):
         add_run(killed)
         killed.add("status", value="RUNNING")
@@ -82,7 +82,7 @@ def test_a_killed_training_that_is_repeated_finishes_its_run(killed):
     assert only_run().info.status == "FINISHED"
 
 
-def test_a_training_that_goes_on_is_left_alone(journal):
+def test_a_run_that_goes_on_is_left_alone(journal):
     with recording(journal):
         add_run(journal)
         journal.add("status", value="RUNNING")

@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 from tinyllm.app.tracking.background import BackgroundDelivery
 from tinyllm.app.tracking.journal import Journal
 
-# a training that dies without a word while its delivery lives on
+# a process that dies without a word while its delivery lives on
 DIES = """
 import os, signal, sys
 from tinyllm.app.config import TrackingConfig
@@ -48,7 +48,7 @@ def is_over(pid):
         return True
 
 
-def test_the_delivery_of_a_killed_training_ends_its_run(workspace):
+def test_the_delivery_of_a_killed_process_ends_its_run(workspace):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
         [sys.executable, "-c", DIES, FINGERPRINT],
@@ -72,7 +72,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(journal, deaf_server)
     assert not psutil.pid_exists(delivery._process.pid)
 
 
-def test_beside_a_training_it_takes_spare_time_only(journal):
+def test_beside_training_it_takes_spare_time_only(journal):
     delivery = BackgroundDelivery(FINGERPRINT, "train")
     pid = delivery._process.pid
     wait_until(lambda: os.sched_getscheduler(pid) == os.SCHED_IDLE)

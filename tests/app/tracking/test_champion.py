@@ -94,7 +94,7 @@ def test_the_same_export_again_changes_nothing(store):
     assert tinyllm("history", "--json") == before
 
 
-def test_a_version_that_was_rolled_back_is_not_crowned_by_a_rerun(store):
+def test_a_version_that_was_rolled_back_is_not_promoted_by_a_rerun(store):
     export(store, "w1", 2.0)
     export(store, "w2", 1.9)
     assert "Version 1 of tinyllm is champion again, after version 2" in tinyllm("rollback")
@@ -174,7 +174,7 @@ def test_the_history_says_who_followed_whom_when_and_why(store):
         assert word.split(",")[0] in shown
 
 
-def test_a_champion_crowned_before_there_was_a_history_can_be_gone_back_to(store):
+def test_a_champion_from_before_the_history_can_be_gone_back_to(store):
     client = store.client
     client.create_registered_model("tinyllm")
     tags = {"test.fingerprint": "a" * 64, "test.bits_per_character": "2.0", "weights.sha256": "old"}
@@ -224,7 +224,7 @@ def test_a_registry_that_lacks_the_model_costs_one_sentence(workspace):
         assert len(output.splitlines()) == 1
 
 
-def test_crowning_and_judging_need_no_more_than_the_registry(store):
+def test_promoting_and_judging_need_no_more_than_the_registry(store):
     export(store, "w1", 2.0)
     client = connect()
     (version,) = find_versions(client, "tinyllm")

@@ -1,4 +1,4 @@
-"""The SQLite store: made aside, recognised when half-made, never taken for what it is not."""
+"""The SQLite store: made aside, recognized when half-made, never taken for what it is not."""
 
 import contextlib
 import os
@@ -314,7 +314,7 @@ def test_a_kill_while_a_store_is_made_loses_nothing(tmp_path, after):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [pytest.param(0.2, marks=pytest.mark.exhaustive), 0.8])
-def test_a_store_that_mlflow_left_half_made_is_recognised(tmp_path, after):
+def test_a_store_that_mlflow_left_half_made_is_recognized(tmp_path, after):
     outcome = kill_once(tmp_path, IN_PLACE, after)
     assert outcome.delivered
     if outcome.left is Condition.HALF_MADE:

@@ -23,7 +23,7 @@ def add_run(journal, name="first", params=(), tags=()):
 
 
 def fill(journal, folder):
-    """All kinds of events, as a training and its later stages write them."""
+    """All kinds of events, as the train stage and the later ones write them."""
     (folder / "curves.png").write_bytes(b"picture")
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model" / "model.safetensors").write_bytes(b"weights")

@@ -39,7 +39,7 @@ def test_a_run_that_a_crash_left_running_is_ended_by_the_next_delivery(journal, 
     assert only_run().info.status == "FINISHED"
 
 
-def test_a_training_that_goes_on_is_not_ended_by_its_evaluation(journal):
+def test_a_run_that_goes_on_is_not_ended_by_its_evaluation(journal):
     add_run(journal)
     journal.add("status", value="RUNNING")
     add_run(journal, stage="evaluate")

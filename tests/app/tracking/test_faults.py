@@ -1,4 +1,4 @@
-"""A real server behind a real proxy, and trainings that outlive what happens to it."""
+"""A real server behind a real proxy, and runs that outlive what happens to it."""
 
 import pytest
 

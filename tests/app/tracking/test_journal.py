@@ -107,7 +107,7 @@ def test_steps_are_kept_once(journal):
     assert points(journal) == [(1, {"loss": 0.1}), (2, {"loss": 0.2}), (3, {"loss": 0.3})]
 
 
-def test_a_training_that_resumes_takes_steps_again_without_a_second_point(journal):
+def test_a_run_that_resumes_takes_steps_again_without_a_second_point(journal):
     for step in range(5):
         journal.add_metrics(step, {"loss": 1.0})
     resumed = again(journal)

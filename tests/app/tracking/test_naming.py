@@ -36,7 +36,7 @@ def test_a_name_is_what_differs_from_the_defaults(changes, name):
     assert run_name({**DEFAULTS, **changes}) == name
 
 
-def test_a_part_of_the_params_is_enough():
+def test_some_of_the_params_are_enough():
     default = DEFAULTS["train.max_steps"]
     assert run_name({"train.max_steps": default}) == "baseline"
     assert run_name({"train.max_steps": default + 1}) == f"max_steps={default + 1}"

@@ -11,7 +11,7 @@ def samples(journal):
     return [e for e, _ in journal.events() if e["kind"] == "metrics"]
 
 
-def test_samples_are_numbered_on_when_a_training_resumes(tmp_path):
+def test_samples_are_numbered_on_when_a_run_resumes(tmp_path):
     journal = Journal(tmp_path, "a" * 32)
     for _ in range(2):
         before = len(samples(journal))
@@ -30,7 +30,7 @@ def test_sampling_ends_with_the_process_that_it_watches(tmp_path):
         wait_until(lambda: not sampling._thread.is_alive())
 
 
-def test_memory_of_the_process_is_a_part_of_the_machines(tmp_path):
+def test_memory_of_the_process_is_some_of_the_machines(tmp_path):
     values = usage(psutil.Process())
     own, all_of_it = (
         values["system/process_memory_megabytes"],

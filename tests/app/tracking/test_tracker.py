@@ -92,7 +92,7 @@ def files_of(run):
 
 
 def assert_complete(run):
-    """Everything of a training and its later stages is there, once."""
+    """Everything of the train stage and the later ones is there, once."""
     client = connect()
     assert run.info.run_name == "d_model=64 seed=7"
     assert run.info.status == "FINISHED"
@@ -133,7 +133,7 @@ def test_a_second_run_of_the_same_pipeline_adds_nothing(workspace, same_process)
     assert_complete(only_run())
 
 
-def test_a_training_that_resumes_goes_on_in_its_run(workspace, same_process):
+def test_what_resumes_goes_on_in_the_same_run(workspace, same_process):
     with pytest.raises(Interrupted):
         train(workspace, range(1, 25), Interrupted("stopped", 15))
     first = only_run()
@@ -153,7 +153,7 @@ def test_a_training_that_resumes_goes_on_in_its_run(workspace, same_process):
         (KeyboardInterrupt(), "KILLED"),
     ],
 )
-def test_the_status_tells_how_a_training_ended(workspace, same_process, error, status):
+def test_the_status_tells_how_a_run_ended(workspace, same_process, error, status):
     if error is None:
         train(workspace, [1])
     else:
@@ -195,7 +195,7 @@ def spare_time_is_there():
     return True
 
 
-def test_curves_arrive_while_the_training_goes_on(workspace):
+def test_curves_arrive_while_the_run_goes_on(workspace):
     with track("train", TRAINED) as tracker:
         tracker.metrics(1, {"loss": 1.0})
         wait_until(lambda: spare_time_is_there() and has_points())
