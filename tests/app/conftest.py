@@ -1,4 +1,6 @@
-"""What tests of the app share: deliveries without a process of their own."""
+"""What tests of the app share: deliveries in this process, and a model in two forms."""
+
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +27,15 @@ class SameProcess:
 def same_process(monkeypatch):
     """Trackers deliver in this process."""
     monkeypatch.setattr("tinyllm.app.tracking.tracker.BackgroundDelivery", SameProcess)
+
+
+@pytest.fixture(scope="session")
+def export_folder(export_source, tmp_path_factory) -> Path:
+    """The small model in the forms that commands and the registry open."""
+    from tinyllm.formats.config import ExportConfig
+    from tinyllm.formats.run import export_checkpoint
+
+    folder = tmp_path_factory.mktemp("exports") / "export"
+    config = ExportConfig(formats=["onnx", "pyfunc"], verify_with=["onnxruntime"])
+    export_checkpoint(config, export_source, folder)
+    return folder
