@@ -5,7 +5,6 @@ import importlib
 import click
 
 from tinyllm.app.stage_help import STAGE_HELP
-from tinyllm.base.command import missing_package
 
 # stage -> the room that its command lives in
 _ROOMS = {
@@ -58,6 +57,8 @@ class LazyGroup(click.Group):
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
+            from tinyllm.base.command import missing_package
+
             raise click.ClickException(str(missing_package(error))) from None
         command: click.Command = getattr(module, cmd_name)
         command.help = STAGE_HELP.get(cmd_name, command.help)
