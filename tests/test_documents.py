@@ -54,7 +54,9 @@ def test_every_file_that_the_map_names_is_there():
 def test_every_make_target_is_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     texts = " ".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
-    targets = {a or b for a, b in re.findall(r"`make ([a-z-]+)|^make ([a-z-]+)", texts, re.MULTILINE)}
+    targets = {
+        a or b for a, b in re.findall(r"`make ([a-z-]+)|^make ([a-z-]+)", texts, re.MULTILINE)
+    }
     assert targets >= {"repro", "test", "ui", "chat", "check"}
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -14,7 +14,7 @@ from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.prepare import prepare_corpus
 from tinyllm.evaluation.baselines import KneserNeyModel
 from tinyllm.evaluation.config import EvaluateConfig
-from tinyllm.evaluation.pictures import draw_curves
+from tinyllm.evaluation.plots import draw_curves
 from tinyllm.evaluation.report import draw_samples, evaluate_checkpoint
 from tinyllm.inference.checkpoint import load_checkpoint
 from tinyllm.inference.config import SamplingConfig

@@ -26,7 +26,7 @@ TOUCHES = {
     "the logger": ("tinyllm/app/logger.py", "maxBytes=1_000_000", "maxBytes=2_000_000", set()),
     "the version": ("pyproject.toml", 'version = "', 'version = "1', set()),
     "a color in a picture": (
-        "tinyllm/evaluation/pictures.py",
+        "tinyllm/evaluation/plots.py",
         'color="gray"',
         'color="black"',
         {"evaluate"},

@@ -15,7 +15,8 @@ from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
-from tinyllm.training.optimizer import OPTIMIZERS, Optimizers, global_norm, learning_rate_factor
+from tinyllm.training.optimizer import OPTIMIZERS, Optimizers, global_norm
+from tinyllm.training.schedule import learning_rate_factor
 
 VOCAB, PRODUCTS = 11, OnednnProducts(check=True)
 SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=2, d_ff=24, sequence_length=8, dropout=0)

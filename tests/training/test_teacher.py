@@ -10,9 +10,9 @@ from tests.conftest import SMALL_MODEL, SMALL_TRAINING
 from tinyllm.tokens.windows import TokenData, load_token_data
 from tinyllm.training import teacher as module
 from tinyllm.training.config import TrainingConfig
-from tinyllm.training.loop import teacher_weight
 from tinyllm.training.recipe import Recipe
 from tinyllm.training.run import run_training
+from tinyllm.training.schedule import teacher_weight
 from tinyllm.training.teacher import NgramTeacher
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from tinyllm.base.replacing import new_directory
 from tinyllm.evaluation.baselines import KneserNeyModel
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.evaluation.metrics import bits_by_position, score_characters, summarize
-from tinyllm.evaluation.pictures import draw_curves, draw_positions, draw_surprise
+from tinyllm.evaluation.plots import draw_curves, draw_positions, draw_surprise
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text

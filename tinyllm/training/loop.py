@@ -18,7 +18,8 @@ from tinyllm.model.transformer import Transformer, token_losses
 from tinyllm.tokens.windows import Batch, EvaluationLoader, TrainLoader
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.distributed import Group, hand_out
-from tinyllm.training.optimizer import Optimizers, learning_rate_factor
+from tinyllm.training.optimizer import Optimizers
+from tinyllm.training.schedule import learning_rate_factor, teacher_weight
 from tinyllm.training.teacher import NgramTeacher
 
 
@@ -170,12 +171,6 @@ def _losses(
     with arithmetic.autocast():
         logits = model(inputs).float()
     return token_losses(logits, targets), logits
-
-
-def teacher_weight(step: int, config: TrainingConfig) -> float:
-    """Share of the n-gram teacher in the targets of `step` (counted from 0)."""
-    progress = step / max(1, config.max_steps - 1)
-    return config.teacher_weight + progress * (config.final_teacher_weight - config.teacher_weight)
 
 
 def _validate(training: Training, taken: StepTaken) -> Validated:

@@ -1,6 +1,5 @@
-"""Which optimizer trains which weight, and the learning rate at each step."""
+"""Which optimizer trains which weight."""
 
-import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -11,6 +10,7 @@ from tinyllm.kernels.products import Products
 from tinyllm.model.transformer import Transformer
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
+from tinyllm.training.schedule import learning_rate_factor
 
 # how many matrices of their own a fused weight holds
 _FUSED = {"qkv_proj": 3, "gate_up_proj": 2}
@@ -89,20 +89,6 @@ class Optimizers:
                     state.setdefault(int(index), {})[key] = value
             whole = optimizer.state_dict()
             optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
-
-
-def learning_rate_factor(step: int, config: TrainingConfig) -> float:
-    """Share of the peak learning rate at `step` (counted from 0): warm-up, plateau, decay."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    decay_steps = config.decay_fraction * (config.max_steps - config.warmup_steps)
-    decay_start = config.max_steps - decay_steps
-    if step < decay_start or decay_steps == 0:
-        return 1.0
-    progress = (step - decay_start) / decay_steps
-    falling = 1 - progress if config.decay == "linear" else (1 + math.cos(math.pi * progress)) / 2
-    final = config.final_learning_rate_fraction
-    return final + (1 - final) * falling
 
 
 def global_norm(tensors: list[Tensor]) -> Tensor:

@@ -30,7 +30,7 @@ class Recipe:
     def fingerprint(self, tokens: Path, *, with_seed: bool = True) -> str:
         """A name for the weights, from params, token files and code.
 
-        Two runs of equal fingerprint write equal bytes, so they are one run.
+        Two runs of equal fingerprint find equal weights, so they are one run.
 
         Args:
             tokens: the folder of the tokenize stage.

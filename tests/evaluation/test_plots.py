@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyllm.evaluation.pictures import draw_curves, draw_positions, draw_surprise
+from tinyllm.evaluation.plots import draw_curves, draw_positions, draw_surprise
 
 HISTORY = [
     {"step": step, "train_loss": 3.0 / step, "val_loss": 3.1 / step + 0.1 * step}
