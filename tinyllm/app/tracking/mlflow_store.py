@@ -1,0 +1,149 @@
+"""The store that MLflow keeps: runs found or made, points and files sent once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinyllm.app.tracking.journal import Event
+from tinyllm.app.tracking.lineage import CHILD_TAG
+from tinyllm.app.tracking.note import NOTE_TAG
+from tinyllm.app.tracking.registry import log_checkpoint, register_export
+from tinyllm.app.tracking.store import connect, experiment_id
+
+FINGERPRINT_TAG = "tinyllm.fingerprint"
+_BATCH = 1000
+
+
+class MlflowStore:
+    """A `Store` in MLflow. Every method raises whatever MLflow raises."""
+
+    def __init__(self, uri: str) -> None:
+        self._client = connect(uri)
+        self._delivered_steps: dict[str, int] = {}
+
+    def knows(self, run_id: str) -> bool:
+        """See `Store`."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+        return True
+
+    def open_run(self, fingerprint: str, event: Event, *, trained_here: bool) -> str:
+        """See `Store`."""
+        from mlflow.entities import Param, RunTag
+
+        client = self._client
+        experiment = experiment_id(client, event["experiment"])
+        tags = {FINGERPRINT_TAG: fingerprint, **event.get("tags", {})}
+        run = self._only_run(experiment, fingerprint)
+        if run is None:
+            # only now: what people write there later is theirs
+            described = {**tags, NOTE_TAG: event.get("note", "")}
+            created = client.create_run(
+                experiment, start_time=event["time"], tags=described, run_name=event.get("name")
+            )
+            run = self._only_run(experiment, fingerprint) or created
+        if run.info.status == "RUNNING" and not trained_here and event["stage"] != "train":
+            # trained elsewhere: nobody will come to end it
+            client.set_terminated(run.info.run_id, end_time=event["time"])
+        if run.data.tags.get(CHILD_TAG):
+            # who trained it first keeps it, though another sweep may come to the same point
+            tags = {key: value for key, value in tags.items() if key not in (CHILD_TAG, "sweep")}
+        run_id = str(run.info.run_id)
+        known = run.data.params
+        params = [Param(k, str(v)) for k, v in event.get("params", {}).items() if k not in known]
+        client.log_batch(run_id, params=params, tags=[RunTag(k, v) for k, v in tags.items()])
+        return run_id
+
+    def send(self, run_id: str, event: Event) -> None:
+        """See `Store`."""
+        client = self._client
+        match event["kind"]:
+            case "status" if event["value"] == "RUNNING":
+                client.update_run(run_id, status="RUNNING")
+            case "status":
+                client.set_terminated(run_id, event["value"], end_time=event["time"])
+            case "artifact":
+                client.log_artifact(run_id, event["path"], event["folder"])
+            case "figures":
+                self._send_figures(run_id, event)
+            case "text":
+                client.log_text(run_id, event["text"], event["file"])
+            case "dataset":
+                self._log_dataset(run_id, event)
+            case "checkpoint":
+                log_checkpoint(client, self._experiment(run_id), run_id, event)
+            case "export":
+                register_export(client, self._experiment(run_id), run_id, event)
+            case unknown:
+                raise ValueError(f"a journal holds an event of the unknown kind {unknown!r}")
+
+    def send_metrics(self, run_id: str, events: Sequence[Event]) -> None:
+        """See `Store`."""
+        from mlflow.entities import Metric
+
+        points = [
+            Metric(key, value, event["time"], event["step"])
+            for event in events
+            for key, value in event["values"].items()
+            if event["step"] > self._last_delivered(run_id, key)
+        ]
+        for first in range(0, len(points), _BATCH):
+            self._client.log_batch(run_id, metrics=points[first : first + _BATCH])
+        for point in points:
+            self._delivered_steps[point.key] = point.step
+
+    def _send_figures(self, run_id: str, event: Event) -> None:
+        """Send figures that are not a curve: the last ones count, equal ones are not repeated."""
+        from mlflow.entities import Metric
+
+        known = self._client.get_run(run_id).data.metrics
+        points = [
+            Metric(key, value, event["time"], event["step"])
+            for key, value in event["values"].items()
+            if known.get(key) != value
+        ]
+        self._client.log_batch(run_id, metrics=points)
+
+    def _last_delivered(self, run_id: str, key: str) -> int:
+        """The last step of a curve in the store: what an interrupted delivery got through."""
+        if key not in self._delivered_steps:
+            history = self._client.get_metric_history(run_id, key)
+            self._delivered_steps[key] = max((point.step for point in history), default=-1)
+        return self._delivered_steps[key]
+
+    def _log_dataset(self, run_id: str, event: Event) -> None:
+        from mlflow.data.dataset_source_registry import resolve_dataset_source
+        from mlflow.data.meta_dataset import MetaDataset
+        from mlflow.entities import DatasetInput, InputTag
+
+        source = resolve_dataset_source(event["source"])
+        dataset = MetaDataset(source, name=event["name"], digest=event["digest"][:36])
+        tags = [InputTag("mlflow.data.context", event["context"])]
+        entity = dataset._to_mlflow_entity()  # noqa: SLF001 - the public way needs an active run
+        self._client.log_inputs(run_id, [DatasetInput(entity, tags)])
+
+    def _only_run(self, experiment: str, fingerprint: str) -> Any:
+        """The run of this fingerprint, or None.
+
+        A server that created a run and whose answer was lost is asked a second time and creates
+        another. Of such twins the oldest stays; those that never got a point are deleted.
+        """
+        runs = self._client.search_runs(
+            [experiment],
+            f"tags.`{FINGERPRINT_TAG}` = '{fingerprint}'",
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+        )
+        with_points = [run for run in runs if run.data.metrics]
+        kept = next(iter(with_points or runs), None)
+        for run in runs:
+            if run is not kept and not run.data.metrics:
+                self._client.delete_run(run.info.run_id)
+        return kept
+
+    def _experiment(self, run_id: str) -> str:
+        return str(self._client.get_run(run_id).info.experiment_id)
