@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from tests.app.tracking.conftest import POEM, export
 from tinyllm.app.cli import main
-from tinyllm.app.tracking.champion import crown, find_versions, judge
+from tinyllm.app.tracking.champion import find_versions, judge, make_champion
 from tinyllm.app.tracking.store import connect
-from tinyllm.app.tracking.succession import crownings
+from tinyllm.app.tracking.succession import promotions
 
 
 def aliased(store, alias):
@@ -165,9 +165,9 @@ def test_the_history_says_who_followed_whom_when_and_why(store):
         (2, []),
         (1, ["champion"]),
     ]
-    events = [(e["version"], e["before"], e["action"]) for e in report["crownings"]]
+    events = [(e["version"], e["before"], e["action"]) for e in report["promotions"]]
     assert events == [(1, 2, "rollback"), (2, 1, "gate"), (1, None, "gate")]
-    times = [event["time"] for event in report["crownings"]]
+    times = [event["time"] for event in report["promotions"]]
     assert times == sorted(times, reverse=True)
     shown = tinyllm("history")
     for word in ("01234567+", "1.9000, 0.1", "rollback", "aaaaaaaa"):
@@ -202,7 +202,7 @@ def test_a_delivery_that_broke_off_is_judged_again(store, monkeypatch, broken):
     assert calls
     export(store, "w2", 1.9)
     assert aliased(store, "champion") == "w2"
-    assert [event.version for event in crownings(find_versions(store.client, "tinyllm"))] == [1, 2]
+    assert [event.version for event in promotions(find_versions(store.client, "tinyllm"))] == [1, 2]
 
 
 def test_workers_that_register_at_once_leave_the_best_as_champion(store):
@@ -228,7 +228,7 @@ def test_promoting_and_judging_need_no_more_than_the_registry(store):
     export(store, "w1", 2.0)
     client = connect()
     (version,) = find_versions(client, "tinyllm")
-    event = crown(client, "tinyllm", version, None, "promote", "again")
+    event = make_champion(client, "tinyllm", version, None, "promote", "again")
     assert (event.action, event.why) == ("gate", "the first version")
     judge(client, "tinyllm", version.version, "a" * 64, 2.0, 0.0)
     assert aliased(store, "champion") == "w1"

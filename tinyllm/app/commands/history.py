@@ -9,7 +9,7 @@ from tinyllm.app.commands.registry import name_option, registry
 from tinyllm.base.command import Command
 
 if TYPE_CHECKING:
-    from tinyllm.app.tracking.succession import Crowning
+    from tinyllm.app.tracking.succession import Promotion
 
 
 @click.command(cls=Command)
@@ -21,15 +21,15 @@ def history(name: str, *, as_json: bool) -> None:
     Both come from the registry alone, so everyone who uses it sees the same.
     """
     from tinyllm.app.tracking.champion import find_versions
-    from tinyllm.app.tracking.succession import crownings
+    from tinyllm.app.tracking.succession import promotions
 
     with registry(name) as client:
         aliases = client.get_registered_model(name).aliases
         versions = find_versions(client, name)
     rows = [_facts(version, aliases) for version in reversed(versions)]
-    events = list(reversed(crownings(versions)))
+    events = list(reversed(promotions(versions)))
     if as_json:
-        report = {"versions": rows, "crownings": [event.to_dict() for event in events]}
+        report = {"versions": rows, "promotions": [event.to_dict() for event in events]}
         click.echo(json.dumps(report, indent=2))
     else:
         _show(rows, events)
@@ -53,7 +53,7 @@ def _facts(version: Any, aliases: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show(rows: list[dict[str, Any]], events: "list[Crowning]") -> None:
+def _show(rows: list[dict[str, Any]], events: "list[Promotion]") -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -8,9 +8,9 @@ from typing import Any
 from filelock import FileLock
 
 from tinyllm.app.tracking.succession import (
-    Crowning,
-    crowning_tag,
-    crownings,
+    Promotion,
+    promotion_tag,
+    promotions,
     rolled_back,
     succession,
 )
@@ -53,10 +53,10 @@ def find_aliased(client: Any, name: str, alias: str) -> Any | None:
 
 
 def judge(client: Any, name: str, number: str, text: str, bits: float, margin: float) -> None:
-    """Crown a version if it passes the gate, and bring the alias `candidate` up to date.
+    """Promote a version if it passes the gate, and bring the alias `candidate` up to date.
 
     A version is judged once for each figure, so a rerun of the same weights changes nothing; a
-    version that was rolled back is crowned again only by a person. The very first version passes.
+    version that was rolled back is promoted again only by a person. The very first version passes.
 
     Args:
         client: MLflow's.
@@ -70,24 +70,24 @@ def judge(client: Any, name: str, number: str, text: str, bits: float, margin: f
     if version.tags.get(_JUDGED + text) != str(bits):
         versions = find_versions(client, name)
         champion = find_aliased(client, name, CHAMPION)
-        taken = rolled_back(crownings(versions))
+        taken = rolled_back(promotions(versions))
         if champion is None:
-            crown(client, name, version, None, "gate", "the first version")
+            make_champion(client, name, version, None, "gate", "the first version")
         elif int(number) not in taken and champion.version != version.version:
             best = figures(champion).get(text)
             if best is not None and bits < best - margin:
                 why = f"{bits:.4f} bits, {best - bits:.4f} fewer than version {champion.version}"
-                crown(client, name, version, champion, "gate", why)
+                make_champion(client, name, version, champion, "gate", why)
         # only now: a delivery that breaks off before is judged anew
         client.set_model_version_tag(name, number, _JUDGED + text, str(bits))
     name_candidate(client, name, text)
 
 
-def crown(
+def make_champion(
     client: Any, name: str, version: Any, before: Any | None, action: str, why: str
-) -> Crowning:
+) -> Promotion:
     """Give a version the alias `champion` and write down why."""
-    events = crownings(find_versions(client, name))
+    events = promotions(find_versions(client, name))
     number = int(version.version)
     # a delivery that broke off between the two writes the event once
     if events and events[-1].version == number:
@@ -95,8 +95,8 @@ def crown(
     else:
         now = dt.datetime.now(tz=dt.UTC).isoformat(timespec="microseconds")
         predecessor = None if before is None else int(before.version)
-        event = Crowning(now, number, predecessor, action, why)
-        client.set_model_version_tag(name, version.version, *crowning_tag(event))
+        event = Promotion(now, number, predecessor, action, why)
+        client.set_model_version_tag(name, version.version, *promotion_tag(event))
     client.set_registered_model_alias(name, CHAMPION, version.version)
     return event
 
@@ -105,7 +105,7 @@ def name_candidate(client: Any, name: str, text: str) -> None:
     """Give the alias `candidate` to the newest version on a text that may still be promoted."""
     versions = find_versions(client, name)
     champion = find_aliased(client, name, CHAMPION)
-    taken = rolled_back(crownings(versions))
+    taken = rolled_back(promotions(versions))
     waiting = [
         version
         for version in versions
@@ -138,8 +138,8 @@ def refusal(version: Any, champion: Any | None, margin: float) -> str | None:
     return None
 
 
-def promote(client: Any, name: str, number: int | None, margin: float, *, force: bool) -> Crowning:
-    """Crown a version, by default the candidate, on a person's word.
+def promote(client: Any, name: str, number: int | None, margin: float, *, force: bool) -> Promotion:
+    """Promote a version, by default the candidate, on a person's word.
 
     Raises:
         TinyLLMError: there is no such version, or it does not pass the gate and is not forced.
@@ -158,13 +158,13 @@ def promote(client: Any, name: str, number: int | None, margin: float, *, force:
             hint = "" if already else "; --force promotes it all the same"
             raise TinyLLMError(f"Not promoted: {problem}{hint}.")
         why = f"forced, {problem}" if problem else _gain(version, champion)
-        event = crown(client, name, version, champion, "promote", why)
+        event = make_champion(client, name, version, champion, "promote", why)
         name_candidate(client, name, version.tags[SPLIT_TAG])
         return event
 
 
-def roll_back(client: Any, name: str, why: str = "") -> Crowning:
-    """Crown the champion before the present one again.
+def roll_back(client: Any, name: str, why: str = "") -> Promotion:
+    """Promote the champion before the present one again.
 
     Raises:
         TinyLLMError: there was none before.
@@ -174,13 +174,13 @@ def roll_back(client: Any, name: str, why: str = "") -> Crowning:
         known = {int(version.version): version for version in versions}
         champion = find_aliased(client, name, CHAMPION)
         # a version that was deleted meanwhile cannot be gone back to
-        line = [number for number in succession(crownings(versions)) if number in known]
+        line = [number for number in succession(promotions(versions)) if number in known]
         if champion is None or line[-1:] != [int(champion.version)] or len(line) < 2:
             raise TinyLLMError(
                 f"{name} has no champion before the present one ('tinyllm history')."
             )
         reason = why or f"version {champion.version} was taken back"
-        event = crown(client, name, known[line[-2]], champion, "rollback", reason)
+        event = make_champion(client, name, known[line[-2]], champion, "rollback", reason)
         name_candidate(client, name, champion.tags[SPLIT_TAG])
         return event
 
