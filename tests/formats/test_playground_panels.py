@@ -67,7 +67,7 @@ def test_the_chart_shows_what_the_chosen_character_was_drawn_from(browser, check
     browser.open(checkpoint).set(temperature=1.2, count=60)
     text = browser.write("What ")
     reference = sliding(checkpoint)
-    # first the last character, then one that is clicked, then its neighbour by arrow key
+    # first the last character, then one that is clicked, then its neighbor by arrow key
     for place in (59, 20, 21):
         if place == 20:
             browser.all("#text .own")[20].click()

@@ -77,7 +77,7 @@ def test_a_lone_surrogate_is_unknown_rather_than_an_error(text):
     assert len(tokens) == len(text)
 
 
-def test_neighbours_of_known_characters_are_unknown():
+def test_neighbors_of_known_characters_are_unknown():
     tokenizer = CharacterTokenizer("bd")
     assert tokenizer.encode("abcde").tolist() == [0, 1, 0, 2, 0]
     assert tokenizer.encode("\U0010ffff").tolist() == [0]
