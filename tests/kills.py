@@ -6,6 +6,7 @@ Each time `dvc repro --force` is started on the reduced project and killed in on
 then `dvc repro` is run until it succeeds, and dvc.lock is compared with that of an undisturbed run.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -117,10 +118,12 @@ def kill_once(project: Path, way: str, after: float, during: str = "") -> Outcom
 
 
 def _running_stage(process: psutil.Process) -> str:
-    for child in process.children(recursive=True):
-        words = [word for word in child.cmdline() if word.startswith("stages.")]
-        if words:
-            return words[-1].removeprefix("stages.")
+    # any of them may end while it is looked at
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in process.children(recursive=True):
+            words = [word for word in child.cmdline() if word.startswith("stages.")]
+            if words:
+                return words[-1].removeprefix("stages.")
     return "between"
 
 
