@@ -47,7 +47,7 @@ __all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that `import tinyllm` stays instant."""
+    """Import a public name on first use, so that `import tinyllm` stays instant."""
     if name == "__version__":
         return metadata.version("tinyllm")
     if name not in _PUBLIC:

@@ -1,4 +1,4 @@
-# What type checkers and editors see of the names that `__init__.py` imports on demand.
+# For type checkers and editors: the names that `__init__.py` imports on demand.
 from tinyllm.app.watch.bar import ProgressBar as ProgressBar
 from tinyllm.base.errors import TinyLLMError as TinyLLMError
 from tinyllm.corpus.read import load_text as load_text

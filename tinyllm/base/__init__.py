@@ -1,1 +1,1 @@
-"""What every room stands on: errors, files, parameters, commands, events."""
+"""What every package builds on: errors, files, parameters, commands, events."""

@@ -1,6 +1,6 @@
-"""Commands and their options, made from the configuration classes.
+"""Commands, with options generated from the config classes.
 
-A stage is a click command; `tinyllm NAME` at the prompt and the script in `stages/` call the same.
+A stage is a click command; `tinyllm NAME` and the script in `stages/` call the same one.
 """
 
 import functools
@@ -27,12 +27,12 @@ class Command(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*args, **kwargs)
-        # a docstring writes click's mark for "keep these lines" as two characters
+        # click's mark for "do not rewrap", which a docstring writes as two characters
         self.help = self.help and self.help.replace("\\b\n", "\b\n")
         self.sections: tuple[type[Section], ...] = getattr(self.callback, "sections", ())
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command behind the error barrier."""
+        """Run the command and report its errors."""
         if watcher := find_watcher():
             watcher.prepare_process()
         try:
@@ -43,7 +43,7 @@ class Command(click.Command):
             self.fail(missing_package(error))
 
     def fail(self, error: TinyLLMError) -> None:
-        """Say what went wrong and exit."""
+        """Print the error and exit."""
         watcher = find_watcher()
         text = watcher.without_secrets(str(error)) if watcher else str(error)
         click.secho(f"Error: {text}", fg="red", err=True)
@@ -51,7 +51,7 @@ class Command(click.Command):
 
 
 def missing_package(error: ModuleNotFoundError) -> TinyLLMError:
-    """What to say where a package is not installed; an error of our own is raised again."""
+    """The error to report if a package is not installed; if it is ours, reraise."""
     package = (error.name or "").partition(".")[0]
     if package in ("", "tinyllm"):
         raise error
@@ -62,13 +62,13 @@ def missing_package(error: ModuleNotFoundError) -> TinyLLMError:
 
 
 def run_stage(command: click.Command, paths: Mapping[str, str]) -> None:
-    """Call a stage's command with its sections of params.yaml, as a person would at the prompt.
+    """Call a stage's command with its sections of params.yaml as options.
 
     Args:
         command: a `Command`.
         paths: its path options, by flag.
     """
-    assert isinstance(command, Command)  # noqa: S101 - every stage's command is one
+    assert isinstance(command, Command)  # noqa: S101 - for the type checker
     file = Path("params.yaml")
     arguments = [argument for flag, path in paths.items() for argument in (flag, path)]
     try:
@@ -85,9 +85,8 @@ def run_stage(command: click.Command, paths: Mapping[str, str]) -> None:
 def section_options(*sections: type[Section]) -> Callable[[Function], Function]:
     """Give a command an option for each field of the sections.
 
-    The command receives each section, validated, as an argument of the section's name. Ranges
-    and types are checked by the section alone, so that a flag and params.yaml are refused with
-    the same sentence.
+    The command receives each section, validated, as an argument named after it. Only the section
+    checks ranges and types, so flags and params.yaml get the same error messages.
     """
 
     def decorate(function: Function) -> Function:
@@ -103,7 +102,7 @@ def section_options(*sections: type[Section]) -> Callable[[Function], Function]:
 
 
 def watched(function: Function) -> Function:
-    """Pass a command `watch`, which opens a run for the listener, and the listener's options."""
+    """Pass a command `watch`, which opens a run for the watcher, and add the watcher's options."""
     watcher = find_watcher()
     sections = tuple(watcher.SECTIONS) if watcher else ()
 
@@ -117,7 +116,7 @@ def watched(function: Function) -> Function:
 
 
 def section_arguments(section: Section) -> list[str]:
-    """The flags that give a command this very section."""
+    """The flags that pass this section to a command."""
     arguments: list[str] = []
     for name, value in section.model_dump().items():
         flag = _flag(name)
@@ -131,7 +130,7 @@ def section_arguments(section: Section) -> list[str]:
 
 
 def describe_range(section: type[Section], name: str) -> str:
-    """What a field may hold, in signs: `> 0, <= 1`, or the choices of a closed list."""
+    """The range of a field, such as `> 0, <= 1`, or its choices."""
     kind = field_type(section, name)
     if get_origin(kind) is Literal:
         return ", ".join(str(choice) for choice in get_args(kind))

@@ -1,8 +1,8 @@
-"""The two kinds of failure that a user can mend, each with its exit code."""
+"""Failures that a user can fix, each with its exit code."""
 
 
 class TinyLLMError(Exception):
-    """Something went wrong that one sentence explains: what, where, what to do.
+    """An error explained in one sentence: what, where, what to do.
 
     The command line prints the sentence without a traceback and exits with `exit_code`.
     """
@@ -11,13 +11,13 @@ class TinyLLMError(Exception):
 
 
 class ConfigError(TinyLLMError):
-    """A parameter or an option holds a value that it cannot hold."""
+    """A parameter or an option has an invalid value."""
 
     exit_code = 2
 
 
 class Interrupted(TinyLLMError):
-    """A signal asked the program to stop; what it had done is kept for the next run."""
+    """A signal asked the program to stop; the next run resumes from its saved state."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
-"""What a stage tells of its work while it works, and who listens.
+"""The events that a stage emits, and the watcher that receives them.
 
-The core knows no listener. `find_watcher` looks for one module by its name; without it a stage runs
-all the same and writes the same bytes. Listeners are told facts and give nothing back.
+The core imports no watcher. `find_watcher` looks for one by module name; without it a stage runs
+all the same and writes the same bytes. A watcher receives events and returns nothing.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ _WATCHER = "tinyllm.app.watch"
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A stage works for the run that `fingerprint` names.
+    """A stage starts to work for the run with this `fingerprint`.
 
-    `configuration` names what runs have in common that differ by nothing but the seed.
+    `configuration` is the same for runs that differ only in their seed.
     """
 
     stage: str
@@ -33,7 +33,7 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class DatasetRead:
-    """A split that the stage reads; `fingerprint` is the SHA-256 of its text."""
+    """The stage reads a split; `fingerprint` is the SHA-256 of its text."""
 
     split: str
     path: Path
@@ -43,7 +43,7 @@ class DatasetRead:
 
 @dataclass(frozen=True)
 class StepTaken:
-    """One optimizer step, numbered from 1: mean loss in nats, and what drove it."""
+    """One optimizer step, counted from 1; the mean loss is in nats."""
 
     step: int
     loss: float
@@ -54,7 +54,7 @@ class StepTaken:
 
 @dataclass(frozen=True)
 class Validated:
-    """The validation split was read; losses in nats per token, `best` if none was lower before."""
+    """A validation; losses in nats per token, `best` if this is the lowest so far."""
 
     step: int
     train_loss: float
@@ -66,7 +66,7 @@ class Validated:
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of the model of a step that are not a curve."""
+    """Measurements of the model of one step."""
 
     step: int
     values: Mapping[str, float]
@@ -74,14 +74,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class FileWritten:
-    """A report that the stage wrote."""
+    """The stage wrote a report."""
 
     path: Path
 
 
 @dataclass(frozen=True)
 class CheckpointWritten:
-    """The trained model: its folder, the SHA-256 of its weights, its loss."""
+    """The stage wrote the trained model; `sha256` is that of its weights."""
 
     folder: Path
     sha256: str
@@ -91,15 +91,15 @@ class CheckpointWritten:
 
 @dataclass(frozen=True)
 class ExportWritten:
-    """A form of the model that a registry takes.
+    """The stage wrote a model for the registry.
 
     Attributes:
-        folder: the model.
-        sha256: of the weights that it was made from.
+        folder: of the model.
+        sha256: of its weights.
         step: the optimizer step of those weights.
-        test: what the evaluate stage measured.
-        tags: what is known of data, figures and verdicts, in words.
-        card: the model card, Markdown.
+        test: the metrics of the evaluate stage.
+        tags: facts about data, metrics and verdicts.
+        card: the model card, in Markdown.
     """
 
     folder: Path
@@ -121,44 +121,44 @@ Event = (
     | ExportWritten
 )
 Tell = Callable[[Event], None]
-# opened for a run, it gives what the run's events are told to
+# opens a run and yields the function that receives its events
 Watch = Callable[[RunStarted], contextlib.AbstractContextManager[Tell]]
 
 
 class Watcher(Protocol):
-    """What the module of the listener offers."""
+    """The interface of the watcher's module."""
 
     SECTIONS: Sequence[type[Section]]
-    """Sections of params.yaml that only the listener reads."""
+    """Sections of params.yaml that only the watcher reads."""
 
     def prepare_process(self) -> None:
         """Set up logging; called before a command does anything."""
 
     def without_secrets(self, text: str) -> str:
-        """What may be shown of a message."""
+        """The message with its secrets removed."""
 
     def check_params(self, path: Path) -> None:
-        """Check the parameters of all stages, so that none fails hours later for a typo."""
+        """Check the parameters of all stages, so that none fails hours later over a typo."""
 
     def watch(
         self, sections: Sequence[Section], started: RunStarted
     ) -> contextlib.AbstractContextManager[Tell]:
-        """Listen to a run from its start to its end, however it ends."""
+        """Watch a run from start to end, however it ends."""
 
 
 def ignore(_event: Event) -> None:
-    """Listen to nothing."""
+    """Discard an event."""
 
 
 @functools.cache
 def find_watcher() -> Watcher | None:
-    """The listener's module, None where it is not installed."""
-    # beside this very package: the import system may know another copy, installed elsewhere
+    """The watcher's module, or None if there is none."""
+    # in this package: the import system may find another copy, installed elsewhere
     beside = Path(tinyllm.__file__).parent.joinpath(*_WATCHER.split(".")[1:])
     return cast("Watcher", importlib.import_module(_WATCHER)) if beside.is_dir() else None
 
 
 @contextlib.contextmanager
 def unwatched(_started: RunStarted) -> Any:
-    """A `Watch` that nobody listens to."""
+    """A `Watch` without a watcher."""
     yield ignore

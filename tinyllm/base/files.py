@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds them complete or not at all."""
+"""Writing files atomically, and reading them."""
 
 import contextlib
 import csv
@@ -14,12 +14,12 @@ from tinyllm.base.errors import TinyLLMError
 
 
 def repository_root() -> Path:
-    """The main repository: DVC names it even inside the copies that experiments run in."""
+    """The main repository; DVC names it even in the copies that experiments run in."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 def working_folder() -> Path:
-    """Where working state is kept that is neither a dependency nor an out."""
+    """The folder for working state that is neither a dependency nor an out."""
     return repository_root() / ".tinyllm"
 
 
@@ -44,17 +44,17 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, newlines as they stand."""
+    """Write `text` as UTF-8, with its newlines unchanged."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON that ends in a newline."""
+    """Write `value` as indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of equal keys as CSV with a header line."""
+    """Write rows with the same keys as CSV with a header."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -66,7 +66,7 @@ def read_csv(path: Path) -> list[dict[str, float]]:
     """Read the numbers that `write_csv` wrote.
 
     Raises:
-        TinyLLMError: the file is missing or is no table of numbers.
+        TinyLLMError: the file is missing or is not a table of numbers.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -79,7 +79,7 @@ def read_csv(path: Path) -> list[dict[str, float]]:
 
 
 def rounded(value: float) -> float:
-    """Six decimals: as much as is meant, and nothing that two C libraries would disagree on."""
+    """Round to six decimals, which C libraries agree on."""
     return round(float(value), 6)
 
 
@@ -98,11 +98,11 @@ def read_json(path: Path) -> Any:
 
 
 def fingerprint(params: Mapping[str, Any], files: Mapping[str, Path]) -> str:
-    """A name for what follows from params and files: SHA-256 over both, 32 digits.
+    """The first 32 digits of the SHA-256 of params and files.
 
     Args:
         params: plain values.
-        files: by the names that tell them apart, wherever they lie.
+        files: by name; where they are does not matter.
     """
     digest = hashlib.sha256(json.dumps(dict(params), sort_keys=True).encode())
     for name, path in sorted(files.items()):

@@ -1,9 +1,9 @@
-"""What commands write, by which it is told from what is somebody else's.
+"""What commands write, and how to recognize it, so that nothing else is ever replaced.
 
-A folder is replaced if it is absent or empty, or if everything in it is by name what the command
-writes, in this or an earlier version, and a file that only the command writes is among it. A file
-is replaced if it is absent or empty, or begins as the command lets it begin. Everything else is
-somebody's own and stays.
+A folder is replaced if it is absent or empty, or if all its files have names that the command
+writes, in this or an earlier version, and one of them can only be the command's. A file is
+replaced if it is absent or empty, or begins as the command's files do. Everything else belongs to
+the user and stays.
 """
 
 import fnmatch
@@ -17,11 +17,11 @@ from typing import NoReturn
 
 from tinyllm.base.errors import ConfigError
 
-# DVC keeps its list of what git ignores in the folder, and a new folder takes it over
+# DVC writes this file into the folder, and a new folder keeps it
 IGNORE = ".gitignore"
-# folders of other programs, and of our own working state, below the current folder
+# folders of other programs and of our working state
 _TAKEN = {".dvc", ".git", ".tinyllm", "mlruns"}
-# a list of what a split holds grows with its alphabet
+# in bytes; the summary of a split grows with its alphabet
 _LARGEST_MARK = 32_000_000
 _BEGINNING = 1000
 _OCTAL = re.compile(rb"\\([0-7]{3})")
@@ -29,13 +29,13 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class OutFolder:
-    """What a command's folder holds.
+    """The contents of a command's folder.
 
     Attributes:
-        writer: the command, as a person calls it.
-        files: patterns of the files that it writes or once wrote; `*` stands for no slash.
+        writer: the command, as the user types it.
+        files: patterns of the files that it writes or once wrote; `*` does not match a slash.
         mark: the one of them that is always there.
-        sign: keys that the mark holds if it is JSON, else the bytes that it begins with.
+        sign: keys of the mark if it is JSON, else the bytes that it begins with.
     """
 
     writer: str
@@ -44,7 +44,7 @@ class OutFolder:
     sign: frozenset[str] | bytes
 
     def objection(self, path: Path) -> str | None:
-        """Why what stands at `path` may not be replaced, to follow the path; None if it may."""
+        """Why `path` may not be replaced, to follow the path in a message; None if it may."""
         if not path.exists():
             return None
         if not path.is_dir():
@@ -87,14 +87,14 @@ class OutFolder:
 
 @dataclass(frozen=True)
 class OutFile:
-    """A file that a command writes: how it begins, and a sign near its beginning."""
+    """A file that a command writes: its first bytes, and a sign that follows soon after."""
 
     writer: str
     beginning: bytes
     sign: bytes = b""
 
     def objection(self, path: Path) -> str | None:
-        """Why what stands at `path` may not be replaced, to follow the path; None if it may."""
+        """Why `path` may not be replaced, to follow the path in a message; None if it may."""
         if not path.exists():
             return None
         if not path.is_file():
@@ -112,15 +112,15 @@ Out = OutFolder | OutFile
 def check_places(
     outs: Mapping[str, tuple[Path, Out]], inputs: Mapping[str, Path] | None = None
 ) -> None:
-    """Check, before any work, that outs may be written and that no place lies in another.
+    """Check, before any work, that outs may be written and that no place is inside another.
 
     Args:
-        outs: what is written where, by the name that the user knows it by, such as `--out`.
-        inputs: what is read, by such a name.
+        outs: the path and kind of each out, by the user's name for it, such as `--out`.
+        inputs: the paths that are read, likewise.
 
     Raises:
-        ConfigError: an out cannot be written, holds what its writer did not write, or is, holds
-            or lies in another place or holds the current folder.
+        ConfigError: an out cannot be written, holds something that its writer did not write,
+            overlaps with another place, or holds the current folder.
     """
     for name, (path, kind) in outs.items():
         others = {other: where for other, (where, _) in outs.items() if other != name}
@@ -135,10 +135,10 @@ def check_places(
 
 
 def _check_place(name: str, path: Path, others: Mapping[str, Path]) -> None:
-    """Check where an out lies.
+    """Check the location of an out.
 
     Raises:
-        ConfigError: in another place, around the current folder, or in another program's folder.
+        ConfigError: it overlaps with another place, the current folder or another program's.
     """
     place, here = path.resolve(), Path.cwd()
     if _contains(place, here):
@@ -157,7 +157,7 @@ def _check_place(name: str, path: Path, others: Mapping[str, Path]) -> None:
 
 
 def _entries(folder: Path) -> list[str]:
-    """Everything below a folder but folders that hold something, the shallowest first.
+    """All files and empty folders in a folder, the shallowest first.
 
     Raises:
         OSError: a folder in it cannot be read.
@@ -190,7 +190,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _mount_below(path: Path) -> Path | None:
-    """A mount point that is a folder or lies in it; what is removed below it is elsewhere's."""
+    """A mount point at or below `path`, whose contents must not be removed."""
     try:
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     except OSError:
@@ -202,7 +202,7 @@ def _mount_below(path: Path) -> Path | None:
 
 
 def _contains(outer: Path, inner: Path) -> bool:
-    """Whether a place is another or lies in it, by whatever names both are called."""
+    """Whether `inner` is `outer` or lies in it, also through links."""
     return any(outer == one or _is_same(outer, one) for one in (inner, *inner.parents))
 
 
@@ -214,7 +214,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _blocked(place: Path) -> str | None:
-    """Why nothing can be made at a place, to follow the path; None if something can."""
+    """Why nothing can be created at `place`, to follow the path; None if something can."""
     above = next(folder for folder in place.parents if folder.exists())
     if not above.is_dir():
         return f"cannot be written, since {above} is not a folder"

@@ -1,4 +1,4 @@
-"""Putting what a command writes in the place of what it wrote before, whole or not at all."""
+"""Replacing what a command wrote before with what it writes now, atomically."""
 
 import contextlib
 import hashlib
@@ -18,12 +18,12 @@ _UNFINISHED, _REPLACED = ".new.unfinished", ".old.unfinished"
 
 @contextlib.contextmanager
 def new_directory(path: Path, kind: OutFolder) -> Iterator[Path]:
-    """Yield an empty temporary folder that takes the place of `path` if the block succeeds.
+    """Yield an empty temporary folder that replaces `path` if the block succeeds.
 
-    What stood there stays until the new folder stands; a symbolic link is followed.
+    The old folder stays until the new one is complete; a symbolic link is followed.
 
     Raises:
-        ConfigError: something stands there that `kind` did not write.
+        ConfigError: `path` holds something that `kind` did not write.
         TinyLLMError: the folder cannot be written to, or the disk is full.
     """
     temporary: Path | None = None
@@ -50,10 +50,10 @@ def new_directory(path: Path, kind: OutFolder) -> Iterator[Path]:
 
 
 def write_out(path: Path, data: bytes, kind: OutFile) -> None:
-    """Write a file where its writer may; a symbolic link is followed.
+    """Write a file, or replace one of the same kind; a symbolic link is followed.
 
     Raises:
-        ConfigError: a file stands there that `kind` did not write.
+        ConfigError: `path` is a file that `kind` did not write.
         TinyLLMError: the file cannot be written.
     """
     _refuse(path, kind.objection(path.resolve()))
@@ -61,10 +61,10 @@ def write_out(path: Path, data: bytes, kind: OutFile) -> None:
 
 
 def remove_out(path: Path, kind: OutFolder) -> None:
-    """Delete a folder that its writer may replace; a symbolic link to it is followed, and stays.
+    """Delete a folder that `kind` wrote; a symbolic link to it is followed, and stays.
 
     Raises:
-        ConfigError: it holds what `kind` did not write.
+        ConfigError: it holds something that `kind` did not write.
     """
     place = path.resolve()
     _refuse(path, kind.objection(place))
@@ -84,22 +84,22 @@ def _beside(place: Path, suffix: str) -> Path:
 
 
 def _prefix(place: Path) -> str:
-    # of its own length, since a name may be as long as the file system permits
+    # hashed, since the name itself may be as long as the file system permits
     return f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]}."
 
 
 def _take_place(new: Path, place: Path, path: Path, kind: OutFolder) -> None:
-    """Rename a folder into a place; the old one is deleted once the new one stands.
+    """Rename `new` to `place`, then delete the old folder.
 
     Raises:
-        ConfigError: somebody has written into the old one since it was looked at; it stays.
+        ConfigError: somebody has written into the old folder since it was checked; it stays.
     """
     if not place.exists():
         new.rename(place)
         return
     old = _beside(place, _REPLACED)
     try:
-        # an empty folder gives way to one that is renamed
+        # a rename may replace an empty folder
         place.rename(old)
     except OSError:
         old.rmdir()
@@ -114,9 +114,9 @@ def _take_place(new: Path, place: Path, path: Path, kind: OutFolder) -> None:
 
 
 def _clear_abandoned(place: Path, kind: OutFolder) -> None:
-    """See to what processes that were killed while they wrote at a place left beside it.
+    """Clean up after processes that were killed while they replaced `place`.
 
-    An old folder that had no successor yet takes its place again; the rest is deleted.
+    An old folder that was not replaced yet is restored; the rest is deleted.
     """
     for suffix in (_REPLACED, _UNFINISHED):
         pattern = re.compile(rf"{re.escape(_prefix(place))}(\d+)\.[^.]+{re.escape(suffix)}")

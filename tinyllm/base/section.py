@@ -1,8 +1,8 @@
-"""What all sections of params.yaml have in common: strict, frozen, explained in one sentence.
+"""The base of all sections of params.yaml: strict, frozen, with errors of one sentence.
 
-A section is a pydantic model and the single definition of its hyperparameters: params.yaml is
-checked by it, command line options are made from it (`tinyllm.base.command`), MLflow parameters
-are its dump, and the table in docs/parameters.md is printed from it. Each room has its own.
+A section is a pydantic model and the single definition of its hyperparameters: it validates
+params.yaml, and the command line options (`tinyllm.base.command`), the MLflow parameters and
+docs/parameters.md follow from it.
 """
 
 import difflib
@@ -28,14 +28,14 @@ class Section(BaseModel):
     section: ClassVar[str]
     """The section's key in params.yaml."""
     affects_outputs: ClassVar[bool] = True
-    """False where the section changes how a stage runs but never a byte of what it writes."""
+    """False if the section never changes a byte of what a stage writes."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _read_numbers_as_people_write_them(cls, value: Any, info: ValidationInfo) -> Any:
-        """Take `1e-3` and `1e4` in any spelling, and refuse `true` where a number belongs.
+        """Accept `1e-3` and `1e4` in any spelling, and reject `true` for a number.
 
-        YAML 1.1 reads `1e-3` as a string, and pydantic would take `true` for 1.
+        YAML 1.1 reads `1e-3` as a string, and pydantic reads `true` as 1.
         """
         kind = field_type(cls, str(info.field_name))
         if kind not in (int, float):
@@ -54,12 +54,12 @@ class Section(BaseModel):
         """Build the section from a mapping of field names to values.
 
         Args:
-            values: what stands in the file or on the command line; missing keys take defaults.
+            values: from the file or the command line; missing keys take their defaults.
             where: the file that the values come from, for the error message.
 
         Raises:
-            ConfigError: an unknown key, a value of a wrong type or out of range; the message
-                names every fault.
+            ConfigError: a key is unknown, or a value has the wrong type or is out of range; the
+                message names every fault.
         """
         if values is not None and not isinstance(values, Mapping):
             raise ConfigError(f"{cls.section}{_in(where)} must be a mapping of parameters.")
@@ -71,10 +71,10 @@ class Section(BaseModel):
 
     @classmethod
     def check_value(cls, name: str, value: Any) -> None:
-        """Check a value of one parameter by itself, whatever the others are.
+        """Check the value of one parameter, regardless of the others.
 
         Raises:
-            ConfigError: it is of a wrong type or out of range.
+            ConfigError: it has the wrong type or is out of range.
         """
         try:
             cls.model_validate({name: value})
@@ -100,7 +100,7 @@ class Section(BaseModel):
 
 
 def read_params(path: Path) -> dict[Any, Any]:
-    """The sections of a params.yaml as they stand there, unchecked.
+    """Read the sections of a params.yaml, unchecked.
 
     Raises:
         ConfigError: the file is missing or is not a YAML mapping.
@@ -115,14 +115,14 @@ def read_params(path: Path) -> dict[Any, Any]:
 
 
 def parse_yaml(text: str, where: str) -> dict[Any, Any]:
-    """As `read_params`, from the text of such a file; errors name it `where`.
+    """Like `read_params`, but from text; errors call it `where`.
 
     Raises:
         ConfigError: the text is not a YAML mapping.
     """
     try:
         raw = yaml.safe_load(text)
-    # PyYAML lets some errors of the values through as they are
+    # PyYAML does not wrap all errors in YAMLError
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = " ".join(str(error).split())
         raise ConfigError(f"{where} is not valid YAML: {place}.") from None

@@ -1,3 +1,3 @@
-"""The parts of a corpus: to learn from, to choose the best weights by, to report on."""
+"""The splits of a corpus: for training, for choosing the best weights, for reporting."""
 
 SPLITS = ("train", "val", "test")

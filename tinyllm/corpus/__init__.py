@@ -1,1 +1,1 @@
-"""Raw text to clean text to train, validation and test splits."""
+"""Turns raw text into clean train, validation and test splits."""

@@ -17,7 +17,7 @@ _BLANK_RUN = re.compile(r"\n(?:[ \t]*\n){2,}")
 
 
 def clean_text(text: str, config: PrepareConfig) -> str:
-    """Apply the cleaning steps that the configuration asks for, in this order.
+    """Apply the configured cleaning steps, in this order.
 
     Newlines first (the other steps look for LF), then Unicode normalization, then removal of
     stage directions and headings, then runs of blank lines, which removal leaves behind.

@@ -1,4 +1,4 @@
-"""Hyperparameters of the prepare stage: from raw files to three clean splits."""
+"""Hyperparameters of the prepare stage."""
 
 from typing import ClassVar, Literal, Self
 

@@ -28,13 +28,13 @@ def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
 
     Args:
         config: where the corpus is, how it is cleaned and split.
-        out: the folder to write; one that this wrote before is replaced.
+        out: the folder to write; an earlier one is replaced.
 
     Returns:
         The summary: characters, bytes, lines, fingerprint and alphabet of each split.
 
     Raises:
-        ConfigError: the folder to write holds something else, or overlaps with the corpus.
+        ConfigError: `out` holds something else, or overlaps with the corpus.
         TinyLLMError: no corpus, an unreadable or undecodable file, or too little text.
     """
     source = Path(config.source)
@@ -61,9 +61,9 @@ def prepare_corpus(config: PrepareConfig, out: Path) -> dict[str, Any]:
 
 
 def split_texts(texts: Sequence[str], val_fraction: float, test_fraction: float) -> dict[str, str]:
-    """Cut each text into train, val and test, in this order, and join the parts of a kind.
+    """Cut each text into train, val and test, in this order, and join the parts of each split.
 
-    Each part is contiguous: what the model is tested on never stands inside what it saw.
+    Each part is contiguous: test text never lies inside training text.
     """
     parts: dict[str, list[str]] = {name: [] for name in SPLITS}
     for text in texts:
@@ -88,7 +88,7 @@ def describe(text: str) -> dict[str, Any]:
 
 
 def _refuse_links_into(out: Path, files: Sequence[Path]) -> None:
-    """A file of the corpus may be a link to what is about to be replaced."""
+    """Reject files of the corpus that are links into the folder about to be replaced."""
     for file in files:
         if file.resolve().is_relative_to(out.resolve()):
             raise ConfigError(

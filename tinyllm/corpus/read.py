@@ -1,4 +1,4 @@
-"""Reading raw text files, whatever their encoding, with errors that name file and byte."""
+"""Reading raw text files in any encoding, with errors that name file and byte."""
 
 import codecs
 from pathlib import Path
@@ -9,7 +9,7 @@ DETECT = "detect"
 
 
 def load_text(source: str | Path, pattern: str = "*.txt", encoding: str = "utf-8") -> str:
-    """Read a text file, or all files of a folder one after the other, as they are.
+    """Read a text file, or all files of a folder, concatenated, without cleaning.
 
     Args:
         source: the file or folder.
@@ -66,7 +66,7 @@ def read_text(path: Path, encoding: str) -> str:
     name = _detect(path, data) if encoding == DETECT else encoding
     try:
         text = data.decode(codecs.lookup(name).name)
-        # some codecs give halves of characters, which no UTF-8 file can hold
+        # some codecs give lone surrogates, which no UTF-8 file can hold
         text.encode("utf-8")
     except UnicodeDecodeError as error:
         raise TinyLLMError(
@@ -86,8 +86,7 @@ def read_text(path: Path, encoding: str) -> str:
 
 
 def _detect(path: Path, data: bytes) -> str:
-    # imported here: it costs as much as everything else this stage needs
-    from charset_normalizer import from_bytes  # noqa: PLC0415
+    from charset_normalizer import from_bytes  # noqa: PLC0415 - as slow as all other imports
 
     best = from_bytes(data).best()
     if best is None:

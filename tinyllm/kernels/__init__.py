@@ -1,1 +1,1 @@
-"""The arithmetic: what makes it fast, and the same on every CPU."""
+"""Arithmetic that is fast, and the same on every CPU."""

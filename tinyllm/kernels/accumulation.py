@@ -1,9 +1,9 @@
-"""Each shape of product is compared once with the definition that makes it portable.
+"""Checks the accumulation order of the first product of each shape.
 
-`tinyllm.kernels.products` defines the order in which a product adds up. The kernels tried so far
-keep to it, but how a kernel cuts up its work depends on the CPU's caches and on the shapes; so
-numbers from the corners and the middle of the first product of each shape are computed again, one
-multiplication after the other, and a CPU that rounds otherwise is refused before it counts.
+`tinyllm.kernels.products` defines the accumulation order. All kernels tried so far keep to it, but
+how a kernel splits its work depends on the CPU's caches and on the shapes. So elements from the
+corners and the middle of each shape's first product are recomputed one multiplication at a time,
+and a CPU that rounds otherwise is rejected before it matters.
 """
 
 import numpy as np
@@ -14,22 +14,22 @@ from tinyllm.base.errors import TinyLLMError
 
 
 class AccumulationCheck:
-    """Remembers which shapes were found to add up in the defined order."""
+    """Remembers which shapes were found to keep to the accumulation order."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[object, ...]] = set()
 
     def __call__(self, a: Tensor, b: Tensor, plus: Tensor | None, result: Tensor) -> None:
-        """Compare [n, m, k] times [n, k, j], or one such product, with its definition.
+        """Compare [n, m, k] times [n, k, j], or a single product, with its definition.
 
         Args:
             a: the left operand.
             b: the right operand.
             plus: what was added to the product, [m, j].
-            result: what a kernel made of them.
+            result: the kernel's result.
 
         Raises:
-            TinyLLMError: the kernel adds up in another order.
+            TinyLLMError: the kernel has another accumulation order.
         """
         key = (a.shape, a.stride(), b.shape, b.stride(), plus is None)
         if key in self._seen:
@@ -40,7 +40,7 @@ class AccumulationCheck:
         right = b.view(-1, *b.shape[-2:])[pair, :, column].detach().numpy()
         numbers = _accumulate(left, right)
         if not np.isfinite(numbers).all() or not numbers.any():
-            # a run that has diverged, or weights that are still zero, tell nothing about order
+            # diverged runs and weights that are still zero say nothing about the order
             return
         if plus is not None:
             numbers += plus[row, column].detach().numpy()
@@ -66,8 +66,8 @@ def _places(rows: int, columns: int, *, pairs: int) -> list[tuple[int, int, int]
 
 
 def _accumulate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Fused multiply-adds in float32 along the last dimension of [places, k], from the first on."""
-    # exact products, and sums so precise that rounding them to float32 is the only rounding
+    """Sequential fused multiply-adds in float32 along the last dimension of [places, k]."""
+    # exact products, and sums so precise that the only rounding is that to float32
     products = a.T.astype(np.longdouble) * b.T
     total = np.zeros(len(a), dtype=np.float32)
     for product in products:

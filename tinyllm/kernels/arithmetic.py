@@ -1,4 +1,4 @@
-"""How to compute: decided once for a process by `setup_numerics`, and passed from there on."""
+"""How to compute: decided once per process by `setup_numerics`, and passed on."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from tinyllm.kernels.products import OnednnProducts, Products
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Where and how precisely to compute, and what lies between the products.
+    """Device, precision, matrix products, and the elementwise operations between them.
 
-    torch's fused operations round once where two operations round twice, and at the end of a
-    thread's share not as in its middle. Portable arithmetic therefore takes operations that round
-    each on its own; otherwise fewer passes over memory are better.
+    torch's fused operations round once where two operations round twice, but not at the end of a
+    thread's share. Portable arithmetic therefore uses operations that round separately; fast
+    arithmetic prefers fewer passes over memory.
     """
 
     device: torch.device
@@ -25,12 +25,12 @@ class Arithmetic:
 
     @property
     def fused(self) -> bool:
-        """Whether the functions of `tinyllm.kernels.functional` serve here, instead of torch's."""
+        """Whether to use the functions of `tinyllm.kernels.functional` instead of torch's."""
         on_cpu = self.device.type == "cpu" and self.precision == torch.float32
         return on_cpu and torch.backends.mkldnn.is_available()
 
     def autocast(self) -> torch.autocast:
-        """The context in which a model's forward pass belongs."""
+        """The context for a model's forward pass."""
         mixed = self.precision == torch.bfloat16
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed)
 
@@ -52,7 +52,7 @@ class Arithmetic:
     def swiglu_backward(
         self, grad: Tensor, up: Tensor, activated: Tensor, rest: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Gradients of gate and up from that of `swiglu`; all it is given may be overwritten."""
+        """Gradients of gate and up from that of `swiglu`; all arguments may be overwritten."""
         if self.portable:
             # silu' = s + silu (1 - s), without another exponential
             slope = (1 - rest).mul_(activated).add_(rest)
@@ -61,9 +61,9 @@ class Arithmetic:
 
 
 def default_arithmetic() -> Arithmetic:
-    """On the CPU, in float32, leaving the process as it is: for generation, and for notebooks.
+    """Float32 on the CPU without changing the process: for generation and notebooks.
 
-    What it says of a text does not depend on the texts beside it.
+    The results for a text do not depend on the other texts in the batch.
     """
     has_onednn = torch.backends.mkldnn.is_available()
     products = OnednnProducts(check=False) if has_onednn else Products()

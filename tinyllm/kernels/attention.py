@@ -1,7 +1,7 @@
 """Causal attention with normalized and rotated queries and keys, as one operation on the CPU.
 
-Queries, keys and values are written once, in the order in which the products read them: tokens
-last in memory, since a head has too few features for operations to run along them.
+Queries, keys and values are written once, in the layout that the products read: tokens last, since
+a head has too few features to vectorize over.
 """
 
 import math
@@ -25,7 +25,7 @@ def causal_attention(
         qkv: queries, keys and values, [batch, time, 3, heads, head_dim].
         scales: the weights of the norms of queries and keys, [2, head_dim].
         rotary: cosines and sines, each [time, 1, head_dim / 2].
-        mask: [time, time], zero where a token may look and minus infinity elsewhere.
+        mask: [time, time], zero where a token may attend and minus infinity elsewhere.
         eps: epsilon of the norms.
         arithmetic: from `setup_numerics`.
 
@@ -36,7 +36,7 @@ def causal_attention(
 
 
 class _Attention(Function):
-    """Norm, rotation and attention; the backward pass is the forward pass in reverse."""
+    """Norm, rotation and attention."""
 
     @staticmethod
     def forward(
@@ -50,11 +50,11 @@ class _Attention(Function):
         arithmetic: Arithmetic,
     ) -> Tensor:
         batch, time, _, heads, width = qkv.shape
-        # [3, heads, head_dim, batch, time]; no copy where `norm_linear` has written it so
+        # [3, heads, head_dim, batch, time]; no copy after `norm_linear` with `features_first`
         x = qkv.permute(2, 3, 4, 0, 1).contiguous()
         inverse = x[:2].square().sum(dim=2, keepdim=True).mul_(1 / width).add_(eps).rsqrt_()
         normal = x[:2] * inverse
-        # the scale of the scores goes with the queries
+        # the scale of the scores goes into the queries
         weights = torch.stack((scales[0] / math.sqrt(width), scales[1])).view(2, 1, width, 1, 1)
         tables = tuple(table.squeeze(1).t().contiguous()[:, None] for table in (cosines, sines))
         queries_keys = qkv.new_empty(2, batch, heads, width, time)
@@ -80,7 +80,7 @@ class _Attention(Function):
         for target, source in zip(turned, (grad_q, grad_k), strict=True):
             _rotate(target, source.contiguous(), tables, tables, arithmetic, sign=-1)
         by_weight = turned * normal
-        # along the tokens first, so that each of the many sums is one thread's
+        # along the tokens first, so that one thread computes each of the many sums
         grad_weights = by_weight.flatten(3).sum(dim=-1).sum(dim=1)
         grad_scales = torch.stack((grad_weights[0] / math.sqrt(width), grad_weights[1]))
         along = by_weight.mul_(weights).sum(dim=2, keepdim=True).div_(width)
@@ -100,9 +100,9 @@ def _rotate(
     *,
     sign: int = 1,
 ) -> None:
-    """Rotate the halves of `x` [..., head_dim, batch, time] into `target`; back if sign is -1.
+    """Rotate the halves of `x` [..., head_dim, batch, time] into `target`; back if `sign` is -1.
 
-    `firsts` and `seconds` are the cosines and sines that the halves are multiplied by.
+    `firsts` and `seconds` are the cosines and sines for the two halves.
     """
     first, second = x.chunk(2, dim=-3)
     target_first, target_second = target.chunk(2, dim=-3)
@@ -117,9 +117,9 @@ def _attend(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Mix `v` by softmax(q k): [batch, heads, head_dim, time] -> [batch, heads, time, head_dim].
 
-    torch's kernel (Dao 2023, https://arxiv.org/abs/2307.08691) never writes the scores out and
-    leaves out the half behind the mask, but multiplies by MKL, so it serves where MKL does. Also
-    returns what `_attend_backward` needs.
+    torch's kernel (Dao 2023, https://arxiv.org/abs/2307.08691) never writes out the scores and
+    skips the masked half, but it uses MKL, and so do we only if the products do. Also returns what
+    `_attend_backward` needs.
     """
     products = arithmetic.products
     if products.by_mkl:
@@ -138,7 +138,7 @@ def _attend(
 def _attend_backward(
     grad: Tensor, saved: Sequence[Tensor], arithmetic: Arithmetic
 ) -> Sequence[Tensor]:
-    """Gradients of queries, keys and values, as `_attend` got them, from that of its result."""
+    """Gradients of the arguments of `_attend` from that of its result."""
     q, k, v, result, rest = saved
     products = arithmetic.products
     if products.by_mkl:
@@ -148,11 +148,11 @@ def _attend_backward(
         return [x.mT for x in gradients]
     batch, heads, time, width = grad.shape
     g, attention = grad.reshape(result.shape), rest
-    # the products with the large matrix on the right need no transposed copy of it
+    # with the large matrix on the right, the products need no transposed copy of it
     grad_v = products.multiply_pairs(g.mT, attention)
     grad_attention = products.multiply_pairs(g, v)
-    # gradient of softmax: torch's own sums in an order that depends on the number of threads,
-    # and the inner sum is that of the much smaller result with its gradient
+    # gradient of softmax: torch's own adds in an order that depends on the number of threads, and
+    # the inner sum also follows from the much smaller result and its gradient
     inner = (g * result).sum(dim=-1, keepdim=True)
     grad_scores = grad_attention.sub_(inner).mul_(attention)
     grad_q = products.multiply_pairs(grad_scores, k.mT).mT

@@ -1,4 +1,4 @@
-"""Hyperparameters of the arithmetic: which device, which precision, how repeatable."""
+"""Hyperparameters of the arithmetic: device, precision, reproducibility."""
 
 from typing import Any, ClassVar, Literal, Self
 
@@ -8,7 +8,7 @@ from tinyllm.base.section import Section
 
 
 class NumericsConfig(Section):
-    """`portable`: the same bytes on any x86-64 CPU with AVX2. `fast`: the quickest way here."""
+    """`portable`: the same bytes on any x86-64 CPU with AVX2. `fast`: as fast as possible here."""
 
     section: ClassVar[str] = "numerics"
 
@@ -32,7 +32,7 @@ class NumericsConfig(Section):
     )
 
     def decisive(self) -> dict[str, Any]:
-        """The fields that decide bytes: in portable mode the number of threads does not."""
+        """The fields that affect bytes; the number of threads does so only in fast mode."""
         exclude = {"threads", "processes"} if self.mode == "portable" else {"processes"}
         return self.model_dump(exclude=exclude)
 

@@ -1,7 +1,7 @@
-"""Linear layers, norms and SwiGLU on the CPU, each forward and backward in few passes over memory.
+"""Linear layers, norms and SwiGLU on the CPU, forward and backward in few passes over memory.
 
-What lies between the products costs as much as they do for small models, so each function writes
-as few intermediate tensors as it can. `Arithmetic` says who multiplies.
+In small models the operations between the products cost as much as the products, so each function
+writes as few intermediate tensors as it can.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ def norm_linear(
 ) -> Tensor:
     """Return norm(x) W^T: [..., inputs], [outputs, inputs] -> [..., outputs].
 
-    With `features_first` the result lies in memory as [outputs, ...].
+    With `features_first` the result is laid out in memory as [outputs, ...].
     """
     arguments = (x, norm.weight, weight, norm.eps, arithmetic, features_first)
     return _NormLinear.apply(*arguments)  # type: ignore[no-any-return,no-untyped-call]
@@ -43,7 +43,7 @@ def norm_swiglu(x: Tensor, norm: RMSNorm, weight: Tensor, arithmetic: Arithmetic
 
 
 class _Linear(Function):
-    """A linear layer whose three products are all ours."""
+    """A linear layer with our products, forward and backward."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, arithmetic: Arithmetic) -> Tensor:
@@ -59,7 +59,7 @@ class _Linear(Function):
 
 
 class _LinearAdd(Function):
-    """A linear layer that is added to the residual stream as it is written."""
+    """A linear layer that adds its result to the residual stream in the same pass."""
 
     @staticmethod
     def forward(
@@ -77,7 +77,7 @@ class _LinearAdd(Function):
 
 
 class _NormLinear(Function):
-    """A norm whose scale is multiplied into the small weight instead of the large activations."""
+    """Norm and linear layer; the scale goes into the small weight, not the large activations."""
 
     @staticmethod
     def forward(
@@ -110,7 +110,7 @@ class _NormLinear(Function):
 
 
 class _NormSwiGLU(Function):
-    """Norm, linear layer and SwiGLU; gate and up lie apart, so that all runs along full rows."""
+    """Norm, linear layer and SwiGLU; gate and up are separate, so that rows are contiguous."""
 
     @staticmethod
     def forward(
@@ -151,7 +151,7 @@ def _inverse_rms(x: Tensor, eps: float) -> Tensor:
 def _grad_before_norm(
     grad: Tensor, normal: Tensor, inverse: Tensor, arithmetic: Arithmetic
 ) -> Tensor:
-    """Gradient of x, in place of the `grad` of `normal` = x * `inverse`."""
+    """Gradient of x from that of `normal` = x * `inverse`, in place of `grad`."""
     along = (grad * normal).sum(dim=-1, keepdim=True).div_(normal.shape[-1])
     return arithmetic.add_product(grad, normal, along, sign=-1).mul_(inverse)
 
@@ -170,7 +170,7 @@ def _weight_gradient(grad: Tensor, x: Tensor, arithmetic: Arithmetic) -> Tensor:
     products = arithmetic.products
     rows = grad.reshape(-1, grad.shape[-1])
     inputs = x.reshape(-1, x.shape[-1])
-    # oneDNN's products are quicker when they are wider than high
+    # oneDNN is faster if the product is wider than high
     if rows.shape[1] > inputs.shape[1] and not products.by_mkl:
         return products.multiply(inputs.t(), rows).t()
     return products.multiply(rows.t(), inputs)

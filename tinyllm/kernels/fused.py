@@ -1,6 +1,6 @@
 """The transformer of `tinyllm.model.transformer`, fused: the same weights, the same function.
 
-`build_model` is the one place where a run decides between the two.
+Only `build_model` decides between the two.
 """
 
 import math
@@ -17,7 +17,7 @@ from tinyllm.model.transformer import Cache, Rotary, Transformer, TransformerBlo
 
 
 def build_model(config: ModelConfig, vocab_size: int, arithmetic: Arithmetic) -> Transformer:
-    """Make a model without weights: the fused one where it serves, else the plain one."""
+    """Make an uninitialized model: fused if the arithmetic says so, else plain."""
     if arithmetic.fused:
         return FusedTransformer(config, vocab_size, arithmetic)
     return Transformer(config, vocab_size).to(arithmetic.device)
@@ -32,7 +32,7 @@ class FusedBlock(TransformerBlock):
     def forward(self, x: Tensor, rotary: Rotary, cache: Cache | None = None) -> Tensor:
         """[batch, time, d_model] -> [batch, time, d_model]."""
         if cache is not None:
-            return self._read_on(x, rotary, cache)
+            return self._forward_cached(x, rotary, cache)
         attention, feed_forward, time = self.attention, self.feed_forward, x.shape[1]
         weight = attention.qkv_proj.weight
         qkv = norm_linear(x, self.attention_norm, weight, self.arithmetic, features_first=True)
@@ -51,8 +51,8 @@ class FusedBlock(TransformerBlock):
             return x + dropped
         return linear_add(branch, weight, x, self.arithmetic)
 
-    def _read_on(self, x: Tensor, rotary: Rotary, cache: Cache) -> Tensor:
-        """A few tokens after many: products of ours, whose bits do not depend on the batch."""
+    def _forward_cached(self, x: Tensor, rotary: Rotary, cache: Cache) -> Tensor:
+        """The plain block, but with our products, whose bits do not depend on the batch."""
         qkv = linear(self.attention_norm(x), self.attention.qkv_proj.weight, self.arithmetic)
         mixed = self.attention.attend(qkv, rotary, cache)
         x = self._add(x, mixed, self.attention.o_proj.weight)
@@ -72,7 +72,7 @@ class FusedTransformer(Transformer):
         length = config.sequence_length
         mask = torch.full((length, length), -math.inf).triu(1)
         for block in self.blocks:
-            assert isinstance(block, FusedBlock)  # noqa: S101 - what `block_type` says
+            assert isinstance(block, FusedBlock)  # noqa: S101 - by `block_type`
             block.arithmetic, block.mask = arithmetic, mask
 
     def output(self, x: Tensor) -> Tensor:

@@ -1,10 +1,9 @@
-"""What makes the arithmetic portable: set before torch computes, checked once it is there.
+"""Sets up portable arithmetic before torch computes, and checks it afterwards.
 
-Two runs of the same program agree to the byte on one machine; on two they differ, because torch,
-oneDNN and MKL choose their kernels by what the CPU offers. Mode `portable` makes them choose
-kernels that give the same bits on every x86-64 CPU with AVX2: torch's own ones for AVX2, and
-oneDNN's for AVX2 or AVX-512, which agree on what `tinyllm.kernels.products` asks of them. Mode
-`fast` leaves the choice to them.
+Two runs of the same program agree to the byte on one machine, but not on two, because torch,
+oneDNN and MKL choose their kernels by CPU. Mode `portable` makes them choose kernels that give the
+same bits on every x86-64 CPU with AVX2: torch's own for AVX2, and oneDNN's for AVX2 or AVX-512,
+which agree as `tinyllm.kernels.products` uses them. Mode `fast` leaves the choice to the libraries.
 """
 
 from __future__ import annotations
@@ -26,15 +25,14 @@ if TYPE_CHECKING:
     from tinyllm.kernels.arithmetic import Arithmetic
 
 PORTABLE_ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE"}
-# the widest vectors that oneDNN may use; set to AVX2 by a user, it gives the same bytes more slowly
+# the widest vectors that oneDNN may use; a user may set it to AVX2, which is slower
 ONEDNN_LIMIT = "ONEDNN_MAX_CPU_ISA"
 _AVX512_FLAGS = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
-# what `golden_probe` gives with the wheels of requirements/ on every CPU that was tried
+# result of `golden_probe` with the wheels of requirements/ on every CPU tried
 _GOLDEN = "22b48078e1fc7a23"
 _DANGEROUS_ENVIRONMENT = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_DYNAMIC")
-# Turns of a loop, 1/2 to 2 ms, for which a thread that waits for the others burns its core before
-# it sleeps. OpenMP's default is ten times that, longer than the system lets a thread run beside
-# others: a busy machine then spends most of its time on waiting.
+# Iterations, 1/2 to 2 ms, for which a waiting thread spins before it sleeps. OpenMP's default is
+# ten times that, longer than a time slice: a busy machine then spends most of its time spinning.
 _SPIN, _SPIN_TURNS = "GOMP_SPINCOUNT", "30000"
 _WAIT_POLICY = "OMP_WAIT_POLICY"
 _MKL_CBWR_COMPATIBLE = 3
@@ -42,17 +40,17 @@ _MKL_CBWR_ALL = 1
 
 
 def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
-    """Fix the arithmetic of this process and choose device and precision.
+    """Set up the arithmetic of this process and choose device and precision.
 
     Must run before the first torch operation of the process: kernels are chosen once.
 
     Args:
-        config: device, precision, repeatability, and the threads of all processes.
-        processes: how many processes share those threads now.
+        config: device, precision, reproducibility, and the threads of each process.
+        processes: how many processes share the threads.
 
     Raises:
-        TinyLLMError: the device asked for is not there, or portable arithmetic cannot be had on
-            this machine; the message names the reason and the way out.
+        TinyLLMError: the device or portable arithmetic is not available on this machine; the
+            message names the reason and what to do.
     """
     portable = config.mode == "portable"
     if portable:
@@ -63,7 +61,7 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     if config.precision != "bfloat16":
         os.environ[ONEDNN_LIMIT] = _widest_vectors()
     if _WAIT_POLICY not in os.environ:
-        # read when torch loads OpenMP; a user's own choice stays
+        # read when torch loads OpenMP; the user's choice takes precedence
         os.environ.setdefault(_SPIN, _SPIN_TURNS)
     import torch  # noqa: PLC0415 - the environment has to be set first
 
@@ -72,7 +70,7 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
 
     torch.set_num_threads(config.threads * config.processes // processes)
     torch.use_deterministic_algorithms(True)
-    # would fill every new tensor; nothing here reads memory that it has not written
+    # would fill every new tensor, but we never read uninitialized memory
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     products = choose_products(portable=portable)
@@ -85,7 +83,7 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     )
     precision = torch.bfloat16 if wants_bfloat16 else torch.float32
     if device.type == "cuda":
-        # without it cuBLAS may add up in another order in each run
+        # without it cuBLAS may change its accumulation order from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     arithmetic = Arithmetic(device, precision, portable, products)
     if portable:
@@ -97,7 +95,7 @@ def choose_device(config: NumericsConfig) -> torch.device:
     """Return the device to compute on.
 
     Raises:
-        TinyLLMError: the device that the configuration names is not available.
+        TinyLLMError: the configured device is not available.
     """
     import torch  # noqa: PLC0415 - see setup_numerics
 
@@ -119,7 +117,7 @@ def choose_device(config: NumericsConfig) -> torch.device:
 
 
 def _widest_vectors() -> str:
-    """What oneDNN may use at most: beyond AVX-512's first form it rounds to bfloat16 at times."""
+    """The limit for oneDNN: beyond basic AVX-512 it sometimes rounds to bfloat16."""
     has_avx512 = _cpu_flags() >= _AVX512_FLAGS
     wanted = os.environ.get(ONEDNN_LIMIT, "").upper()
     return "AVX512_CORE" if has_avx512 and wanted != "AVX2" else "AVX2"
@@ -177,7 +175,7 @@ def _check_portable(arithmetic: Arithmetic) -> None:
 
 
 def golden_probe(arithmetic: Arithmetic) -> str:
-    """Hash of a small computation made of what training is made of, on this CPU and wheel."""
+    """Hash of a small computation with the operations of training, on this CPU and wheel."""
     import torch  # noqa: PLC0415 - see setup_numerics
     from torch.nn import functional as F  # noqa: PLC0415 - see setup_numerics
 
@@ -187,7 +185,7 @@ def golden_probe(arithmetic: Arithmetic) -> str:
     weight = torch.nn.Parameter(torch.randn(32, 48, generator=generator))
     norm = torch.nn.RMSNorm(48, 1e-6).requires_grad_(requires_grad=False)
     norm.weight.copy_(torch.linspace(0.5, 1.5, 48))
-    # more tokens than one sum may run over, so that the weight's gradient has two
+    # more tokens than one sum may have, so that the weight's gradient has two parts
     x = torch.randn(5, 112, 48, generator=generator)
     optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
     for _ in range(2):
@@ -202,7 +200,7 @@ def golden_probe(arithmetic: Arithmetic) -> str:
 
 
 def _mkl_reproducibility_branch() -> int | None:
-    """Conditional numerical reproducibility branch that MKL runs; None if it does not tell."""
+    """MKL's conditional numerical reproducibility branch; None if unknown."""
     import torch  # noqa: PLC0415 - see setup_numerics
 
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
@@ -215,8 +213,8 @@ def _mkl_reproducibility_branch() -> int | None:
 def _keep_freed_memory() -> None:
     """Ask the C library to reuse large blocks instead of returning them to the system.
 
-    Otherwise every activation is mapped and zeroed by the kernel anew at each step, which costs
-    a tenth of the training time. Where the library has no such call, nothing is lost but that.
+    Otherwise the kernel maps and zeroes every activation again at each step, which costs a tenth
+    of the training time.
     """
     mmap_threshold, trim_threshold = -3, -1
     try:

@@ -1,12 +1,11 @@
-"""Which library multiplies matrices, and in which order it adds up.
+"""Which library multiplies matrices, and in which accumulation order.
 
-Portable arithmetic needs a definition, and this is it: each number of a product is a sequence of
-float32 fused multiply-adds along the inner dimension, from the first to the last. Where that is
-longer than 512, it falls into equal parts, whose sums are added one after the other. oneDNN
-computes exactly this with AVX2 and with AVX-512, for any number of rows, columns and threads, so
-`tinyllm.kernels.numerics` lets each CPU use its widest vectors and still gets the same bytes. MKL,
-which torch calls by itself, adds up in an order of its own; it is quicker on Intel's CPUs with
-AVX-512, and used there if nothing has to be repeated elsewhere.
+Portable arithmetic defines each element of a product as a sequence of float32 fused multiply-adds
+along the inner dimension, from first to last. An inner dimension longer than 512 is split into
+equal parts, whose sums are added in order. oneDNN computes exactly this with AVX2 and with AVX-512,
+for any number of rows, columns and threads, so `tinyllm.kernels.numerics` lets each CPU use its
+widest vectors and still gets the same bytes. MKL, torch's default, has another accumulation order;
+it is faster on Intel CPUs with AVX-512, and used there in fast mode.
 """
 
 import math
@@ -20,23 +19,23 @@ from torch.nn import functional as F
 from tinyllm.kernels.accumulation import AccumulationCheck
 
 _LONGEST = 512
-# grouped convolutions sum in one order only in blocks that are full, and not over a few columns
+# grouped convolutions keep the accumulation order only in full blocks, and not for a few columns
 _BLOCK = 16
-# multiplications above which a product of its own is quicker than a share of a convolution
+# multiplications above which separate products are faster than a grouped convolution
 _LARGE = 2**23
-# up to so many multiplications torch calls MKL, whatever it was told
+# up to this many multiplications torch always calls MKL
 _SMALL = 16**3
 
 
 class Products:
-    """Products of float32 CPU matrices as torch computes them, which is by MKL."""
+    """Products of float32 CPU matrices by torch, which calls MKL."""
 
     by_mkl = True
 
     def multiply(self, a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
         """Return a b, or plus + a b: [m, k], [k, n] -> [m, n].
 
-        Either operand may be a transposed view; some kernels read it so, others copy it first.
+        Either operand may be a transposed view; some kernels copy it first.
         """
         return torch.mm(a, b) if plus is None else torch.addmm(plus, a, b)
 
@@ -46,7 +45,7 @@ class Products:
 
 
 class OnednnProducts(Products):
-    """The same by oneDNN, in the defined order; if `check` says so, each shape is checked once."""
+    """Products by oneDNN, in the defined order; with `check`, each shape is checked once."""
 
     by_mkl = False
 
@@ -80,7 +79,7 @@ class OnednnProducts(Products):
     def _one(self, a: Tensor, b: Tensor, plus: Tensor | None) -> Tensor:
         rows, columns = len(a), b.shape[1]
         if rows == 1 or columns == 1:
-            # a product with a vector has kernels of its own, which add up otherwise
+            # products with a vector have separate kernels with another accumulation order
             a, b = a.expand(max(2, rows), -1), b.expand(-1, max(2, columns))
             plus = None if plus is None else plus.expand(len(a), b.shape[1]).contiguous()
             return self._one(a.contiguous(), b.contiguous(), plus)[:rows, :columns]
@@ -88,7 +87,7 @@ class OnednnProducts(Products):
             large = a.shape[0] * a.shape[1] * b.shape[1] > _SMALL
             if large and self._torch_asks_onednn:
                 return torch.mm(a, b) if plus is None else torch.addmm(plus, a, b)
-            # oneDNN falls back to a plain loop where a matrix has gaps
+            # oneDNN falls back to a plain loop if a matrix has gaps
             a, b = a.contiguous(), b.contiguous()
         onednn = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - torch has no public one
         if plus is None:
@@ -106,24 +105,24 @@ class OnednnProducts(Products):
 
 
 def choose_products(*, portable: bool) -> Products:
-    """Return who multiplies on this CPU, after `send_products_to_onednn` if that is called."""
+    """Choose the products for this CPU; call `send_products_to_onednn` before, if at all."""
     if not torch.backends.mkldnn.is_available() or (not portable and _mkl_is_quicker()):
         return Products()
     return OnednnProducts(check=portable)
 
 
 def send_products_to_onednn() -> None:
-    """Let torch's own products reach oneDNN's for AVX-512, where the CPU has it.
+    """Let torch's own products use oneDNN's for AVX-512 if the CPU has it.
 
-    torch takes this for leave to round to bfloat16, and so asks oneDNN instead of MKL. oneDNN
-    rounds only on CPUs with matrix units, which `tinyllm.kernels.numerics` keeps it from using.
+    The setting permits rounding to bfloat16, so torch calls oneDNN instead of MKL. oneDNN rounds
+    only on CPUs with matrix units, which `tinyllm.kernels.numerics` keeps it from using.
     """
     torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
 
 
 def _torch_asks_onednn() -> bool:
     sent = torch.backends.mkldnn.matmul.fp32_precision == "bf16"  # type: ignore[attr-defined]
-    # which is to say that oneDNN has AVX-512, the least with which it could round
+    # true if oneDNN has AVX-512, without which it cannot round
     return sent and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public one
 
 
@@ -138,13 +137,13 @@ def _mkl_is_quicker() -> bool:
 
 
 def _parts(length: int) -> Iterator[slice]:
-    """Equal parts of an inner dimension, none longer than one sum may be."""
+    """Equal parts of an inner dimension, none longer than `_LONGEST`."""
     size = math.ceil(length / math.ceil(length / _LONGEST))
     return (slice(start, start + size) for start in range(0, length, size))
 
 
 def _grouped_convolution(a: Tensor, b: Tensor) -> Tensor:
-    """Multiply in pairs by oneDNN where torch's product in pairs does not reach it.
+    """Multiply in pairs by oneDNN where `torch.bmm` would not.
 
     A convolution with a group for each pair and kernels of width one is the same product.
     """
@@ -156,6 +155,6 @@ def _grouped_convolution(a: Tensor, b: Tensor) -> Tensor:
         b = F.pad(b, (0, 0, 0, more_inner))
     signal = b.reshape(1, pairs * (inner + more_inner), columns)
     kernels = a.reshape(pairs * (rows + more_rows), inner + more_inner, 1)
-    # a kernel of width one has nothing to dilate, but dilation keeps torch from MKL on one thread
+    # dilation changes nothing at width one, but keeps torch from using MKL on one thread
     product = F.conv1d(signal, kernels, groups=pairs, dilation=2)
     return product.view(pairs, rows + more_rows, columns)[:, :rows].contiguous()

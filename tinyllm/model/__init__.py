@@ -1,1 +1,1 @@
-"""The transformer, as a textbook would write it, and the folder it is kept in."""
+"""The transformer, as in a textbook, and its checkpoint."""

@@ -1,4 +1,4 @@
-"""The folder of a trained model: everything inference needs, and nothing pickled."""
+"""The folder of a trained model: all that inference needs, and nothing pickled."""
 
 import json
 from collections.abc import Mapping
@@ -36,14 +36,14 @@ def save_checkpoint(
     """Write `model.safetensors`, `config.json` and `tokenizer.json`.
 
     Args:
-        out: the folder to write; one that this wrote before is replaced.
+        out: the folder to write; an earlier one is replaced.
         weights: the state of a `Transformer`.
         config: its shape.
         tokenizer: the tokenizer it was trained with.
-        training: facts to keep with the weights; they must not name a time or a place.
+        training: facts to keep with the weights; no time, path or host name.
 
     Raises:
-        ConfigError: the folder holds something else.
+        ConfigError: `out` holds something else.
         TinyLLMError: the folder cannot be written to.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}

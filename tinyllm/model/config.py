@@ -10,7 +10,7 @@ from tinyllm.base.section import Section
 class ModelConfig(Section):
     """Shape of the transformer; the vocabulary size comes from the tokenizer.
 
-    Exports open in every runtime when d_model / num_heads is 32, 64 or 128.
+    Every runtime opens the exports if d_model / num_heads is 32, 64 or 128.
     """
 
     section: ClassVar[str] = "model"

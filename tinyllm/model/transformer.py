@@ -1,9 +1,9 @@
-"""A decoder-only transformer of Qwen3's shape, in plain torch.
+"""A decoder-only transformer with Qwen3's architecture, in plain torch.
 
 Pre-norm blocks with RMSNorm, rotary position embedding, normalized queries and keys, causal scaled
 dot-product attention and a SwiGLU feed-forward layer, no biases. Qwen3 technical report:
 https://arxiv.org/abs/2505.09388. `tinyllm.kernels.fused` computes the same function of the same
-weights in fewer passes over memory; this file says what it has to compute.
+weights in fewer passes over memory; this file is its specification.
 """
 
 import math
@@ -20,16 +20,16 @@ Rotary = tuple[Tensor, Tensor]
 
 
 class Cache(Protocol):
-    """Keys and values of the tokens before; see `tinyllm.inference.cache`."""
+    """Keys and values of earlier tokens; see `tinyllm.inference.cache`."""
 
     def begin(self, new: int) -> Rotary:
-        """Prepare for `new` more tokens, and return the rotations of their positions."""
+        """Prepare for `new` tokens, and return the rotations of their positions."""
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Store keys and values, and attend to all that are stored: [batch, new, heads, width]."""
+        """Store keys and values, and attend to all stored ones: [batch, new, heads, width]."""
 
     def advance(self, count: int) -> None:
-        """Count the new tokens as read, once every layer has stored its own."""
+        """Count the new tokens as read, after every layer has stored its own."""
 
 
 def rotary_frequencies(head_dim: int, theta: float) -> list[float]:
@@ -43,8 +43,8 @@ def rotary_frequencies(head_dim: int, theta: float) -> list[float]:
 def rotary_tables(length: int, head_dim: int, theta: float) -> Rotary:
     """Cosines and sines of the positions 0 to length - 1, each [length, 1, head_dim / 2].
 
-    Computed in double precision by the C library, so that rounding to float32 hides what its
-    versions do in the last digit.
+    Computed in double precision by the C library, so that rounding to float32 hides differences
+    between its versions.
     """
     rates = rotary_frequencies(head_dim, theta)
     angles = [[[position * rate for rate in rates]] for position in range(length)]
@@ -119,7 +119,7 @@ class TransformerBlock(nn.Module):
         """[batch, time, d_model] -> [batch, time, d_model]."""
         x = x + self.dropout(self.attention(self.attention_norm(x), rotary, cache))
         x = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
-        return x  # noqa: RET504 - two equal lines are the shape of the block
+        return x  # noqa: RET504 - two parallel lines show the block's structure
 
 
 class Transformer(nn.Module):
@@ -145,10 +145,10 @@ class Transformer(nn.Module):
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         """Return logits [batch, time, vocabulary] for `tokens` [batch, time].
 
-        With a cache, `tokens` go on where the cache ends, and the cache grows by them.
+        With a cache, `tokens` continue the cached text and are added to it.
 
         Raises:
-            ValueError: there are more tokens than the context window has places.
+            ValueError: there are more tokens than fit into the context window.
         """
         time = tokens.shape[1]
         if time > self.config.sequence_length:
@@ -162,12 +162,12 @@ class Transformer(nn.Module):
         return self.output(x)
 
     def output(self, x: Tensor) -> Tensor:
-        """Logits of what the last block gave: [batch, time, d_model], [batch, time, vocabulary]."""
+        """Norm and output layer: [batch, time, d_model] -> [batch, time, vocabulary]."""
         return F.linear(self.norm(x), self.output_weight)
 
     @property
     def output_weight(self) -> Tensor:
-        """The output layer, [vocabulary, d_model]; the embedding itself where the two are tied."""
+        """The output layer, [vocabulary, d_model]; the embedding if the two are tied."""
         return self.embedding.weight if self.lm_head is None else self.lm_head.weight
 
     def num_parameters(self) -> int:

@@ -30,11 +30,11 @@ def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[s
     smallest dtype) and `meta.json`.
 
     Returns:
-        The meta data: vocabulary size, dtype and, for each split, tokens, fingerprint, and which
-        characters (with counts) the training alphabet does not cover.
+        The metadata: vocabulary size, dtype and, for each split, tokens, fingerprint, and the
+        characters (with counts) that the training alphabet does not cover.
 
     Raises:
-        ConfigError: the folder to write holds something else, or overlaps with `prepared`.
+        ConfigError: `out` holds something else, or overlaps with `prepared`.
         TinyLLMError: a split is missing, or no character is frequent enough.
     """
     check_places({"--out": (out, TOKENS)}, {"--prepared": prepared})

@@ -1,4 +1,4 @@
-"""Tokenizers: what every kind offers, and the one whose tokens are characters."""
+"""The tokenizer interface, and a tokenizer whose tokens are characters."""
 
 from collections import Counter
 from pathlib import Path
@@ -38,10 +38,10 @@ class Tokenizer(Protocol):
 
 
 class CharacterTokenizer:
-    """Maps characters to integers: 0 is the unknown character, the others go by code point.
+    """Maps characters to integers: 0 is the unknown character, the others follow by code point.
 
-    Encoding is a table look-up over the code points of the text, so its speed does not depend on
-    the alphabet. What the alphabet lacks becomes `UNKNOWN_ID` and decodes to U+FFFD: it is never
+    Encoding is a table lookup by code point, so its speed does not depend on the alphabet.
+    Characters outside the alphabet become `UNKNOWN_ID`, which decodes to U+FFFD: they are never
     silently taken for another character.
     """
 
@@ -60,7 +60,7 @@ class CharacterTokenizer:
         return np.dtype(np.min_scalar_type(self.vocab_size - 1))
 
     def fit(self, text: str, min_count: int = 1) -> Self:
-        """Learn the alphabet from `text`, leaving out characters seen less than `min_count` times.
+        """Learn the alphabet: the characters that occur at least `min_count` times in `text`.
 
         Raises:
             TinyLLMError: no character is frequent enough.
@@ -102,7 +102,7 @@ class CharacterTokenizer:
         """Read what `save_state` wrote.
 
         Raises:
-            TinyLLMError: the file is missing, damaged or of another format.
+            TinyLLMError: the file is missing, damaged or in another format.
         """
         state = read_json(path)
         alphabet = state.get("alphabet") if isinstance(state, dict) else None
@@ -118,7 +118,7 @@ class CharacterTokenizer:
         self._code_point_of_id = np.array(code_points, dtype="<u4")
 
     def _build_table(self) -> NDArray[Any]:
-        # one entry beyond the largest code point stands for everything that is not in the table
+        # one entry beyond the largest code point stands for everything else
         size = max((ord(char) for char in self.alphabet), default=0) + 2
         table = np.full(size, UNKNOWN_ID, dtype=self.dtype)
         for token, char in enumerate(self.alphabet, start=1):
@@ -126,12 +126,12 @@ class CharacterTokenizer:
         return table
 
 
-# what `save_state` calls each kind
+# format of the state -> class
 TOKENIZERS = {_FORMAT: CharacterTokenizer}
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """Read a tokenizer of whatever kind `save_state` wrote.
+    """Read a tokenizer of any kind.
 
     Raises:
         TinyLLMError: the file is missing, damaged or of an unknown kind.

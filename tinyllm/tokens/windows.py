@@ -1,10 +1,9 @@
 """Token files, and batches of windows gathered straight from them.
 
-One epoch visits every training token once, but for less than a window at either end: it is a
-permutation of the non-overlapping windows that begin at an offset drawn anew for each epoch.
-Offset and permutation follow from the seed and the epoch's number alone, so the place in the
-data is two integers, `epoch` and `window`, and whatever else a run does (validating, stopping,
-resuming) changes no batch.
+An epoch is a permutation of the non-overlapping windows that begin at a random offset, so it
+visits every training token once, except for less than a window at either end. Offset and
+permutation depend only on the seed and the epoch, so two integers, `epoch` and `window`, give the
+place in the data, and validating, stopping or resuming changes no batch.
 """
 
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class TokenData:
-    """What a model learns from and is validated on: tokens 0 .. vocab_size - 1, [tokens] each."""
+    """Training and validation tokens, 0 .. vocab_size - 1, each of shape [tokens]."""
 
     train: NDArray[Any]
     val: NDArray[Any]
@@ -34,17 +33,17 @@ class TokenData:
 
     @classmethod
     def from_text(cls, text: str, tokenizer: Tokenizer, val_fraction: float = 0.1) -> Self:
-        """Encode a text whose end, of the share `val_fraction`, validates."""
+        """Encode a text; its last `val_fraction` is for validation."""
         tokens = tokenizer.encode(text)
         cut = len(tokens) - round(len(tokens) * val_fraction)
         return cls(tokens[:cut], tokens[cut:], tokenizer.vocab_size)
 
 
 def load_token_data(folder: Path) -> TokenData:
-    """Map the training and the validation split of a tokenize stage's folder into memory.
+    """Map the training and validation splits of the tokenize stage into memory.
 
     Raises:
-        TinyLLMError: the folder holds no such splits, or a file is not as long as it should be.
+        TinyLLMError: the folder holds no such splits, or a file has the wrong length.
     """
     train, val = (load_tokens(folder, split) for split in ("train", "val"))
     return TokenData(train, val, read_json(folder / "meta.json")["vocab_size"])
@@ -54,7 +53,7 @@ def load_tokens(folder: Path, split: str) -> NDArray[Any]:
     """Map the tokens of a split into memory: shape [tokens], read-only.
 
     Raises:
-        TinyLLMError: the folder holds no such split, or the file is not as long as it should be.
+        TinyLLMError: the folder holds no such split, or the file has the wrong length.
     """
     meta = read_json(folder / "meta.json")
     path = folder / f"{split}.bin"
@@ -78,7 +77,7 @@ def load_tokens(folder: Path, split: str) -> NDArray[Any]:
 
 
 class OptimizedTextDataset:
-    """Windows of a token array: inputs and, one character later, targets."""
+    """Windows of a token array: inputs, and targets one character later."""
 
     def __init__(self, tokens: NDArray[Any], sequence_length: int, name: str) -> None:
         """Check that the split holds at least one window.
@@ -97,7 +96,7 @@ class OptimizedTextDataset:
         self._reach = np.arange(sequence_length + 1)
 
     def shuffled_starts(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """First characters of the epoch's windows, in the order of the epoch."""
+        """Where the epoch's windows start, in the order of the epoch."""
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch])))
         slack = min(self.sequence_length, len(self.tokens) - self.sequence_length)
         offset = int(random.integers(slack))
@@ -112,7 +111,7 @@ class OptimizedTextDataset:
 
 @dataclass
 class Place:
-    """Where training stands in the data: so many windows of an epoch are done."""
+    """A place in the training data: how many windows of which epoch are done."""
 
     epoch: int = 0
     window: int = 0
@@ -130,7 +129,7 @@ class TrainLoader:
         self._starts_epoch = -1
 
     def next_batch(self) -> Batch:
-        """Return the next batch and move on."""
+        """Return the next batch and advance."""
         parts: list[NDArray[np.int64]] = []
         wanted = self.batch_size
         while wanted:
@@ -151,7 +150,7 @@ class TrainLoader:
 
 
 class EvaluationLoader:
-    """Each character of a split but the first, predicted once; gathered once, kept in memory."""
+    """Batches that predict each character of a split but the first once; kept in memory."""
 
     def __init__(
         self, dataset: OptimizedTextDataset, batch_size: int, device: torch.device
@@ -162,7 +161,7 @@ class EvaluationLoader:
         ]
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches; the last ones may hold fewer or shorter windows."""
+        """Yield the batches; the last may hold fewer or shorter windows."""
         return iter(self._batches)
 
     @staticmethod
@@ -180,7 +179,7 @@ class EvaluationLoader:
 def build_dataloaders(
     data: TokenData, *, sequence_length: int, batch_size: int, seed: int, device: torch.device
 ) -> tuple[TrainLoader, EvaluationLoader]:
-    """Make the endless training loader and the validation loader over the full split.
+    """Make the endless training loader, and the validation loader over the full split.
 
     Raises:
         TinyLLMError: a split is shorter than one window.
