@@ -1,1 +1,1 @@
-"""What a trained model is worth: metrics, a baseline, pictures."""
+"""Evaluates a trained model: metrics, a baseline, plots."""

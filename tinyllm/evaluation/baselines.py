@@ -1,7 +1,7 @@
-"""An n-gram model of characters: the mark that a neural model has to beat.
+"""An n-gram model of characters: the baseline that a neural model has to beat.
 
 Interpolated Kneser-Ney smoothing with the discounts of Chen & Goodman 1999 ("An empirical study
-of smoothing techniques for language modeling"), built on sorted integer codes, so that a million
+of smoothing techniques for language modeling"), on sorted integer codes, so that a million
 characters take a second.
 """
 
@@ -24,7 +24,7 @@ class KneserNeyModel:
     def __init__(self, tokens: NDArray[Any], vocab_size: int, order: int) -> None:
         """Count the n-grams of `tokens` [characters].
 
-        A text shorter than the order is counted with n-grams of its own length at most.
+        The order is at most the length of the text.
 
         Raises:
             ValueError: the order is below one, or the codes of n-grams do not fit into 63 bits.
@@ -81,13 +81,13 @@ class _Level:
 
 
 def _discounts(counts: Codes) -> NDArray[np.float64]:
-    """What to take from n-grams seen 0, 1, 2 and 3 or more times; Chen & Goodman, equation 26."""
+    """Discounts of n-grams seen 0, 1, 2 and 3 or more times; Chen & Goodman, equation 26."""
     n1, n2, n3, n4 = (int((counts == times).sum()) for times in (1, 2, 3, 4))
     if min(n1, n2, n3, n4) == 0:
         return np.array([0.0, 0.5, 0.5, 0.5])
     y = n1 / (n1 + 2 * n2)
     values = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    # odd counts can push a discount out of its range, and nothing would be left for the unseen
+    # unusual counts can push a discount out of its range and leave nothing for the unseen
     within = (values > 0) & (values < np.array([1.0, 1.0, 2.0, 3.0]))
     return np.where(within, values, [0.0, 0.5, 0.5, 0.5])
 

@@ -8,7 +8,7 @@ from tinyllm.base.section import Section
 
 
 class EvaluateConfig(Section):
-    """What is measured on the held-out split, and which samples are drawn."""
+    """What to measure on the held-out split, and which samples to draw."""
 
     section: ClassVar[str] = "evaluate"
 
@@ -20,7 +20,7 @@ class EvaluateConfig(Section):
     prompts: list[str] = Field(
         ["DUKE ORSMUND:\n", "What news, good ", "O, "],
         min_length=1,
-        description="texts that samples go on from",
+        description="texts that samples continue",
     )
     sample_seeds: int = Field(1, ge=0, description="samples per prompt, seeded 0, 1, 2, ...")
     sample_length: int = Field(400, ge=1, description="characters per sample")

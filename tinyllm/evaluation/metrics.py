@@ -1,4 +1,4 @@
-"""What a model is worth on a held-out split, measured character by character."""
+"""Metrics of a model on a held-out split, from its predictions of each character."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from tinyllm.tokens.windows import EvaluationLoader
 
 @dataclass(frozen=True)
 class CharacterScores:
-    """How well each character of a split but the first was predicted, in reading order.
+    """How well each character of a split but the first was predicted, in order.
 
-    `nats` [characters] is the loss, `rank` [characters] how many tokens were held likelier, and
-    `position` [characters] how many characters of context stood before it in its window.
+    `nats` [characters] is the loss, `rank` [characters] how many tokens were likelier, and
+    `position` [characters] how many characters of context it had in its window.
     """
 
     nats: NDArray[np.float64]
@@ -46,12 +46,12 @@ def score_characters(
 
 
 def summarize(scores: CharacterScores, characters: int, size_in_bytes: int) -> dict[str, Any]:
-    """The headline figures of a split.
+    """The main metrics of a split.
 
     Args:
         scores: from `score_characters`.
         characters: length of the split; its first character is not predicted.
-        size_in_bytes: its length in UTF-8, which bits per byte are reckoned by.
+        size_in_bytes: its length in UTF-8, for bits per byte.
 
     Returns:
         Loss in nats per character, perplexity per character, bits per character and per byte,
@@ -70,7 +70,7 @@ def summarize(scores: CharacterScores, characters: int, size_in_bytes: int) -> d
 
 
 def bits_by_position(scores: CharacterScores) -> list[dict[str, Any]]:
-    """Mean loss in bits for each number of characters of context, from one upwards."""
+    """Mean loss in bits by the number of characters of context, from one."""
     sums = np.bincount(scores.position, weights=scores.nats)
     counts = np.bincount(scores.position)
     return [

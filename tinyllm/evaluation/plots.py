@@ -1,4 +1,4 @@
-"""Pictures of a run and of a text as the model reads it; the same bytes for the same facts."""
+"""Plots of a run and of its predictions; the same bytes for the same data."""
 
 import io
 import math
@@ -33,7 +33,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Path) -> None:
-    """Loss by the number of characters of context, beside the n-gram model's mean."""
+    """Loss by the number of characters of context, and the n-gram model's mean."""
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([row["context"] for row in rows], [row["bits"] for row in rows], label="model")
@@ -44,7 +44,7 @@ def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Pat
 
 
 def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
-    """A passage with each character on a ground as red as it surprised the model.
+    """A passage with each character on a background as red as it surprised the model.
 
     Args:
         text: the passage; as much as fits is shown.
@@ -94,6 +94,6 @@ def _finish(axes: Axes, x: str, y: str) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
-    # without the entry the file would name the version of the library
+    # the default would name matplotlib's version
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     write_bytes(path, buffer.getvalue())

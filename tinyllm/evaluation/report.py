@@ -1,4 +1,4 @@
-"""The evaluation of a checkpoint: figures, tables, pictures and samples in one folder."""
+"""The evaluation of a checkpoint: metrics, tables, plots and samples in one folder."""
 
 import math
 from pathlib import Path
@@ -45,21 +45,21 @@ def evaluate_checkpoint(
     """Measure a checkpoint on a held-out split and write the report.
 
     Writes `metrics.json`, `positions.csv`, `positions.png`, `surprise.png`, `samples.txt` and,
-    from a history, `curves.png`.
+    with a history, `curves.png`.
 
     Args:
         config: what to measure and which samples to draw.
         checkpoint: the model.
         tokens: the folder of the tokenize stage.
-        out: the folder to write; one that this wrote before is replaced.
+        out: the folder to write; an earlier one is replaced.
         arithmetic: from `setup_numerics`.
-        history: the train stage's table of losses, to draw its curves from.
+        history: the train stage's history.csv, for the curves.
 
     Returns:
         The metrics.
 
     Raises:
-        ConfigError: the folder to write holds something else.
+        ConfigError: `out` holds something else.
         TinyLLMError: the split is missing or too short, or was encoded for another alphabet.
     """
     losses = read_csv(history) if history else []
@@ -93,7 +93,7 @@ def evaluate_checkpoint(
 
 
 def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
-    """The model's text after each prompt and seed, each under a line that names the two."""
+    """A sample for each prompt and seed, under a line that names both."""
     parts = []
     for prompt in config.prompts:
         for seed in range(config.sample_seeds):

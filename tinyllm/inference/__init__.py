@@ -1,1 +1,1 @@
-"""Writing text with a trained model."""
+"""Generates text with a trained model."""

@@ -1,9 +1,9 @@
 """Keys and values of the characters read so far, so that the next one costs one step.
 
-Beyond the context window attention slides: a character sees the `sequence_length` characters that
-end with itself. The cache is a ring of that many places, so a character costs the same however
-long the text is, and no copying is needed. Keys are rotated by their absolute position; attention
-feels differences of positions only, which never exceed the window.
+Beyond the context window attention slides: a character attends to the last `sequence_length`
+characters, itself included. The cache is a ring buffer of that length, so a character costs the
+same however long the text is, without copying. Keys are rotated by their absolute position;
+attention depends only on differences of positions, which never exceed the window.
 """
 
 import torch
@@ -15,10 +15,10 @@ from tinyllm.model.transformer import rotary_frequencies
 
 
 class KeyValueCache:
-    """Room for one context window for each row of a batch, allocated once.
+    """One context window for each row of a batch, allocated once.
 
-    `keys` and `values` are [layers, batch, heads, window, head_dim]; a character at position p of
-    its text lies in place p modulo window. `lengths` [batch] counts the characters read.
+    `keys` and `values` are [layers, batch, heads, window, head_dim]; the character at position p
+    of its text is stored at p modulo window. `lengths` [batch] counts the characters read.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class KeyValueCache:
         self._places = torch.arange(self.window, device=device)
 
     def copy_row(self, row: int, other: "KeyValueCache") -> None:
-        """Take over what `other`, a cache of one row, has read."""
+        """Copy `other`, a cache of one row, into a row."""
         self.keys[:, row] = other.keys[:, 0]
         self.values[:, row] = other.values[:, 0]
         self.lengths[row] = other.lengths[0]
@@ -43,13 +43,13 @@ class KeyValueCache:
     def begin(self, new: int) -> tuple[Tensor, Tensor]:
         """Prepare for `new` more characters in each row.
 
-        One character may be read in rows of different lengths; more only in rows of the same.
+        Several characters at once need rows of the same length.
 
         Returns:
             Cosines and sines of their positions, each [batch, new, 1, head_dim / 2].
         """
         positions = self.lengths[:, None] + torch.arange(new, device=self.lengths.device)
-        # in double, so that rounding hides what remains of large angles
+        # in double, so that large angles are exact after rounding
         angles = positions[..., None, None] * self._rates
         self._slots = positions % self.window
         if new == 1:
@@ -64,17 +64,17 @@ class KeyValueCache:
         return angles.cos().to(self.keys.dtype), angles.sin().to(self.keys.dtype)
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Store the keys and values of new characters and let the queries look at the window.
+        """Store the keys and values of new characters, and attend to the window.
 
         Args:
-            layer: which block they belong to.
-            queries: [batch, new, heads, head_dim], and the result too.
+            layer: the block's index.
+            queries: [batch, new, heads, head_dim], like the result.
             keys: [batch, new, heads, head_dim].
             values: [batch, new, heads, head_dim].
         """
         ring_keys, ring_values = self.keys[layer], self.values[layer]
         if queries.shape[1] == 1:
-            # all places in every case, so that a row's sums do not depend on the other rows
+            # always the whole ring, so that a row's sums do not depend on the other rows
             ring_keys[self._rows, :, self._slots[:, 0]] = keys[:, 0]
             ring_values[self._rows, :, self._slots[:, 0]] = values[:, 0]
             seen_keys, seen_values = ring_keys, ring_values

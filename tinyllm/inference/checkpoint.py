@@ -20,7 +20,7 @@ from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model read back, with the tokenizer and the facts of the run that made it."""
+    """A loaded model with its tokenizer and the facts of its training."""
 
     model: Transformer
     tokenizer: CharacterTokenizer
@@ -34,7 +34,7 @@ class Checkpoint:
         tokenizer: CharacterTokenizer,
         arithmetic: Arithmetic | None = None,
     ) -> Self:
-        """A model from the weights that `run_training` found; see `load_checkpoint`.
+        """A model from the weights of a `TrainingResult`; see `load_checkpoint`.
 
         Raises:
             RuntimeError: the weights have another shape.
@@ -44,19 +44,19 @@ class Checkpoint:
         return cls(model.eval(), tokenizer, {})
 
     def reader(self) -> CachedReader:
-        """A reader of texts that has read nothing yet."""
+        """A new reader."""
         return CachedReader(self.model)
 
 
 def load_checkpoint(folder: Path, arithmetic: Arithmetic | None = None) -> Checkpoint:
-    """Read what the train stage wrote; the model comes in evaluation mode.
+    """Load the checkpoint of the train stage, in evaluation mode.
 
     Args:
         folder: of the train stage.
-        arithmetic: from `setup_numerics`; left out, that of `default_arithmetic`.
+        arithmetic: from `setup_numerics`; defaults to `default_arithmetic`.
 
     Raises:
-        TinyLLMError: the folder is missing, incomplete, damaged or of another format.
+        TinyLLMError: the folder is missing, incomplete, damaged or in another format.
     """
     if not folder.is_dir():
         raise TinyLLMError(f"There is no checkpoint at {folder}; run the train stage first.")

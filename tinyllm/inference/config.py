@@ -1,4 +1,4 @@
-"""Options of text generation, shared by the command, the console and the served model."""
+"""Options of text generation for the command, the console and the served model."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from tinyllm.base.section import Section
 
 
 class SamplingConfig(Section):
-    """How the next character is chosen. Temperature 0 always takes the likeliest one."""
+    """How the next character is chosen."""
 
     section: ClassVar[str] = "sampling"
     affects_outputs: ClassVar[bool] = False

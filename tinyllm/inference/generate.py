@@ -1,6 +1,6 @@
-"""Writing text, character by character, however long, after prompts that are never lost.
+"""Generating text of any length, character by character.
 
-Knows nothing of torch: any runtime that reads tokens and predicts the next one will do.
+Does not import torch: any runtime that reads tokens and predicts the next one will do.
 """
 
 import logging
@@ -17,13 +17,13 @@ _log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
-    """Reads texts and predicts what comes next."""
+    """Reads texts and predicts the next tokens."""
 
     def start(self, prompts: list[list[int]]) -> NDArray[Any]:
-        """Forget everything, read the prompts, return logits: [prompts, vocabulary]."""
+        """Reset, read the prompts and return logits: [prompts, vocabulary]."""
 
     def step(self, tokens: list[int]) -> NDArray[Any]:
-        """Read one more token in each text and return logits: [prompts, vocabulary]."""
+        """Read one more token of each text and return logits: [prompts, vocabulary]."""
 
 
 class LanguageModel(Protocol):
@@ -34,17 +34,17 @@ class LanguageModel(Protocol):
         """The tokenizer that it was trained with."""
 
     def reader(self) -> Reader:
-        """A reader that has read nothing yet."""
+        """A new reader."""
 
 
 def generate_text(model: LanguageModel, prompt: str, sampling: SamplingConfig | None = None) -> str:
-    """Return the prompt and the text that the model writes after it.
+    """Return the prompt and its continuation by the model.
 
     Args:
         model: from `load_model`.
-        prompt: text to go on from; it stands at the beginning of the result as it was given,
-            also where it is longer than the context window or holds unknown characters.
-        sampling: how to choose; the defaults of `SamplingConfig` if left out.
+        prompt: text to continue; the result begins with it, even if it is longer than the
+            context window or holds unknown characters.
+        sampling: how to choose; defaults to `SamplingConfig()`.
     """
     return generate_texts(model, [prompt], sampling)[0]
 
@@ -52,7 +52,7 @@ def generate_text(model: LanguageModel, prompt: str, sampling: SamplingConfig | 
 def generate_texts(
     model: LanguageModel, prompts: Sequence[str], sampling: SamplingConfig | None = None
 ) -> list[str]:
-    """Return for each prompt what `generate_text` would; together they take less time."""
+    """Like `generate_text` for each prompt, but faster."""
     texts = list(prompts)
     for characters in _write(model, prompts, sampling or SamplingConfig()):
         texts = [text + character for text, character in zip(texts, characters, strict=True)]
@@ -62,10 +62,7 @@ def generate_texts(
 def stream_text(
     model: LanguageModel, prompt: str, sampling: SamplingConfig | None = None
 ) -> Iterator[str]:
-    """Yield the characters that the model writes after the prompt, one by one.
-
-    A stop text, once complete, is the last thing yielded.
-    """
+    """Yield the continuation of the prompt, one character at a time, up to and with a stop text."""
     for (character,) in _write(model, [prompt], sampling or SamplingConfig()):
         yield character
 
@@ -73,7 +70,7 @@ def stream_text(
 def _write(
     model: LanguageModel, prompts: Sequence[str], sampling: SamplingConfig
 ) -> Iterator[list[str]]:
-    """Yield the next character of each text; nothing for texts that have met their stop text."""
+    """Yield the next character of each text, empty after its stop text."""
     if not prompts:
         return
     reader = model.reader()

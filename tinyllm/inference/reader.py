@@ -1,4 +1,4 @@
-"""Reading texts with a cache: prompts once, then character by character, many texts together."""
+"""Reading a batch of texts with a cache: prompts at once, then character by character."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from torch import Tensor
 from tinyllm.inference.cache import KeyValueCache
 from tinyllm.model.transformer import Transformer
 
-# a product of one row takes another path, with other bits, than the same row among several
+# a product of one row uses another kernel, with other bits, than the same row among several
 _FEWEST_ROWS = 2
 
 
 class CachedReader:
     """Predicts the next character of each of several texts.
 
-    What it says of a text does not depend, to the bit, on the texts beside it.
+    The results for a text do not depend, to the bit, on the other texts.
     """
 
     def __init__(self, model: Transformer) -> None:
@@ -28,10 +28,10 @@ class CachedReader:
 
     @torch.no_grad()
     def start(self, prompts: list[list[int]]) -> NDArray[np.float32]:
-        """Forget everything and read `prompts`, each of at least one token.
+        """Reset and read `prompts`, each of at least one token.
 
         Returns:
-            Logits of the token after each: [prompts, vocabulary].
+            Logits of the next tokens: [prompts, vocabulary].
         """
         self._count = len(prompts)
         self._cache = self._new_cache(max(self._count, _FEWEST_ROWS))
@@ -44,7 +44,7 @@ class CachedReader:
 
     @torch.no_grad()
     def step(self, tokens: list[int]) -> NDArray[np.float32]:
-        """Read one more token in each text; logits of the next, [texts, vocabulary]."""
+        """Read one more token of each text; logits of the next, [texts, vocabulary]."""
         rows = tokens + [0] * (_FEWEST_ROWS - len(tokens))
         batch = torch.tensor(rows, device=self._cache.keys.device)[:, None]
         with one_thread():
@@ -63,7 +63,7 @@ class CachedReader:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: where there is little to do at once, more only wait for each other."""
+    """Compute on one thread, which is fastest for small batches."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,6 +1,6 @@
 """Choosing the next character from the logits, in the same way in every runtime.
 
-Needs numpy alone, so that the exported models carry it along. The random numbers follow from the
+Needs only numpy, so that exported models can include it. The random numbers depend only on the
 seed and the place in the text; the playground's JavaScript draws the same ones.
 """
 
@@ -22,20 +22,20 @@ def next_token(logits: NDArray[Any], config: SamplingConfig, index: int) -> int:
     logits[UNKNOWN_ID] = -np.inf
     if config.temperature == 0:
         return int(logits.argmax())
-    # the largest becomes zero, so that no temperature, however low, makes anything infinite
+    # the largest becomes zero, so that no temperature makes anything infinite
     scaled = (logits - logits.max()) / max(config.temperature, _LOWEST_TEMPERATURE)
     weights = truncate(np.exp(scaled), config)
     cumulative = weights.cumsum()
     token = int(cumulative.searchsorted(uniform(config.seed, index) * cumulative[-1], "right"))
-    # the threshold may round up to the total; the last token that can be drawn is meant then
+    # the threshold may round up to the total, which means the last possible token
     return min(token, int(weights.nonzero()[0][-1]))
 
 
 def truncate(weights: NDArray[Any], config: SamplingConfig) -> NDArray[Any]:
-    """Set to zero what top-k and top-p leave out: [vocabulary] -> [vocabulary], not normalized.
+    """Set to zero what top-k and top-p exclude: [vocabulary] -> [vocabulary], not normalized.
 
     Top-p is nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751: the fewest
-    likeliest tokens that together reach the share p. Equals are taken in the order of tokens.
+    likeliest tokens that together reach the share p. Ties are broken by token id.
     """
     order = np.argsort(-weights, kind="stable")
     keep = np.ones(len(weights), dtype=bool)
@@ -52,10 +52,10 @@ def truncate(weights: NDArray[Any], config: SamplingConfig) -> NDArray[Any]:
 
 
 def uniform(seed: int, index: int) -> float:
-    """The random number at place `index` of a seed's sequence, in [0, 1).
+    """Random number `index` of a seed's sequence, in [0, 1).
 
-    SplitMix64, Steele, Lea & Flood 2014, https://doi.org/10.1145/2660193.2660195. It needs no
-    state, so a text may be drawn in any order, in batches or alone.
+    SplitMix64, Steele, Lea & Flood 2014, https://doi.org/10.1145/2660193.2660195. It is stateless,
+    so texts may be drawn in any order, in batches or alone.
     """
     z = (seed + (index + 1) * 0x9E3779B97F4A7C15) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK

@@ -1,4 +1,4 @@
-"""Hyperparameters of training that decide what is learned."""
+"""Hyperparameters of training."""
 
 from typing import ClassVar, Literal, Self
 
@@ -19,7 +19,7 @@ class TrainingConfig(Section):
         1, ge=1, description="forward passes per optimizer step"
     )
     initial_attention: Literal["recent", "random"] = Field(
-        "recent", description="where heads look at first: at the last few characters, or anywhere"
+        "recent", description="where heads attend at first: the last few characters, or anywhere"
     )
     optimizer: Literal["muon", "adamw"] = Field(
         "muon", description="for matrices inside the blocks; AdamW always trains the rest"
@@ -69,12 +69,12 @@ class TrainingConfig(Section):
 
     @property
     def windows(self) -> int:
-        """Windows of text that the whole run reads."""
+        """The number of windows in the whole run."""
         return self.max_steps * self.batch_size * self.gradient_accumulation_steps
 
 
 class RuntimeConfig(Section):
-    """How the train stage runs on this machine: nothing here changes a byte of what it writes."""
+    """How the train stage runs on this machine; changes no byte of what it writes."""
 
     section: ClassVar[str] = "runtime"
     affects_outputs: ClassVar[bool] = False

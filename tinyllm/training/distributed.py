@@ -1,9 +1,9 @@
-"""The processes that share a run, and what they exchange, by torch.distributed.
+"""The processes that share a run, and what they exchange, with torch.distributed.
 
-A batch falls into microbatches (`train.gradient_accumulation_steps`). One process works through
-them one after the other; several take one each at a time, and every process adds up the gradients
-of all in the order of the microbatches. So weights are the same to the byte for any number of
-processes, which an all-reduce (and DistributedDataParallel, which is built on it) does not promise.
+A batch consists of microbatches (`train.gradient_accumulation_steps`). One process takes them in
+turn; several take one each at a time, and every process adds the gradients of all in the order of
+the microbatches. So the weights are the same to the byte for any number of processes, which an
+all-reduce (and DistributedDataParallel, which is built on it) does not guarantee.
 """
 
 import itertools
@@ -16,13 +16,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-# longer than a validation or a pause of the machine; a process that ends is noticed at once
+# longer than a validation or a suspended machine; a process that ends is noticed at once
 _TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Group:
-    """This process's place among those that train together; alone by default."""
+    """This process's rank among those that train together; alone by default."""
 
     rank: int = 0
     size: int = 1
@@ -40,7 +40,7 @@ class Group:
         return tensors
 
     def in_turn(self, items: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-        """Put together what the processes have for every `size`-th place, in order.
+        """Interleave the items of the processes, each of which has every `size`-th one.
 
         Raises:
             RuntimeError: a process has ended.
@@ -53,7 +53,7 @@ class Group:
         return [item for one_round in rounds for item in one_round if item is not None]
 
     def from_first(self, value: Any) -> Any:
-        """Return what the process of rank 0 gave.
+        """Return the value of the process of rank 0.
 
         Raises:
             RuntimeError: a process has ended.
@@ -65,15 +65,15 @@ class Group:
         return box[0]
 
     def add_up(self, parameters: Sequence[Tensor], loss: Tensor, total: Tensor | None) -> Tensor:
-        """Add one microbatch's gradients and loss of every process to the total, in their order.
+        """Add the gradients and loss of every process's microbatch to the total, in order.
 
         Args:
-            parameters: hold the gradients of this process's microbatch, and lose them.
+            parameters: hold the gradients of this process's microbatch, which are cleared.
             loss: this process's share of the loss, a scalar.
-            total: what the call before returned, None at first.
+            total: the result of the previous call, None at first.
 
         Returns:
-            All gradients one after the other, and the loss at the end.
+            All gradients, concatenated, and the loss at the end.
 
         Raises:
             RuntimeError: a process has ended.
@@ -90,7 +90,7 @@ class Group:
 
 
 def hand_out(total: Tensor, parameters: Sequence[Tensor]) -> float:
-    """Give each parameter its gradient out of the sum of `Group.add_up`; return the loss."""
+    """Set each parameter's gradient from the result of `Group.add_up`; return the loss."""
     pieces = total[:-1].split([parameter.numel() for parameter in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.grad = piece.view_as(parameter)
@@ -98,10 +98,10 @@ def hand_out(total: Tensor, parameters: Sequence[Tensor]) -> float:
 
 
 def join_group(rank: int, size: int, init_method: str, device: torch.device) -> Group:
-    """Join the other processes; returns when all are there.
+    """Join the other processes; returns when all have joined.
 
     Raises:
-        RuntimeError: they did not come in time.
+        RuntimeError: they did not join in time.
     """
     if device.type == "cuda":
         torch.cuda.set_device(rank % torch.cuda.device_count())

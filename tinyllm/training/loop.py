@@ -1,4 +1,4 @@
-"""The inner loop: optimizer steps, validation, and what they tell."""
+"""The inner loop: optimizer steps, validation, and their events."""
 
 import itertools
 import math
@@ -37,7 +37,7 @@ class Progress:
 
 @dataclass
 class Training:
-    """What one run is made of."""
+    """The parts and the state of one run."""
 
     model: Transformer
     optimizers: Optimizers
@@ -55,9 +55,9 @@ def train_epoch(training: Training, tell: Tell, after_step: Callable[[], None]) 
     """Take optimizer steps until the epoch, or the run, ends.
 
     Args:
-        training: progress, weights and place in the data move on.
-        tell: told of every step and every validation.
-        after_step: called after each step, when the state is whole.
+        training: its progress, weights and place in the data are updated.
+        tell: receives every step and every validation.
+        after_step: called after each step, when the state is consistent.
 
     Raises:
         TinyLLMError: the loss is not a finite number.
@@ -85,7 +85,7 @@ def evaluate(
 ) -> float:
     """Mean loss in nats per token over all batches, without dropout.
 
-    The processes of a group take turns at the batches, and all get the result.
+    The processes of a group share the batches, and all get the result.
     """
     arithmetic, group = arithmetic or default_arithmetic(), group or Group()
     was_training = model.training
@@ -93,7 +93,7 @@ def evaluate(
     sums: list[tuple[float, int]] = []
     for inputs, targets in itertools.islice(batches, group.rank, None, group.size):
         losses, _ = _losses(model, inputs, targets, arithmetic)
-        # by rows and then in double: the same bits for any number of threads
+        # by rows, then in double: the same bits for any number of threads
         sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
     model.train(was_training)
     total, count = 0.0, 0
@@ -104,10 +104,10 @@ def evaluate(
 
 
 def take_step(training: Training) -> StepTaken:
-    """One optimizer step on the next batch; `progress` is left to the caller.
+    """One optimizer step on the next batch; the caller updates `progress`.
 
     Raises:
-        TinyLLMError: the loss or the norm of the gradient is not a finite number.
+        TinyLLMError: the loss or the gradient norm is not a finite number.
     """
     config, optimizers, progress = training.config, training.optimizers, training.progress
     inputs, targets = training.train_loader.next_batch()
@@ -126,7 +126,7 @@ def take_step(training: Training) -> StepTaken:
 
 
 def _gradients(training: Training, inputs: Tensor, targets: Tensor) -> float:
-    """Leave the gradient of a batch in the weights, and return its mean loss in nats."""
+    """Compute the gradients of a batch, and return its mean loss in nats."""
     count, group = training.config.gradient_accumulation_steps, training.group
     parameters = training.optimizers.parameters
     microbatches = list(zip(inputs.chunk(count), targets.chunk(count), strict=True))
@@ -145,10 +145,10 @@ def _gradients(training: Training, inputs: Tensor, targets: Tensor) -> float:
 def _microbatch_losses(
     training: Training, index: int, inputs: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A microbatch's share of what is minimized, and of the mean loss on the text itself."""
+    """A microbatch's share of the objective, and of the mean loss on the text itself."""
     config, device = training.config, training.arithmetic.device
     if training.model.config.dropout:
-        # from the place alone, so that any process can take any microbatch, also after a resume
+        # depends only on the place, so any process can take any microbatch, also after a resume
         place = [config.seed, training.progress.step, index]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
     inputs, targets = inputs.to(device), targets.to(device)

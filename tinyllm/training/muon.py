@@ -2,8 +2,8 @@
 
 Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; with row-normalized updates, Li et
 al. 2025, https://arxiv.org/abs/2510.05491. Unlike torch's, this one works in float32 on the CPU
-(the same bits on every CPU in portable mode), on all matrices of a shape at once, and treats the
-matrices of a fused weight each by itself.
+(the same bits on every CPU in portable mode), batches matrices of the same shape, and treats the
+matrices of a fused weight separately.
 """
 
 import math
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tinyllm.kernels.products import Products
 
-# odd polynomials a x + b x^3 + c x^5, each the nearest to one, in the largest deviation, on what
-# the ones before leave of the singular values from 0.01 to 1: Amsel et al. 2025, arXiv:2505.16932
+# odd polynomials a x + b x^3 + c x^5, each the minimax approximation of one on the interval to
+# which the previous ones map the singular values 0.01 to 1: Amsel et al. 2025, arXiv:2505.16932
 _COEFFICIENTS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
 _EPSILON = 1e-7
 _SMALLEST_SQUARE = 1e-12
@@ -30,12 +30,12 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         parameters: pairs of a weight [rows, columns] and the number of equal matrices that its
-            rows fall into (3 for fused queries, keys and values).
-        products: who multiplies on the CPU.
+            rows consist of (3 for fused queries, keys and values).
+        products: matrix products on the CPU.
         lr: learning rate; an update has a root mean square of about lr / sqrt(columns).
-        momentum: share of the old momentum kept at each step.
-        beta2: the same for the mean squares of the rows of the updates.
-        weight_decay: share of the weight, times lr, taken away at each step.
+        momentum: decay of the momentum.
+        beta2: decay of the mean squares of the updates' rows.
+        weight_decay: decoupled weight decay, multiplied by lr.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def normalize_rows(updates: list[Tensor], means: list[Tensor], beta2: float) -> None:
-    """Scale the rows of each update so that all have been equally large of late; in place.
+    """Divide the rows of each update by their recent root mean squares, in place.
 
     An orthogonalized update of a matrix that is not square still moves some neurons much more than
-    others. The norm of the whole update stays. `means`, [rows, 1] for each update, are the running
-    means of the squares, and move on.
+    others. The norm of the whole update is kept. `means`, [rows, 1] for each update, are the
+    running means of the squares, and are updated.
     """
     squares = [update.square().mean(dim=1, keepdim=True) for update in updates]
     torch._foreach_lerp_(means, squares, 1 - beta2)
@@ -109,9 +109,9 @@ def normalize_rows(updates: list[Tensor], means: list[Tensor], beta2: float) -> 
 def orthogonalize(matrices: list[Tensor], products: Products) -> list[Tensor]:
     """Bring the singular values of each matrix near one, keeping its singular vectors.
 
-    Matrices of a shape, transposed or not, are worked on together: in float32 on the CPU, in
-    bfloat16 elsewhere. Singular values above a hundredth of the Frobenius norm come out
-    between 0.73 and 1.27, smaller ones below that; close enough for an optimizer.
+    Matrices of the same shape, transposed or not, are batched: in float32 on the CPU, in bfloat16
+    elsewhere. Singular values above a hundredth of the Frobenius norm end up between 0.73 and
+    1.27, smaller ones below that; close enough for an optimizer.
     """
     results: dict[int, Tensor] = {}
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -126,14 +126,14 @@ def orthogonalize(matrices: list[Tensor], products: Products) -> list[Tensor]:
 
 
 def _newton_schulz(y: Tensor, products: Products) -> Tensor:
-    """Orthogonalize a stack of matrices that are at least as high as wide: [n, high, wide]."""
+    """Orthogonalize a stack of matrices that are at least as tall as wide: [n, tall, wide]."""
     on_cpu = y.device.type == "cpu"
     product = products.multiply_pairs if on_cpu else torch.bmm
     # by rows first: a full sum of a large matrix depends on the number of threads
     norms = torch.linalg.vector_norm(torch.linalg.vector_norm(y, dim=2), dim=1)
     x = (y / (norms + _EPSILON)[:, None, None]).to(torch.float32 if on_cpu else torch.bfloat16)
     gram = product(x.mT, x)
-    # float32 alone bears the many products of the Gram matrix with itself
+    # only float32 is precise enough for so many products of the Gram matrix with itself
     if on_cpu and x.shape[1] >= _TALL * x.shape[2]:
         x = product(x, _whitening(gram, product))
     else:
@@ -146,7 +146,7 @@ def _newton_schulz(y: Tensor, products: Products) -> Tensor:
 
 
 def _whitening(gram: Tensor, product: _Product) -> Tensor:
-    """What a tall matrix has to be multiplied by, from its Gram matrix alone: [n, wide, wide].
+    """The factor that orthogonalizes a tall matrix, from its Gram matrix: [n, wide, wide].
 
     Each step multiplies the matrix by a polynomial P of its Gram matrix G, which becomes P G P;
     P and G commute. So the tall matrix itself is needed only at the beginning and at the end.

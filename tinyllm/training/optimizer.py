@@ -1,4 +1,4 @@
-"""Which optimizer trains which weight."""
+"""Which optimizer trains which weights."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
 from tinyllm.training.schedule import learning_rate_factor
 
-# how many matrices of their own a fused weight holds
+# how many separate matrices a fused weight holds
 _FUSED = {"qkv_proj": 3, "gate_up_proj": 2}
 
 
@@ -28,7 +28,7 @@ def _adamw(matrices: Mapping[str, Tensor], config: TrainingConfig, _: Products) 
     return AdamW(weights, config.learning_rate, betas, weight_decay=decay, fused=True)
 
 
-# `train.optimizer` -> what trains the matrices inside the blocks, given by their names
+# `train.optimizer` -> optimizer for the matrices inside the blocks, by name
 OPTIMIZERS: dict[str, Callable[[Mapping[str, Tensor], TrainingConfig, Products], Optimizer]] = {
     "muon": _muon,
     "adamw": _adamw,
@@ -46,7 +46,7 @@ class Optimizers:
         }
         others = [p for name, p in named.items() if name not in matrices]
         rate, betas = config.embedding_learning_rate, (config.adam_beta1, config.adam_beta2)
-        # fused: the other implementations take square roots that differ between CPU vendors
+        # fused: the square roots of other implementations differ between CPU vendors
         rest = AdamW(others, rate, betas, weight_decay=0.0, fused=True)
         self.all = [rest, OPTIMIZERS[config.optimizer](matrices, config, products)]
         self.parameters = list(named.values())
@@ -62,7 +62,7 @@ class Optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def clip_gradients(self) -> Tensor:
-        """Scale all gradients down to the largest norm allowed; return the norm before that."""
+        """Scale the gradients to at most the norm allowed; return the norm before."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = global_norm(gradients)
         if self.config.gradient_clip > 0:
@@ -71,7 +71,7 @@ class Optimizers:
         return norm
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Every tensor of the optimizers' states, by a stable name."""
+        """The tensors of the optimizers' states, by stable names."""
         return {
             f"{position}.{index}.{key}": value
             for position, optimizer in enumerate(self.all)
@@ -80,7 +80,7 @@ class Optimizers:
         }
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what `state_tensors` gave."""
+        """Restore what `state_tensors` returned."""
         for position, optimizer in enumerate(self.all):
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in tensors.items():
@@ -94,7 +94,7 @@ class Optimizers:
 def global_norm(tensors: list[Tensor]) -> Tensor:
     """Euclidean norm of all tensors together.
 
-    Summed by rows first: a full sum of a large tensor depends on the number of threads.
+    By rows first: a full sum of a large tensor depends on the number of threads.
     """
     rows = [torch.linalg.vector_norm(tensor, dim=-1).reshape(1, -1) for tensor in tensors]
     by_tensor = torch.cat([torch.linalg.vector_norm(row, dim=1) for row in rows])

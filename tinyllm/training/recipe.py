@@ -1,4 +1,4 @@
-"""Everything that decides what a run learns, in one piece, and the name that follows from it."""
+"""Everything that determines the weights of a run, and its fingerprint."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,31 +10,31 @@ from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.training.config import TrainingConfig
 
-# the rooms whose code can change a weight, and the files of the tokenize stage that do
+# the packages and the files of the tokenize stage that can change a weight
 _CODE = ("base", "tokens", "model", "kernels", "training")
 _DATA = ("train.bin", "val.bin", "tokenizer.json")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The model's shape, how it is trained, and in which arithmetic."""
+    """The config of the model, its training and its arithmetic."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     numerics: NumericsConfig = field(default_factory=NumericsConfig)
 
     def sections(self) -> dict[str, Section]:
-        """The sections of params.yaml that it is made of, by their names."""
+        """The sections of params.yaml that it consists of, by name."""
         return {s.section: s for s in (self.model, self.training, self.numerics)}
 
     def fingerprint(self, tokens: Path, *, with_seed: bool = True) -> str:
-        """A name for the weights, from params, token files and code.
+        """A hash of params, token files and code.
 
-        Two runs of equal fingerprint find equal weights, so they are one run.
+        Runs with the same fingerprint end with the same weights, so they are one run.
 
         Args:
             tokens: the folder of the tokenize stage.
-            with_seed: whether runs that differ by the seed alone get different names.
+            with_seed: whether the seed counts.
         """
         params = {
             "model": self.model.model_dump(),

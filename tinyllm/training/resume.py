@@ -1,9 +1,9 @@
-"""Working checkpoints: what an interrupted run needs to go on as if nothing had happened.
+"""Working checkpoints: what an interrupted run needs to resume as if nothing had happened.
 
-They live outside the outs of the stage, in a folder named by the run's fingerprint, so that
-neither DVC nor a changed parameter can mix them up. Each is a safetensors file and, written after
-it, a JSON file that holds its SHA-256. Weights without a JSON file were never finished and do not
-count; weights that do not fit theirs are set aside.
+They live outside the stage's outs, in a folder named after the run's fingerprint, so that neither
+DVC nor a changed parameter can mix them up. Each is a safetensors file and, written after it, a
+JSON file with its SHA-256. Weights without a JSON file are unfinished and ignored; damaged ones
+are renamed and skipped.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[Callable[[], int]]:
-    """Take over SIGINT and SIGTERM: the first asks to stop after a step, the second stops at once.
+    """Handle SIGINT and SIGTERM: the first stops after the current step, the second at once.
 
     Yields:
-        What returns the number of the signal that asked to stop, or 0.
+        A function that returns the number of the signal received, or 0.
     """
     asked = 0
 
@@ -68,7 +68,7 @@ class WorkingCheckpoints:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process alone.
+        """Lock the folder for this process.
 
         Raises:
             TinyLLMError: another process is doing the same run.
@@ -100,17 +100,17 @@ class WorkingCheckpoints:
             self._remove(old)
 
     def load_latest(self) -> TrainingState | None:
-        """Read the newest whole checkpoint, or None; damaged ones are set aside and logged."""
+        """Read the newest intact checkpoint, or None; damaged ones are renamed and logged."""
         for stem in reversed(self._stems()):
             try:
                 return self._load(stem)
             except (TinyLLMError, KeyError, TypeError) as error:
-                _log.warning("Working checkpoint %s is set aside: %s", stem, error)
+                _log.warning("Skipping the working checkpoint %s: %s", stem, error)
                 self._set_aside(stem)
         return None
 
     def clear(self) -> None:
-        """Delete every checkpoint, once the run is done and its model written."""
+        """Delete all checkpoints, once the model is written."""
         for pattern in ("step-*", "damaged-*"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
@@ -119,7 +119,7 @@ class WorkingCheckpoints:
         facts = read_json(self.folder / f"{stem}.json")
         weights = self.folder / f"{stem}.safetensors"
         if not weights.is_file() or sha256(weights) != facts["sha256"]:
-            raise TinyLLMError("its checksum does not fit")
+            raise TinyLLMError("its checksum does not match")
         return TrainingState(facts["step"], read_tensors(weights), facts["facts"])
 
     def _stems(self) -> list[str]:
@@ -143,7 +143,7 @@ class Resume:
     Attributes:
         checkpoints: where the state is kept and resumed from.
         interval: seconds between working checkpoints; 0 keeps every step.
-        stop: returns the number of a signal that asks to stop after this step, or 0.
+        stop: returns the number of the signal that asked to stop, or 0.
     """
 
     checkpoints: WorkingCheckpoints

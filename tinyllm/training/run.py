@@ -1,4 +1,4 @@
-"""A whole run: set up, resume where an interrupted one stopped, train, keep the best."""
+"""A whole run: set up, resume if interrupted, train, keep the best weights."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The best weights seen, and how they were reached."""
+    """The best weights, and the history of the run."""
 
     weights: dict[str, Tensor]
     best_step: int
@@ -49,18 +49,18 @@ def run_training(
     """Train a model and return its best weights by loss on the full validation split.
 
     Args:
-        data: what to learn from and to validate on.
-        recipe: the model's shape, optimizer, schedule and batches.
-        arithmetic: from `setup_numerics`; left out, that of `default_arithmetic`.
-        tell: told of progress.
+        data: the training and validation splits.
+        recipe: config of the model, its training and its arithmetic.
+        arithmetic: from `setup_numerics`; defaults to `default_arithmetic`.
+        tell: receives the events.
         resume: where to keep the state, and to resume from; None keeps nothing.
-        group: the processes that train together; of their arguments only `tell` and `resume` may
-            differ. The result does not depend on their number.
+        group: the processes that train together; only `tell` and `resume` may differ between
+            them. The result does not depend on their number.
 
     Raises:
         TinyLLMError: a split is too short, or the loss is not finite.
         RuntimeError: another process of the group has ended.
-        Interrupted: `resume` says to stop; the state was saved before.
+        Interrupted: `resume` asked to stop; the state has been saved.
     """
     training = set_up_training(data, recipe, arithmetic or default_arithmetic(), group)
     state = training.group.from_first(resume.checkpoints.load_latest() if resume else None)
@@ -82,7 +82,7 @@ def run_training(
 def set_up_training(
     data: TokenData, recipe: Recipe, arithmetic: Arithmetic, group: Group | None = None
 ) -> Training:
-    """Make a run that has not begun; see `run_training` for the arguments.
+    """Set up a run at step 0; see `run_training` for the arguments.
 
     Raises:
         TinyLLMError: a split is too short.
@@ -123,7 +123,7 @@ def _do_nothing() -> None:
 
 
 def _saver(training: Training, resume: Resume) -> Callable[[], None]:
-    """Return what to do after each step: save when it is time or the last chance, then stop."""
+    """Return the callback after each step: save when due or before an end, and stop if asked."""
     last_save = time.monotonic()
 
     def after_step() -> None:
@@ -135,7 +135,7 @@ def _saver(training: Training, resume: Resume) -> Callable[[], None]:
             last_save = time.monotonic()
         if signal_number and not finished:
             raise Interrupted(
-                f"Stopped by a signal at step {step}; the same command goes on from there.",
+                f"Stopped by a signal at step {step}; the same command resumes from there.",
                 signal_number,
             )
 

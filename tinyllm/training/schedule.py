@@ -1,4 +1,4 @@
-"""What changes from step to step: the learning rate, and the teacher's share of the targets."""
+"""Schedules of the learning rate and of the teacher's share of the targets."""
 
 import math
 
@@ -6,7 +6,7 @@ from tinyllm.training.config import TrainingConfig
 
 
 def learning_rate_factor(step: int, config: TrainingConfig) -> float:
-    """Share of the peak learning rate at `step` (counted from 0): warm-up, plateau, decay."""
+    """Learning rate at `step` (counted from 0) as a share of the peak: warm-up, plateau, decay."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     decay_steps = config.decay_fraction * (config.max_steps - config.warmup_steps)

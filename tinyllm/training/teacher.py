@@ -1,10 +1,10 @@
-"""An n-gram model as a teacher: what comes next after the last few characters, as soft targets.
+"""An n-gram model as a teacher: soft targets from what followed the last few characters.
 
-A text shows one next character at each place; what usually comes there has to be averaged from
-many steps of noise. Counting does that beforehand: early in training, the distribution of what
-followed the same few characters anywhere in the text is a target with the same mean and far less
-noise. As with any teacher (Hinton et al. 2015, https://arxiv.org/abs/1503.02531), the model can be
-weaned from it later. Only characters within the model's own window count as context.
+A text shows one next character at each place, and training averages many of these noisy targets.
+Counting averages them beforehand: the distribution of what followed the same few characters
+anywhere in the text is a target with the same mean and far less noise. As with any teacher (Hinton
+et al. 2015, https://arxiv.org/abs/1503.02531), its weight can decrease during training. Only
+characters within the model's own window count as context.
 """
 
 from typing import Any
@@ -14,18 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# absolute discounting: what each distinct follower gives to the shorter context
+# absolute discounting: what each distinct next character gives to the shorter context
 _DISCOUNT = 0.75
-# at most this many numbers in the table of one length of context: 128 MiB
+# limit of the table for one length of context: 128 MiB
 _MOST_NUMBERS = 2**24
 
 
 class NgramTeacher:
-    """Distributions of the next character, by up to order - 1 characters before it.
+    """Distributions of the next character after up to order - 1 characters.
 
-    The contexts are the nodes of a tree that is walked backwards from the last character. A node
-    holds the discounted counts of what followed, filled up with the distribution of its parent.
-    Most long contexts occur once; what follows them is the target itself, so they need no node.
+    The contexts are nodes of a tree that is walked backwards from the last character. A node holds
+    the discounted counts of what followed, interpolated with the distribution of its parent. Most
+    long contexts occur once; what follows them is the target itself, so they need no node.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class NgramTeacher:
 
     @torch.no_grad()
     def soften(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Soft targets for windows of the text that was counted.
+        """Soft targets for windows of the counted text.
 
         Args:
             inputs: [batch, time].
-            targets: what comes after each of them, [batch, time].
+            targets: the next characters, [batch, time].
 
         Returns:
-            Distribution of the character after each, [batch, time, vocabulary].
+            Distributions of the next characters, [batch, time, vocabulary].
         """
         time = inputs.shape[1]
         nodes, depths = torch.zeros_like(inputs), torch.zeros_like(inputs)
@@ -89,14 +89,14 @@ class NgramTeacher:
             nodes[:, back:] = torch.where(grows, child.long(), here)
             depths[:, back:] += grows
         reach = torch.arange(1, time + 1, device=inputs.device).clamp(max=self._longest)
-        # each longer context that occurs once gives all but the discount to what follows it here
+        # each longer context that occurs once gives all but the discount to the target
         left = self._powers[reach - depths].unsqueeze(-1)
         softened: Tensor = self._table[nodes] * left
         return softened.scatter_add_(-1, targets.unsqueeze(-1), 1 - left)
 
 
 def _common_enough(counts: NDArray[np.int64], vocab_size: int) -> NDArray[np.bool_]:
-    """Which edges lead to a context with a node, so that all of them fit into the table."""
+    """Which edges lead to a node: those to contexts common enough for all to fit in the table."""
     least = 2
     while np.count_nonzero(counts >= least) * vocab_size > _MOST_NUMBERS:
         least *= 2
@@ -106,7 +106,7 @@ def _common_enough(counts: NDArray[np.int64], vocab_size: int) -> NDArray[np.boo
 def _smoothed(followers: NDArray[np.int64], shorter: NDArray[np.float64]) -> NDArray[np.float64]:
     """Interpolate discounted counts with the shorter contexts' distributions, both [nodes, vocab].
 
-    Sums are of whole numbers and the rest is element by element: the same bits everywhere.
+    All sums are of integers and the rest is elementwise: the same bits everywhere.
     """
     counts = np.bincount(followers, minlength=shorter.size).reshape(shorter.shape)
     totals = counts.sum(axis=1, keepdims=True)

@@ -1,7 +1,7 @@
-"""The further processes of a run: started, watched, and what they do.
+"""The worker processes of a run.
 
-They are started here, on this machine; or all, this one included, by `torchrun`, on one machine or
-several, with the very command that trains in one process.
+Either they are started here, on this machine; or `torchrun` starts all processes, on one machine or
+several, with the same command that trains in one process.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ from tinyllm.training.distributed import Group
 from tinyllm.training.recipe import Recipe
 
 _PATIENCE = 10.0
-_HOW_TO_GO_ON = "the same command goes on from the last working checkpoint"
+_HOW_TO_RESUME = "the same command resumes from the last working checkpoint"
 
 
 class Worker:
-    """A process of rank 1 or more on this machine, as the one of rank 0 sees it."""
+    """A process of rank 1 or more on this machine, seen from rank 0."""
 
     def __init__(self, rank: int, tokens: Path, recipe: Recipe, store: str) -> None:
-        """Start it. It has an interpreter of its own, as torch's threads do not survive a fork."""
+        """Start it, in a new interpreter, since torch's threads do not survive a fork."""
         self.rank = rank
         self._inbox, outbox = multiprocessing.Pipe(duplex=False)
         self._process = multiprocessing.get_context("spawn").Process(
@@ -44,13 +44,13 @@ class Worker:
         return self._process.pid
 
     def is_ready(self) -> bool:
-        """Wait until it has begun; False if it could not."""
+        """Wait until it has started; False if it could not."""
         with contextlib.suppress(EOFError):
             return not self._inbox.recv()
         return False
 
     def how_it_ended(self, patience: float) -> str | None:
-        """A signal's name or an error's sentence; None while it still runs."""
+        """A signal's name or an error message; None while it is running."""
         self._process.join(patience)
         code = self._process.exitcode
         if code is None:
@@ -60,7 +60,7 @@ class Worker:
         return str(self._inbox.recv()) if self._inbox.poll() else f"exit code {code}"
 
     def stop(self) -> None:
-        """End it, whatever it does."""
+        """Kill it."""
         self._process.kill()
         self._process.join()
 
@@ -69,12 +69,12 @@ class Worker:
 def start_workers(
     tokens: Path, recipe: Recipe, arithmetic: Arithmetic
 ) -> Iterator[tuple[Group, list[Worker]]]:
-    """Start the processes beside this one, which has rank 0, and stop them at the end.
+    """Start the processes other than this one, which has rank 0, and stop them at the end.
 
-    When a process ends before its time, so do all others, at their next exchange.
+    When a process ends early, so do all others, at their next exchange.
 
     Raises:
-        TinyLLMError: one of them ended before its time.
+        TinyLLMError: one of them ended early.
     """
     size = recipe.numerics.processes
     if size == 1:
@@ -89,7 +89,7 @@ def start_workers(
             yield _join(store if here else "env://", 0, size, arithmetic), workers
         except RuntimeError:
             if lost := _lost(size, workers):
-                raise TinyLLMError(f"{lost}; {_HOW_TO_GO_ON}.") from None
+                raise TinyLLMError(f"{lost}; {_HOW_TO_RESUME}.") from None
             raise
         finally:
             for worker in workers:
@@ -99,11 +99,11 @@ def start_workers(
 
 def _wait_for(workers: list[Worker]) -> None:
     if not all(worker.is_ready() for worker in workers):
-        raise RuntimeError("a process could not begin")
+        raise RuntimeError("a process could not start")
 
 
 def _lost(size: int, workers: list[Worker]) -> str | None:
-    """What became of a process that ended by itself, None where all still run."""
+    """How a process ended early; None if all are running."""
     if not workers:
         return f"One of the {size} processes that train together ended"
     for worker in workers:
@@ -118,12 +118,12 @@ def started_by_torchrun() -> bool:
 
 
 def rank_of_this_process() -> int:
-    """Which of torchrun's processes this is; 0 where torchrun did not start it."""
+    """The rank that torchrun gave this process; 0 without torchrun."""
     return int(os.environ["RANK"]) if started_by_torchrun() else 0
 
 
 def check_processes(config: TrainingConfig, numerics: NumericsConfig) -> None:
-    """Check that the processes can take the accumulation steps of a batch in equal shares.
+    """Check that the processes can share the microbatches of a batch evenly.
 
     Raises:
         ConfigError: they cannot, or torchrun started another number of them.
@@ -149,14 +149,14 @@ def train_along(
     rank: int,
     init_method: str = "env://",
 ) -> None:
-    """Train as one of several processes; the one of rank 0 keeps what comes out.
+    """Train as one of several processes; the one of rank 0 keeps the result.
 
     Args:
         tokens: folder of the tokenize stage.
-        recipe: what is trained, and by how many processes.
+        recipe: what to train.
         arithmetic: from `setup_numerics`.
         rank: of this process, 1 or more.
-        init_method: where they find each other, as torch.distributed names it.
+        init_method: the rendezvous, as torch.distributed takes it.
 
     Raises:
         RuntimeError: another process has ended.
@@ -165,17 +165,16 @@ def train_along(
     from tinyllm.tokens.windows import load_token_data  # noqa: PLC0415 - after the environment
     from tinyllm.training.run import run_training  # noqa: PLC0415 - after the environment
 
-    # first of all: of one that ends before, the others would learn only when their patience ends
+    # first of all: the others would not notice before their timeout if this process ended earlier
     group = _join(init_method, rank, recipe.numerics.processes, arithmetic)
     run_training(load_token_data(tokens), recipe, arithmetic, group=group)
 
 
 def _join(init_method: str, rank: int, size: int, arithmetic: Arithmetic) -> Group:
-    # its import takes a moment that a run in one process need not wait for
-    from tinyllm.training.distributed import join_group  # noqa: PLC0415
+    from tinyllm.training.distributed import join_group  # noqa: PLC0415 - slow; for several processes only
 
     if init_method.startswith("file://"):
-        # processes of one machine talk over its loopback, whatever its name resolves to
+        # processes on one machine use its loopback, whatever its name resolves to
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     return join_group(rank, size, init_method, arithmetic.device)
 
@@ -188,12 +187,12 @@ def _leave() -> None:
 
 
 def _work(rank: int, tokens: Path, recipe: Recipe, store: str, outbox: Connection) -> None:
-    # a signal to all is for the process of rank 0, which stops the others
+    # signals to the process group are for rank 0, which stops the others
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     try:
         arithmetic = setup_numerics(recipe.numerics, processes=recipe.numerics.processes)
-        # whoever waits need not wait for one that could not begin
+        # rank 0 waits for this before it joins
         outbox.send("")
         train_along(tokens, recipe, arithmetic, rank=rank, init_method=store)
     except Exception as error:
