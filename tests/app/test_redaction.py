@@ -13,6 +13,8 @@ from tinyllm.app.cli import main
 from tinyllm.app.logger import get_logger, setup_logger
 from tinyllm.app.redaction import hide_in_log, take_password_from_url, without_secrets
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.mark.parametrize(
     ("text", "shown"),

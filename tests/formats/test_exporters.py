@@ -10,6 +10,8 @@ from tinyllm.formats.config import ExportConfig, Format
 from tinyllm.formats.exporters import EXPORTERS
 from tinyllm.formats.run import EXPORT
 
+pytestmark = pytest.mark.medium
+
 
 def test_every_form_of_the_section_has_an_exporter_and_no_other():
     assert tuple(EXPORTERS) == get_args(Format)

@@ -14,6 +14,8 @@ from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
+pytestmark = pytest.mark.medium
+
 LOCAL = {"trust_remote_code": False, "local_files_only": True}
 TEXTS = [
     "What news, my lord?",

@@ -9,6 +9,8 @@ import torch
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.formats.load import load_model
 
+pytestmark = pytest.mark.medium
+
 FORMS = ["huggingface", "pyfunc", "pyfunc/artifacts/huggingface", "."]
 
 

@@ -18,6 +18,8 @@ from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.tokenizer import CharacterTokenizer
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.fixture(scope="module")
 def trained(tokens, arithmetic):

@@ -8,6 +8,8 @@ from tests.waiting import wait_until
 from tinyllm.formats.playground import PAGE, SCRIPTS, write_playground
 from tinyllm.inference.checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.medium
+
 HOSTILE = "</script><script>document.title = 'taken'</script><!-- {{style}} &amp; \\u003c"
 
 

@@ -9,6 +9,8 @@ from tests.playground import native_logits, random_checkpoint, sliding
 from tests.sliding import EverythingAtOnce
 from tinyllm.model.transformer import rotate
 
+pytestmark = pytest.mark.medium
+
 SIGNS = {" ": "\u2423", "\n": "\u21b5"}
 
 

@@ -14,6 +14,8 @@ from tinyllm.base.errors import ConfigError
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 
+pytestmark = pytest.mark.medium
+
 GREEDY = {"temperature": 0.0, "max_new_tokens": 20}
 UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
 TIME = re.compile(r"20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d|time_created")

@@ -11,6 +11,8 @@ from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.pyfunc import _public_version
 from tinyllm.formats.run import export_checkpoint
 
+pytestmark = pytest.mark.medium
+
 CONFIG = ExportConfig(formats=["huggingface", "pyfunc"])
 
 

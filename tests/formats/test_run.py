@@ -19,6 +19,8 @@ from tinyllm.formats.run import CARD, Source, export_checkpoint
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.tokens.tokenizer import CharacterTokenizer
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.fixture
 def source(export_source):
@@ -186,7 +188,7 @@ def test_an_export_that_differs_leaves_the_old_folder(source, tmp_path, monkeypa
             weight[0, 0] -= 1
 
     monkeypatch.setattr("tinyllm.formats.onnx_graph.write_onnx", wrong_write)
-    with pytest.raises(TinyLLMError, match="onnx predicts otherwise than the model"):
+    with pytest.raises(TinyLLMError, match="onnx disagrees with the model"):
         export_checkpoint(ExportConfig(formats=["onnx"]), source, old)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", CARD]
 

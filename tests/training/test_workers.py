@@ -20,6 +20,8 @@ from tinyllm.training.resume import Resume, WorkingCheckpoints
 from tinyllm.training.run import run_training
 from tinyllm.training.workers import check_processes, start_workers
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.fixture
 def train(tokens, arithmetic):

@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 from tinyllm.app.cli import main
 from tinyllm.base.command import run_stage
 
+pytestmark = pytest.mark.medium
+
 SMALL = ["--d-model=32", "--num-heads=1", "--num-layers=1", "--d-ff=32", "--max-steps=2"]
 SMALL += ["--warmup-steps=0", "--batch-size=2", "--no-progress"]
 

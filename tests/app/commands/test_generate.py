@@ -10,6 +10,8 @@ from tinyllm.app.cli import main
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 
+pytestmark = pytest.mark.medium
+
 FLAGS = ["--max-new-tokens=30", "--seed=3"]
 SAMPLING = SamplingConfig(max_new_tokens=30, seed=3)
 PROMPTS = ["What news, ", "DUKE:", "", "O"]

@@ -17,6 +17,8 @@ from tinyllm.app.tracking.abandoned import deliver_abandoned, end_abandoned, rec
 from tinyllm.app.tracking.delivery import Delivery
 from tinyllm.app.tracking.journal import Journal
 
+pytestmark = pytest.mark.medium
+
 # a process that is killed, and its delivery with it, so that nothing but the journal is left
 KILLED = """
 import os, signal, sys

@@ -15,6 +15,8 @@ from tests.waiting import wait_until
 from tinyllm.app.tracking.background import BackgroundDelivery
 from tinyllm.app.tracking.journal import Journal
 
+pytestmark = pytest.mark.medium
+
 # a process that dies without a word while its delivery lives on
 DIES = """
 import os, signal, sys

@@ -12,6 +12,8 @@ from tinyllm.app.tracking.champion import find_versions, judge, make_champion
 from tinyllm.app.tracking.store import connect
 from tinyllm.app.tracking.succession import promotions
 
+pytestmark = pytest.mark.medium
+
 
 def aliased(store, alias):
     """The weights that carry an alias, None where none do."""

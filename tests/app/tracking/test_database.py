@@ -27,6 +27,8 @@ from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.store import connect, journal_folder, tracking_uri
 from tinyllm.base.errors import TinyLLMError
 
+pytestmark = pytest.mark.medium
+
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())

@@ -9,6 +9,8 @@ from tinyllm.app.tracking.delivery import Delivery
 from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.store import connect
 
+pytestmark = pytest.mark.medium
+
 FINGERPRINT = "ab" * 16
 
 

@@ -10,6 +10,8 @@ from tinyllm.app.tracking.delivery import Delivery
 from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.store import connect
 
+pytestmark = pytest.mark.medium
+
 FINGERPRINT = "ab" * 16
 MODEL = {"name": "export", "registered_model": "tiny", "sha256": "c" * 64, "step": 2}
 FACTS = {"test_fingerprint": "e" * 64, "bits_per_character": 2.5}

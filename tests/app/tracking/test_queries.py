@@ -10,6 +10,8 @@ from tinyllm.app.tracking.queries import compare_runs, differing_params, find_ru
 from tinyllm.app.tracking.store import connect, experiment_id
 from tinyllm.base.errors import TinyLLMError
 
+pytestmark = pytest.mark.medium
+
 RUNS = {
     "slow": ({"train.learning_rate": "0.01", "export.formats": "a"}, 2.2, "WHAT news?"),
     "fast": ({"train.learning_rate": "0.03", "export.formats": "b"}, 2.0, "O, the sea."),

@@ -16,6 +16,8 @@ from tinyllm.formats.load import load_model, load_onnx_model
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.fixture
 def exported(export_folder):

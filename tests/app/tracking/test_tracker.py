@@ -26,6 +26,8 @@ from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.training.config import TrainingConfig
 
+pytestmark = pytest.mark.medium
+
 FINGERPRINT = "ab" * 16
 CONFIG = TrackingConfig(experiment="plays", registered_model="tiny")
 TRAINED = {"model": ModelConfig(d_model=64), "train": TrainingConfig(seed=7)}

@@ -13,6 +13,8 @@ from tinyllm.app.watch.display import TrainingDisplay
 from tinyllm.base.events import FileWritten, Measured, RunStarted, StepTaken, Validated
 from tinyllm.training.config import TrainingConfig
 
+pytestmark = pytest.mark.medium
+
 FINGERPRINT = "ab" * 16
 TRAINING = TrainingConfig(max_steps=25, warmup_steps=0)
 STARTED = RunStarted("train", FINGERPRINT, {"train": TRAINING})

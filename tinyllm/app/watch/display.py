@@ -63,22 +63,21 @@ class TrainingDisplay:
             self._since, self._tokens = time.monotonic(), -event.tokens
         self._tokens += event.tokens
         if event.step % self._interval == 0 or event.step == self._max_steps:
-            self._record(event)
+            now = time.monotonic()
+            self._record(event, now - self._since)
+            self._since, self._tokens = now, 0
 
-    def _record(self, event: StepTaken) -> None:
-        now = time.monotonic()
-        assert self._since is not None  # noqa: S101 - the first step has set it
-        speed = self._tokens / max(now - self._since, 1e-9)
-        self._since, self._tokens = now, 0
-        self._bar.note(f"loss {event.loss:.3f}, {speed:,.0f} characters/s")
-        self._tracker.metrics(
-            event.step,
-            {
-                "train_loss": event.loss,
-                "learning_rate": event.learning_rate,
-                "gradient_norm": event.gradient_norm,
-                # a token is a character; as an axis, this compares runs of unlike batches
-                "characters_seen": float(event.step * event.tokens),
-                "characters_per_second": speed,
-            },
-        )
+    def _record(self, event: StepTaken, seconds: float) -> None:
+        note = f"loss {event.loss:.3f}"
+        values = {
+            "train_loss": event.loss,
+            "learning_rate": event.learning_rate,
+            "gradient_norm": event.gradient_norm,
+            # a token is a character; as an axis, this compares runs of unlike batches
+            "characters_seen": float(event.step * event.tokens),
+        }
+        if self._tokens:
+            speed = values["characters_per_second"] = self._tokens / max(seconds, 1e-9)
+            note += f", {speed:,.0f} characters/s"
+        self._bar.note(note)
+        self._tracker.metrics(event.step, values)
