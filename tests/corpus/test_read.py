@@ -122,7 +122,7 @@ def test_an_undecodable_byte_is_named_with_file_and_offset(play, data, encoding,
 @pytest.mark.parametrize("encoding", ["klingon", "rot13", "hex", "zlib", "ünï"])
 def test_an_encoding_that_makes_no_text_of_bytes_is_refused(play, encoding):
     message = refusal(read_text, play(b"text"), encoding)
-    assert message.startswith(f"prepare.encoding is {encoding!r}, which is no encoding")
+    assert message.startswith(f"prepare.encoding is {encoding!r}, which is not an encoding")
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -79,7 +79,7 @@ def read_text(path: Path, encoding: str) -> str:
         ) from None
     except (LookupError, ValueError):
         raise TinyLLMError(
-            f"prepare.encoding is {encoding!r}, which is no encoding that Python knows; "
+            f"prepare.encoding is {encoding!r}, which is not an encoding that Python knows; "
             f"use for example utf-8, cp1252 or detect."
         ) from None
     return text.removeprefix("\ufeff")

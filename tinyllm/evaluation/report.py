@@ -111,7 +111,7 @@ def _facts_of_split(tokens: Path, split: str, checkpoint: Checkpoint) -> dict[st
     tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
     if tokenizer.alphabet != checkpoint.tokenizer.alphabet:
         raise TinyLLMError(
-            f"The checkpoint knows another alphabet than {tokens}: they belong to different "
+            f"The checkpoint has another alphabet than {tokens}: they belong to different "
             f"corpora; run the train stage again."
         )
     meta = read_json(tokens / "meta.json")

@@ -1,1 +1,1 @@
-"""The model in the forms that other programs open."""
+"""Exports the model in formats that other programs open."""

@@ -1,7 +1,6 @@
 """The model card: what the model is, how good, how it was checked, and how to run it.
 
-Everything in it follows from the model and its reports. Commit, date and author belong to the
-registry, which knows them.
+Everything in it follows from the model and its reports; the registry has commit, date and author.
 """
 
 from collections.abc import Iterator, Sequence
@@ -70,10 +69,10 @@ def write_card(
 
     Args:
         path: the file to write.
-        config: which formats are there.
+        config: which formats were written.
         checkpoint: the model.
-        metrics: the report of the evaluate stage; may be empty.
-        verdicts: what other programs say of the exports.
+        metrics: of the evaluate stage; may be empty.
+        verdicts: of other programs on the exports.
     """
     parts = [
         "# A character-level language model\n",

@@ -1,7 +1,7 @@
-"""Which of the project's own files a module needs, found by reading imports, not by running them.
+"""The project's files that a module needs, found by parsing imports, not by running them.
 
-What a stage writes depends on its code as on its data. The closure is what `dvc.yaml` has to
-watch, and what an exported model carries along.
+Outs depend on code as on data: the closure is what `dvc.yaml` has to watch, and what an exported
+model includes.
 """
 
 import ast
@@ -13,10 +13,10 @@ _PACKAGES = ("tinyllm", "stages")
 
 
 def import_closure(*modules: str) -> list[Path]:
-    """Files of all project modules that the given ones import, directly or not, themselves too.
+    """Files of the given modules and of all project modules that they import, directly or not.
 
-    Imports inside functions count; those inside `if TYPE_CHECKING:` do too, which can only make
-    the closure larger. A package's `__init__.py` belongs to the closure of all that is in it.
+    Imports inside functions count, as do those inside `if TYPE_CHECKING:`, which can only make the
+    closure larger. So does the `__init__.py` of every package on the way.
 
     Returns:
         Paths relative to the project's root, sorted.
@@ -47,7 +47,7 @@ def _imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             yield node.module
-            # `from package import module` names the module last
+            # for `from package import module`
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 

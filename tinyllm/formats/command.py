@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--evaluation",
     type=FOLDER,
     required=True,
-    help="Folder of the evaluate stage; its figure decides who is champion.",
+    help="Folder of the evaluate stage, whose metrics decide about the champion.",
 )
 @click.option("--out", type=FOLDER, required=True, help="Folder to write the exports to.")
 @section_options(ExportConfig, NumericsConfig)
@@ -38,7 +38,7 @@ def export(
     numerics: NumericsConfig,
     watch: Watch,
 ) -> None:
-    """Write a checkpoint in the forms that other programs open."""
+    """Write a checkpoint in formats that other programs open."""
     arithmetic = setup_numerics(numerics)
     # torch is imported from here on, after the environment is set
     from tinyllm.formats.exporters import Source
@@ -69,7 +69,7 @@ def export(
 
 
 def _figures(verdicts: "list[Verdict]", out: Path) -> dict[str, float]:
-    """What was measured on this machine, by names that MLflow takes."""
+    """Measurements on this machine, by names that MLflow accepts."""
     figures = {f"export/{name}/bytes": float(size) for name, size in _sizes(out).items()}
     for verdict in verdicts:
         name = f"export/{verdict.export}/{verdict.runtime}"
@@ -81,7 +81,7 @@ def _figures(verdicts: "list[Verdict]", out: Path) -> dict[str, float]:
 def _version_tags(
     facts: dict[str, Any], metrics: dict[str, Any], verdicts: "list[Verdict]"
 ) -> dict[str, str]:
-    """What a version in the registry says of its data, its figures and its exports."""
+    """Tags of the registered version: its data, metrics and exports."""
     data = facts.get("data", {})
     tags = {f"data.{split}": str(of["fingerprint"]) for split, of in data.items()}
     tags["data.test"] = str(metrics["fingerprint"])

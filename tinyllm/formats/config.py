@@ -12,14 +12,14 @@ Runtime = Literal["transformers", "onnxruntime", "llama.cpp"]
 
 
 class ExportConfig(Section):
-    """Which forms of the model to write, and which programs must agree with it."""
+    """Which formats to write, and which programs must agree with the model."""
 
     section: ClassVar[str] = "export"
 
     formats: list[Format] = Field(
         ["huggingface", "onnx", "gguf", "pyfunc", "playground"],
         min_length=1,
-        description="forms to write: huggingface, onnx, gguf, pyfunc, playground",
+        description="formats to write: huggingface, onnx, gguf, pyfunc, playground",
     )
     gguf_precisions: list[Precision] = Field(
         ["f32", "f16", "q8_0"],
@@ -32,5 +32,5 @@ class ExportConfig(Section):
         description="programs that must open and agree: transformers, onnxruntime, llama.cpp",
     )
     skip_missing: bool = Field(
-        False, description="export unverified where one of these programs is not installed"
+        False, description="export unverified if one of these programs is not installed"
     )

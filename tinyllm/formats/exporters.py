@@ -1,6 +1,6 @@
-"""The forms a model is written in: what each needs, writes, and how it is opened and used.
+"""The export formats: what each needs and writes, and how it is read back.
 
-A new form is a class of this shape and an entry in `EXPORTERS`.
+A new format is an `Exporter` with an entry in `EXPORTERS`.
 """
 
 import tempfile
@@ -26,11 +26,7 @@ PARITY, CARD, PLAYGROUND = "parity.json", "README.md", "playground.html"
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported, and what is known of it.
-
-    `held_out` are tokens of a split that the model was not trained on; `metrics` is the report of
-    the evaluate stage on it.
-    """
+    """The model to export, tokens of a held-out split, and its metrics on that split."""
 
     checkpoint: Checkpoint
     held_out: list[int]
@@ -38,28 +34,28 @@ class Source:
 
 
 class Exporter(Protocol):
-    """One form of the model."""
+    """One export format."""
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """What has to be installed to write it."""
+        """The packages needed to write it."""
 
     @property
     def files(self) -> tuple[str, ...]:
         """Patterns of everything that it writes, or once wrote, in the export folder."""
 
     def write(self, config: ExportConfig, source: Source, folder: Path) -> None:
-        """Write the form into the export folder.
+        """Write the format into the export folder.
 
         Raises:
-            TinyLLMError: the model has no such form.
+            TinyLLMError: the model cannot be written in it.
         """
 
     def read_back(self, config: ExportConfig, source: Source, folder: Path) -> Iterator[Opened]:
-        """Open what was written in each program that `config.verify_with` names.
+        """Open the export in each program of `config.verify_with` that reads it.
 
         Raises:
-            TinyLLMError: something else than the model was written.
+            TinyLLMError: the export differs from the model.
         """
 
 
@@ -90,7 +86,7 @@ class HuggingFace:
 
 
 class Onnx:
-    """One graph for prompt and continuation."""
+    """One graph for prompts and continuations."""
 
     packages = ("onnx",)
     names = ("model.onnx", "tokenizer.json")
@@ -111,7 +107,7 @@ class Onnx:
 
 
 class Gguf:
-    """llama.cpp's files, one for each precision."""
+    """A llama.cpp file for each precision."""
 
     packages = ("gguf",)
     files = tuple(f"gguf/model-{precision}.gguf" for precision in get_args(Precision))
@@ -127,7 +123,7 @@ class Gguf:
         for precision in config.gguf_precisions:
             path = folder / "gguf" / f"model-{precision}.gguf"
             name = f"gguf/{path.name}"
-            # each weight must be what the precision makes of the model's
+            # each weight must be the model's, rounded to the precision
             verify_gguf(source.checkpoint, path, precision, passage)
             again = read_model(path, source.checkpoint)
             yield Opened(name, "read-back", precision, again.reader())
@@ -139,7 +135,7 @@ class Gguf:
                 yield Opened(name, "llama.cpp", precision, LlamaRuntime(path), fits)
 
 
-# modules that served models of earlier versions carry along, by their names then
+# modules that models served by earlier versions include
 _EARLIER_CODE = (
     *(f"config/{name}.py" for name in ("__init__", "base", "sampling")),
     *(f"{name}.py" for name in ("errors", "files", "logger", "redaction")),
@@ -150,7 +146,7 @@ _EARLIER_CODE = (
 
 
 class Pyfunc:
-    """An MLflow model, which the registry takes; it carries the ONNX and the Hugging Face form."""
+    """An MLflow model for the registry; it includes the ONNX and Hugging Face formats."""
 
     packages = ("mlflow", "onnx", "onnxruntime")
     _code = (
@@ -174,7 +170,7 @@ class Pyfunc:
         for name in (
             *_names,
             *[f"code/{path}" for path in _code],
-            # Python compiles the code where somebody opens the model
+            # Python compiles the code when somebody opens the model
             "__pycache__/*.pyc",
             *[f"code/{path}/__pycache__/*.pyc" for path in sorted(_folders)],
             *[f"artifacts/{path}" for path in (*HuggingFace.files, *Onnx.files)],
@@ -204,11 +200,11 @@ class Playground:
         write_playground(source.checkpoint, folder / PLAYGROUND, "")
 
     def read_back(self, config: ExportConfig, source: Source, folder: Path) -> Iterator[Opened]:  # noqa: ARG002 - Exporter's
-        """Nothing: only a browser opens it."""
+        """Yield nothing: only a browser opens it."""
         yield from ()
 
 
-# `export.formats` -> the form
+# `export.formats` -> exporter
 EXPORTERS: dict[str, Exporter] = {
     "huggingface": HuggingFace(),
     "onnx": Onnx(),

@@ -1,9 +1,8 @@
 """The model as GGUF files, for llama.cpp and the programs built on it.
 
-llama.cpp knows the model's shape as `qwen3`. Of its tokenizers, `t5` fits characters best: it
-takes all of them as they stand but the space, which it spells U+2581. It still differs from our
-tokenizer in two ways: a run of characters that the alphabet lacks becomes one unknown token, and
-U+2581 in a text counts as a space.
+llama.cpp calls the architecture `qwen3`. Of its tokenizers, `t5` fits characters best: it keeps all
+but the space, which it spells U+2581. It still differs from our tokenizer in two ways: a run of
+unknown characters becomes one unknown token, and U+2581 in a text counts as a space.
 """
 
 import errno
@@ -35,7 +34,7 @@ _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
 def check_gguf(checkpoint: Checkpoint, precisions: Sequence[Precision]) -> None:
-    """Find out whether `write_gguf` can write these files, before anything is written.
+    """Check, before anything is written, that `write_gguf` can write these files.
 
     Raises:
         TinyLLMError: it cannot.
@@ -60,13 +59,13 @@ def check_gguf(checkpoint: Checkpoint, precisions: Sequence[Precision]) -> None:
 
 
 def write_gguf(checkpoint: Checkpoint, folder: Path, precisions: Sequence[Precision]) -> None:
-    """Write `model-f32.gguf`, `model-f16.gguf` and `model-q8_0.gguf`, as asked.
+    """Write `model-PRECISION.gguf` for each precision.
 
     Raises:
-        TinyLLMError: `check_gguf` says why.
+        TinyLLMError: see `check_gguf`.
     """
     check_gguf(checkpoint, precisions)
-    from gguf import GGUFWriter  # noqa: PLC0415 - of the optional dependencies
+    from gguf import GGUFWriter  # noqa: PLC0415 - an optional dependency
 
     config, weights = checkpoint.model.config, huggingface_weights(checkpoint)
     for precision in precisions:
@@ -125,7 +124,7 @@ def _add_tokenizer(writer: "GGUFWriter", tokenizer: CharacterTokenizer) -> None:
     writer.add_token_scores([0.0] + [-1.0] * characters)
     writer.add_token_types([TokenType.UNKNOWN] + [TokenType.NORMAL] * characters)
     writer.add_unk_token_id(UNKNOWN_ID)
-    # a text has no marked beginning or end; without these two, token 1, a character, would end it
+    # texts have no begin or end token; without these two, token 1, a character, would end one
     writer.add_bos_token_id(UNKNOWN_ID)
     writer.add_eos_token_id(UNKNOWN_ID)
     writer.add_add_bos_token(False)
@@ -139,7 +138,7 @@ def _add_tensors(writer: "GGUFWriter", weights: Weights, layers: int, precision:
 
     names = gguf_names(weights, layers)
     for name, array in weights.items():
-        # norms are vectors: too small to be worth rounding, and llama.cpp wants them whole
+        # norms are vectors: too small to be worth rounding, and llama.cpp wants them in float32
         kind = GGMLQuantizationType["F32" if array.ndim == 1 else precision.upper()]
         writer.add_tensor(names[name], quants.quantize(array, kind), raw_dtype=kind)
 
@@ -150,7 +149,7 @@ def gguf_vocabulary(tokenizer: CharacterTokenizer) -> list[str]:
 
 
 def gguf_names(names: Iterable[str], layers: int) -> dict[str, str]:
-    """The names of llama.cpp by those of Hugging Face."""
+    """llama.cpp's names by those of Hugging Face."""
     from gguf import MODEL_ARCH, get_tensor_name_map  # noqa: PLC0415 - see above
 
     table = get_tensor_name_map(MODEL_ARCH.QWEN3, layers)

@@ -1,4 +1,4 @@
-"""GGUF files read back: what lies in a file, unpacked, must be the model that was written."""
+"""Reads GGUF files back, to check that they hold the model."""
 
 import copy
 from pathlib import Path
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
 
 def read_gguf(path: Path) -> Weights:
-    """Read the weights of a file that `write_gguf` wrote: by their Hugging Face names, unpacked.
+    """Read the weights of a file that `write_gguf` wrote, dequantized, by Hugging Face names.
 
     Raises:
-        TinyLLMError: the file is missing, damaged or of another program.
+        TinyLLMError: the file is missing, damaged or from another program.
     """
     return _read(path)[2]
 
 
 def verify_gguf(checkpoint: Checkpoint, path: Path, precision: Precision, tokens: Tensor) -> float:
-    """Check that a file holds the model, and measure what its precision costs.
+    """Check that a file holds the model, and measure the error of its precision.
 
     Args:
         checkpoint: the model.
-        path: what `write_gguf` made of it.
+        path: its GGUF file.
         precision: of the file.
         tokens: some text to compare the logits on, [batch, time].
 
     Returns:
-        The largest difference between the logits of the model and those of the file's content.
+        The largest difference between the logits of the model and those of the file.
 
     Raises:
-        TinyLLMError: the file holds another shape, alphabet or weight than its precision promises.
+        TinyLLMError: the file's shape, alphabet or weights are not the model's.
     """
     config, alphabet, found = _read(path)
     if config != _as_stored(checkpoint.model.config):
@@ -66,13 +66,13 @@ def verify_gguf(checkpoint: Checkpoint, path: Path, precision: Precision, tokens
 
 
 def read_model(path: Path, checkpoint: Checkpoint) -> Checkpoint:
-    """The model that a file holds, unpacked; tokenizer and facts are those of `checkpoint`.
+    """The model in a file, dequantized, with the tokenizer and facts of `checkpoint`.
 
     Raises:
-        TinyLLMError: the file is missing, damaged or of another program.
+        TinyLLMError: the file is missing, damaged or from another program.
     """
     config, _, weights = _read(path)
-    # computes as the model does that it is compared with
+    # copied, to compute as the model that it is compared with
     model = copy.deepcopy(checkpoint.model)
     tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
     model.load_state_dict(from_huggingface(tensors, config))
@@ -81,7 +81,7 @@ def read_model(path: Path, checkpoint: Checkpoint) -> Checkpoint:
 
 def _read(path: Path) -> tuple[ModelConfig, list[str], Weights]:
     """The shape, the vocabulary and the weights in a file."""
-    from gguf import GGUFReader, quants  # noqa: PLC0415 - see above
+    from gguf import GGUFReader, quants  # noqa: PLC0415 - an optional dependency
 
     try:
         reader = GGUFReader(path)
@@ -100,7 +100,7 @@ def _read(path: Path) -> tuple[ModelConfig, list[str], Weights]:
     except (KeyError, IndexError, ValueError, TinyLLMError):
         raise TinyLLMError(f"{path} is damaged, or not a file that this program wrote.") from None
     if arrays:
-        raise TinyLLMError(f"{path} holds tensors that the model has not: {', '.join(arrays)}.")
+        raise TinyLLMError(f"{path} holds tensors that the model lacks: {', '.join(arrays)}.")
     return config, vocabulary, weights
 
 
@@ -125,13 +125,13 @@ def _field(reader: "GGUFReader", key: str) -> Any:
 
 
 def _as_stored(config: ModelConfig) -> ModelConfig:
-    """What remains of a shape in a file: no dropout, and single precision."""
+    """The config as a file stores it: no dropout, and single precision."""
     single = {name: float(np.float32(getattr(config, name))) for name in ("rope_theta", "norm_eps")}
     return config.model_copy(update={"dropout": 0.0, **single})
 
 
 def _is_rounding(expected: NDArray[Any], found: NDArray[Any], precision: Precision) -> bool:
-    """Whether `found` is what the precision makes of `expected`."""
+    """Whether `found` is `expected`, rounded to the precision."""
     if precision == "f16" and expected.ndim > 1:
         expected = expected.astype(np.float16).astype(np.float32)
     if precision != "q8_0" or expected.ndim == 1:

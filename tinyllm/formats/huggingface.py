@@ -1,4 +1,4 @@
-"""The model as a plain Qwen3 model for transformers, vLLM and everything that reads their form."""
+"""The model as a plain Qwen3 model for transformers, vLLM and other readers of their format."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from tinyllm.inference.checkpoint import Checkpoint
 
 
 def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write config.json, generation_config.json, model.safetensors and the tokenizer's files."""
+    """Write model, configuration and tokenizer."""
     config = checkpoint.model.config
     weights = to_huggingface(checkpoint.model.state_dict(), config)
-    # transformers refuses a file that does not say which framework's tensors it holds
+    # transformers rejects a file that does not name the framework of its tensors
     write_bytes(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
     write_json(folder / "config.json", huggingface_config(config, checkpoint.model.vocab_size))
     write_json(folder / "generation_config.json", {"do_sample": True, "temperature": 0.8})

@@ -1,4 +1,4 @@
-"""llama.cpp itself, to check that it runs the exported files as we run the model."""
+"""llama.cpp, to check that it computes what the model does."""
 
 import contextlib
 import importlib.util
@@ -15,10 +15,10 @@ from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 
 class LlamaRuntime:
-    """A GGUF file opened in llama.cpp: one thread, and nothing in between but its own rounding."""
+    """A GGUF file opened in llama.cpp, on one thread, without rounding beyond the file's."""
 
     def __init__(self, path: Path) -> None:
-        """Open a file that `write_gguf` wrote; the window is as long as the model's.
+        """Open a file that `write_gguf` wrote, with the model's window.
 
         Raises:
             TinyLLMError: llama-cpp-python is not installed, or llama.cpp cannot read the file.
@@ -38,7 +38,7 @@ class LlamaRuntime:
                     n_ctx=0,
                     n_threads=1,
                     n_threads_batch=1,
-                    # in half precision they would add an error that is not the file's
+                    # half precision would add an error that is not the file's
                     type_k=GGML_TYPE_F32,
                     type_v=GGML_TYPE_F32,
                     flash_attn=False,
@@ -49,7 +49,7 @@ class LlamaRuntime:
             raise TinyLLMError(f"llama.cpp cannot open {path}; export again.") from None
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens that llama.cpp makes of a text."""
+        """Tokenize a text."""
         tokens = self._llama.tokenize(text.encode("utf-8"), add_bos=False, special=False)
         return [int(token) for token in tokens]
 
@@ -66,18 +66,18 @@ class LlamaRuntime:
         unread = list(prompt_tokens)
         while len(written) < count:
             self._llama.eval(unread)
-            # the unknown token is no character, so it is never written
+            # never the unknown token
             scores = self._llama.scores[self._llama.n_tokens - 1]
             unread = [int(scores[UNKNOWN_ID + 1 :].argmax()) + UNKNOWN_ID + 1]
             written += unread
         return written
 
     def start(self, prompts: list[list[int]]) -> NDArray[np.float32]:
-        """Forget everything and read one prompt; logits of the next token, [1, vocabulary]."""
+        """Reset and read one prompt; logits of the next token, [1, vocabulary]."""
         self._llama.reset()
         return self.step(prompts[0])
 
     def step(self, tokens: list[int]) -> NDArray[np.float32]:
-        """Read on; logits of the next token, [1, vocabulary]."""
+        """Read more tokens; logits of the next, [1, vocabulary]."""
         self._llama.eval(tokens)
         return np.array(self._llama.scores[self._llama.n_tokens - 1], dtype=np.float32)[None]

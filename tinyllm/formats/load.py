@@ -12,7 +12,7 @@ from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.kernels.fused import build_model
 from tinyllm.model.checkpoint import read_tensors
 
-# where a form lies inside the folders that the export stage writes
+# where a format lies inside the folders of the export stage
 _INNER_FOLDERS = ("{}", "artifacts/{}", "pyfunc/artifacts/{}")
 
 
@@ -21,7 +21,7 @@ def load_model(source: str | Path, arithmetic: Arithmetic | None = None) -> Chec
 
     Args:
         source: the folder.
-        arithmetic: from `setup_numerics`; left out, that of `default_arithmetic`.
+        arithmetic: from `setup_numerics`; defaults to `default_arithmetic`.
 
     Raises:
         TinyLLMError: there is no model at `source`, or it is damaged.
@@ -42,10 +42,10 @@ def load_model(source: str | Path, arithmetic: Arithmetic | None = None) -> Chec
 
 
 def load_onnx_model(source: str | Path) -> OnnxModel:
-    """Open the ONNX form in an export folder, or one of its own, in ONNX Runtime.
+    """Open an ONNX folder, or the one in an export folder, in ONNX Runtime.
 
     Raises:
-        TinyLLMError: there is no ONNX form at `source`, it is damaged, or ONNX Runtime is missing.
+        TinyLLMError: there is no ONNX model at `source`, it is damaged, or ONNX Runtime is missing.
     """
     folder = Path(source)
     for candidate in _places(folder, "onnx"):

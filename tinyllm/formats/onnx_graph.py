@@ -1,9 +1,9 @@
 """The model as an ONNX graph for ONNX Runtime and everything else that reads opset 23.
 
-The graph is put together node by node, as `Transformer` computes, and not traced from it: so the
-file holds the same bytes wherever it is written, and every node and weight in it bears the name
-of the layer that it stands for. One graph reads a prompt and goes on from it: keys and values of
-what was read before come in, those of all that was read go out.
+The graph is built node by node, as `Transformer` computes, and not traced from it: so the file has
+the same bytes wherever it is written, and nodes and weights are named after their layers. The same
+graph reads a prompt and continues it: keys and values of earlier characters are inputs, those of
+all characters are outputs.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from tinyllm.formats.tokenizer_json import huggingface_tokenizer
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.model.transformer import Transformer, rotary_frequencies
 
-# the first opset with attention and RMSNorm, and the file version that belongs to it
+# the first opset with attention and RMSNorm, and its file version
 _OPSET, _IR_VERSION = 23, 11
 
 
@@ -80,9 +80,9 @@ class _GraphBuilder:
         self._constant("shape.joined", np.array([0, 0, config.d_model]))
 
     def _mask(self) -> None:
-        """[time, past + time]: zero where a character may look and minus infinity elsewhere.
+        """[time, past + time]: zero where a character may attend and minus infinity elsewhere.
 
-        It looks at itself and at what stands before it, `sequence_length` characters in all.
+        It attends to the last `sequence_length` characters, itself included.
         """
         past = self._node("Shape", ["past_keys"], "mask.past", start=3, end=4)
         time = self._node("Shape", ["input_ids"], "mask.time", start=1, end=2)
@@ -104,7 +104,7 @@ class _GraphBuilder:
     def _rotary_tables(self) -> None:
         """Cosines and sines of the positions, each [batch, time, head_dim / 2].
 
-        In double precision, so that they are right however far on in a text a character stands.
+        In double precision, so that they are exact however long a text is.
         """
         rates = rotary_frequencies(self._config.head_dim, self._config.rope_theta)
         positions = self._node("Cast", ["position_ids"], "rotary.positions", to=TensorProto.DOUBLE)
@@ -140,7 +140,7 @@ class _GraphBuilder:
         return self._linear(f"{name}.o_proj", outputs[0])
 
     def _rotate(self, norm: str, x: str) -> str:
-        """Normalise each head and rotate it by its position: [batch, time, d_model], the same."""
+        """Normalize each head and rotate it by its position: [batch, time, d_model], the same."""
         heads = self._norm(norm, self._node("Reshape", [x, "shape.heads"], f"{norm}.heads"))
         joined = self._node("Reshape", [heads, "shape.joined"], f"{norm}.joined")
         inputs = [joined, "rotary.cosines", "rotary.sines"]
@@ -161,7 +161,7 @@ class _GraphBuilder:
         return self._node("RMSNormalization", [x, weight], name, axis=-1, epsilon=epsilon)
 
     def _linear(self, name: str, x: str, output: str = "") -> str:
-        # transposed in the file, so that nothing is left to transpose at run time
+        # transposed in the file, to save that at run time
         weight = self._constant(f"{name}.weight", self._weights[f"{name}.weight"].T)
         return self._node("MatMul", [x, weight], output or name)
 
@@ -170,7 +170,7 @@ class _GraphBuilder:
         return parts
 
     def _stack(self, what: str) -> None:
-        """Put the keys or values of all layers one upon the other."""
+        """Stack the keys or values of all layers."""
         layers = []
         for layer in range(self._config.num_layers):
             name = f"blocks.{layer}.attention.{what}"

@@ -1,4 +1,4 @@
-"""The exported model in ONNX Runtime: the same texts without torch."""
+"""The exported model in ONNX Runtime, without torch."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class OnnxModel:
 
     Attributes:
         tokenizer: the tokenizer it was trained with.
-        window: how many characters it looks at.
+        window: how many characters it attends to.
     """
 
     def __init__(self, session: Any, tokenizer: CharacterTokenizer, window: int) -> None:
@@ -28,14 +28,14 @@ class OnnxModel:
         self._session = session
 
     def reader(self) -> "OnnxReader":
-        """A reader of texts that has read nothing yet."""
+        """A new reader."""
         return OnnxReader(self._session, self.window)
 
 
 class OnnxReader:
     """Predicts the next character of each of several texts.
 
-    Each text is read by itself, so that what is said of it does not depend on those beside it.
+    Each text is read separately, so that the results do not depend on the other texts.
     """
 
     def __init__(self, session: Any, window: int) -> None:
@@ -44,16 +44,16 @@ class OnnxReader:
         self._texts: list[_Text] = []
 
     def start(self, prompts: list[list[int]]) -> NDArray[np.float32]:
-        """Forget everything and read `prompts`, each of at least one token.
+        """Reset and read `prompts`, each of at least one token.
 
         Returns:
-            Logits of the token after each: [prompts, vocabulary].
+            Logits of the next tokens: [prompts, vocabulary].
         """
         self._texts = [_Text(self._session, self._window) for _ in prompts]
         return self._read(prompts)
 
     def step(self, tokens: list[int]) -> NDArray[np.float32]:
-        """Read one more token in each text; the result is that of `start`."""
+        """Read one more token of each text; returns the same as `start`."""
         return self._read([[token] for token in tokens])
 
     def _read(self, pieces: list[list[int]]) -> NDArray[np.float32]:
@@ -63,7 +63,7 @@ class OnnxReader:
 
 
 class _Text:
-    """One text, with keys and values of the characters that the next one may look at."""
+    """One text, with keys and values of the characters that the next one may attend to."""
 
     def __init__(self, session: Any, window: int) -> None:
         self._session = session
@@ -74,7 +74,7 @@ class _Text:
         self._keys = self._values = np.zeros((layers, 1, heads, 0, head_dim), dtype=np.float32)
 
     def read(self, tokens: list[int]) -> NDArray[np.float32]:
-        """Read on, at most a window at once, and return the logits of the next: [vocabulary]."""
+        """Read tokens, at most a window at once; logits of the next, [vocabulary]."""
         if not tokens:
             raise ValueError("there must be at least one token to read")
         for first in range(0, len(tokens), self._window):
@@ -97,7 +97,7 @@ class _Text:
         return last
 
     def _recent(self, present: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the next character may look at beside itself."""
+        """The part that the next character may attend to."""
         return np.ascontiguousarray(present[:, :, :, -(self._window - 1) :])
 
 
@@ -106,11 +106,11 @@ def load_onnx(folder: Path, threads: int = 1) -> OnnxModel:
 
     Args:
         folder: the folder.
-        threads: how many threads one step may use; more than one seldom help a small model.
+        threads: how many threads one step may use; a small model seldom gains by more than one.
 
     Raises:
-        TinyLLMError: there is no model in the folder, it is damaged or not one of this program,
-            or ONNX Runtime is not installed.
+        TinyLLMError: there is no model in the folder, it is damaged or from another program, or
+            ONNX Runtime is not installed.
     """
     path = folder / "model.onnx"
     if not path.is_file():
@@ -128,7 +128,7 @@ def load_onnx(folder: Path, threads: int = 1) -> OnnxModel:
 
 def _open_session(path: Path, threads: int) -> Any:
     try:
-        import onnxruntime  # noqa: PLC0415 - an extra that only this form of the model needs
+        import onnxruntime  # noqa: PLC0415 - an optional dependency
     except ImportError:
         raise TinyLLMError(
             f"{path} needs ONNX Runtime, which is not installed; "
@@ -145,6 +145,6 @@ def _open_session(path: Path, threads: int) -> Any:
         )
     except OSError as error:
         raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
-    except Exception as error:  # ONNX Runtime's own errors have no class in common
+    except Exception as error:  # ONNX Runtime's errors have no common class
         reason = " ".join(str(error).split()).rstrip(".")
         raise TinyLLMError(f"{path} is damaged: {reason}.") from None

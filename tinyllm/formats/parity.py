@@ -1,8 +1,8 @@
 """Does another program, opening an export, predict what the model predicts?
 
-Both read the same held-out text character by character, and both go on from its beginning by
-always taking the likeliest character. What is compared are the logits themselves, so that a
-difference shows long before it changes a text.
+Both read the same held-out text character by character, and both continue its beginning with the
+likeliest characters. The logits are compared, so that a difference shows long before it changes a
+text.
 """
 
 import time
@@ -17,7 +17,7 @@ from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import Reader
 from tinyllm.inference.sampling import next_token
 
-# largest difference of a logit that each precision may make; the first is binding
+# largest difference of a logit allowed for each precision; only the first is enforced
 TOLERANCES = {"f32": 1e-4, "f16": 0.05, "q8_0": 0.5}
 BINDING = "f32"
 GREEDY_CHARACTERS = 200
@@ -27,7 +27,7 @@ _GREEDY = SamplingConfig(temperature=0)
 
 @dataclass(frozen=True)
 class Opened:
-    """An export as a program opened it: `precision` is a key of `TOLERANCES`."""
+    """An export opened in a program; `precision` is a key of `TOLERANCES`."""
 
     export: str
     runtime: str
@@ -38,9 +38,9 @@ class Opened:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a runtime agrees with the model on one export.
+    """How well a runtime agrees with the model on one export.
 
-    `max_difference` is of logits; `characters_per_second` is its speed of writing, one text.
+    `max_difference` is of logits; `characters_per_second` is the speed of generating one text.
     """
 
     export: str
@@ -53,11 +53,11 @@ class Verdict:
 
     @property
     def agrees(self) -> bool:
-        """Whether all logits lie within the tolerance of the precision."""
+        """Whether all logits are within the tolerance of the precision."""
         return self.max_difference <= TOLERANCES[self.precision]
 
     def facts(self) -> dict[str, Any]:
-        """What is the same on every machine: no measured digits."""
+        """The part that is the same on every machine."""
         return {
             "export": self.export,
             "runtime": self.runtime,
@@ -70,12 +70,12 @@ class Verdict:
 
 
 def compare(opened: Opened, open_native: Callable[[], Reader], passage: list[int]) -> Verdict:
-    """Let a runtime and the model read `passage` and go on from its beginning.
+    """Let a runtime and the model read `passage` and continue its beginning.
 
     Args:
         opened: the export in the runtime.
         open_native: makes a reader of the model itself.
-        passage: tokens of held-out text, no more than the context window.
+        passage: tokens of held-out text, at most a context window.
 
     Raises:
         TinyLLMError: a float32 export differs by more than its tolerance.
@@ -96,7 +96,7 @@ def compare(opened: Opened, open_native: Callable[[], Reader], passage: list[int
     )
     if opened.precision == BINDING and not verdict.agrees:
         raise TinyLLMError(
-            f"The export {opened.export} predicts otherwise than the model: opened in "
+            f"The export {opened.export} disagrees with the model: opened in "
             f"{opened.runtime}, a logit differs by {difference:.1e}, more than the "
             f"{TOLERANCES[BINDING]:.0e} allowed; nothing was exported."
         )
@@ -112,7 +112,7 @@ def _read_both(native: Reader, opened: Reader, passage: list[int]) -> float:
     for token in passage[1:]:
         ours, theirs = native.step([token]), opened.step([token])
         differences.append(float(np.abs(ours - theirs).max()))
-    # what is no number differs from every number
+    # NaN differs from everything
     return max(differences) if np.isfinite(differences).all() else np.inf
 
 
@@ -127,7 +127,7 @@ def _write_greedily(reader: Reader, prompt: list[int], count: int) -> list[int]:
 
 
 def _is_likeliest(native: Reader, prompt: list[int], tokens: list[int]) -> bool:
-    """Whether the model, too, takes each token; of two equally likely ones either will do."""
+    """Whether the model, too, would choose each token; of equally likely ones any will do."""
     slack = 2 * TOLERANCES[BINDING]
     logits = native.start([prompt])[0]
     for token in tokens:

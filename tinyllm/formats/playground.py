@@ -27,10 +27,10 @@ def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
     Args:
         checkpoint: the model.
         path: the file to write.
-        prompt: what stands in the prompt field when the page is opened.
+        prompt: initial text of the prompt field.
 
     Raises:
-        ConfigError: another file stands at `path`.
+        ConfigError: `path` is a file of another kind.
         TinyLLMError: the file cannot be written.
     """
     state = checkpoint.model.state_dict()
@@ -55,7 +55,7 @@ def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
 
 
 def _places(tensors: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
-    """Where each tensor begins, counted in numbers, when they stand one after the other."""
+    """Shapes and offsets, in elements, of the concatenated tensors."""
     places: dict[str, Any] = {}
     offset = 0
     for name, tensor in tensors.items():

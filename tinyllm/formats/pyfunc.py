@@ -1,4 +1,4 @@
-"""The model as an MLflow model made from code: no pickle, its own copy of the code it needs."""
+"""The model as an MLflow model from code: no pickle, and a copy of the code it needs."""
 
 import contextlib
 import os
@@ -21,22 +21,22 @@ from tinyllm.inference.generate import Reader
 
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pydantic")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-# MLflow reports its use to its makers, and every step of its own to the screen, unless told not to
+# MLflow sends telemetry and prints every step unless told not to
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-# MLflow writes down when and under which name it made a model; the registry knows that better
+# MLflow records when and under which name it made a model, which belongs in the registry only
 _PASSING_FACTS = ("utc_time_created", "model_uuid", "model_id", "model_size_bytes", "run_id")
 
 
 def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
-    """Write an MLflow model that serves the ONNX form and carries the Hugging Face form along.
+    """Write an MLflow model that serves the ONNX format and includes the Hugging Face format.
 
     Args:
-        checkpoint: whose alphabet gives the example prompt.
-        forms: a folder that holds `huggingface` and `onnx`.
+        checkpoint: its alphabet gives the example prompt.
+        forms: a folder with the folders `huggingface` and `onnx`.
         folder: the folder to write; it must not exist.
     """
     for name, value in _QUIET.items():
@@ -62,17 +62,17 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
 
 
 def open_pyfunc(folder: Path) -> Reader:
-    """Open an MLflow model as MLflow does, and return the reader inside it."""
+    """Open an MLflow model with MLflow, and return its reader."""
     import mlflow.pyfunc  # noqa: PLC0415 - see write_pyfunc
 
     path, compiling = list(sys.path), sys.dont_write_bytecode
-    # the folder is still to be published, and compiled code names the machine's folders
+    # the folder will be published, and compiled code names folders of this machine
     sys.dont_write_bytecode = True
     try:
         with _without_advice():
             opened = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
     finally:
-        # MLflow puts the model's copy of the code first, for all that is imported from now on
+        # MLflow puts the model's copy of the code first
         sys.path[:] = path
         sys.dont_write_bytecode = compiling
     reader: Reader = opened.model.reader()
@@ -81,8 +81,8 @@ def open_pyfunc(folder: Path) -> Reader:
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
-    """Keep back MLflow's advice on type hints, which would cost the signature its params."""
-    # a filter would not do: MLflow sets its own
+    """Suppress MLflow's advice on type hints, which would remove the signature's params."""
+    # a filter does not suffice: MLflow sets its own
     with warnings.catch_warnings(record=True) as caught:
         yield
     for warning in caught:
@@ -93,7 +93,7 @@ def _without_advice() -> Iterator[None]:
 
 
 def _stage_code(staging: Path) -> Path:
-    """Copy just the modules that the served model imports."""
+    """Copy the modules that the served model imports."""
     for path in import_closure("tinyllm.formats.pyfunc_model"):
         target = staging / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def _stage_code(staging: Path) -> Path:
 
 
 def _forget_passing_facts(folder: Path) -> None:
-    """Leave in the model's description only what follows from the model itself."""
+    """Keep only what follows from the model itself in its description."""
     description = _read(folder / "MLmodel")
     for key in _PASSING_FACTS:
         description.pop(key, None)
@@ -112,7 +112,7 @@ def _forget_passing_facts(folder: Path) -> None:
     for artifact in flavor["artifacts"].values():
         artifact["uri"] = artifact["path"]
     _write(folder / "MLmodel", description)
-    # the installer's version, and Python's last digit, are those of the machine at hand
+    # the installer's version and Python's patch version are those of this machine
     environment = _read(folder / "python_env.yaml")
     environment.update(python=_PYTHON, build_dependencies=["pip", "setuptools", "wheel"])
     _write(folder / "python_env.yaml", environment)
@@ -133,5 +133,5 @@ def _write(path: Path, description: dict[str, Any]) -> None:
 
 
 def _public_version(package: str) -> str:
-    """The version without the local part, such as `+cpu`, that no package index knows."""
+    """The version without the local part, such as `+cpu`, which no package index has."""
     return metadata.version(package).partition("+")[0]

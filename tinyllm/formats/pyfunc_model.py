@@ -1,7 +1,7 @@
-"""The served model, as MLflow runs it: this file is copied into the model and executed there.
+"""The served model: MLflow copies this file into the model and executes it there.
 
-It computes in ONNX Runtime, which writes several times as fast as torch, and needs neither torch
-nor anything of this project that does not travel with it.
+It uses ONNX Runtime, which generates text several times as fast as torch, and needs neither torch
+nor anything of this project that is not copied with it.
 """
 
 from collections.abc import Iterator
@@ -18,22 +18,22 @@ from tinyllm.inference.generate import generate_texts, stream_text
 
 
 class CharacterLanguageModel(PythonModel):  # type: ignore[misc]  # mlflow's class is untyped
-    """Prompts in, texts out; sampling parameters for a whole request."""
+    """Prompts in, texts out; sampling parameters apply to the whole request."""
 
     model: OnnxModel
 
     def load_context(self, context: Any) -> None:
-        """Open the graph that lies beside this file."""
+        """Open the ONNX graph."""
         self.model = load_onnx(Path(context.artifacts["onnx"]))
 
-    # without type hints on purpose: MLflow would take them for the signature and drop its params
+    # no type hints: MLflow would use them as the signature and drop its params
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, ARG002
-        """Go on from each prompt; a text begins with its prompt."""
+        """Continue each prompt; a text begins with its prompt."""
         sampling = SamplingConfig.parse(params or {})
         return pd.DataFrame({"text": generate_texts(self.model, _prompts(model_input), sampling)})
 
     def predict_stream(self, context, model_input, params=None) -> Iterator[str]:  # type: ignore[no-untyped-def] # noqa: ANN001, ARG002
-        """Yield the text after the first prompt, character by character."""
+        """Yield the continuation of the first prompt, character by character."""
         sampling = SamplingConfig.parse(params or {})
         prompt = _prompts(model_input)[0]
         yield from stream_text(self.model, prompt, sampling)
@@ -41,7 +41,7 @@ class CharacterLanguageModel(PythonModel):  # type: ignore[misc]  # mlflow's cla
 
 def _prompts(model_input: Any) -> list[str]:
     prompts = model_input["prompt"]
-    # a stream is asked for with a dictionary, everything else with a data frame
+    # MLflow passes a dictionary for a stream, a data frame for everything else
     return [prompts] if isinstance(prompts, str) else [str(prompt) for prompt in prompts]
 
 

@@ -1,7 +1,7 @@
-"""The weights in Hugging Face's Qwen3 layout, and back, without changing a bit of any number.
+"""The weights in Hugging Face's Qwen3 layout, and back, without changing a bit.
 
-The model is the same; only names differ, and that Qwen3 keeps queries, keys and values, and gate
-and up projections, apart.
+The model is the same, but names differ, and Qwen3 separates queries, keys and values, and gate and
+up projections.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ def huggingface_config(config: ModelConfig, vocab_size: int) -> dict[str, Any]:
     """The `config.json` of `Qwen3ForCausalLM`.
 
     Versions 4 and 5 of transformers each ignore one of the two ways to give the rotary base and
-    the data type, so both stand there.
+    the data type, so both are given.
     """
     return {
         "architectures": ["Qwen3ForCausalLM"],

@@ -1,4 +1,4 @@
-"""Programs that an export needs, to be written or to be verified, and what to do without them."""
+"""The packages needed to write or verify an export, and what to do without them."""
 
 import logging
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from tinyllm.formats.exporters import EXPORTERS
 
 _log = logging.getLogger(__name__)
 
-# the packages that write a format, and those that a runtime consists of
+# the packages of each format and of each runtime
 _WRITERS = {name: form.packages for name, form in EXPORTERS.items()}
 _RUNTIMES = {
     "transformers": ("transformers",),
@@ -22,7 +22,7 @@ _EXTRAS = {"llama-cpp-python": "llama", "mlflow": "pipeline"}
 
 
 def what_is_possible(config: ExportConfig) -> ExportConfig:
-    """The configuration without what is not installed here, if it allows that.
+    """The configuration without what is not installed here.
 
     Raises:
         TinyLLMError: something is not installed, and `skip_missing` is off.

@@ -1,4 +1,4 @@
-"""Writing all the exports that are asked for into one folder, each verified before it appears."""
+"""Writing the configured exports into one folder, verified before it appears."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,21 +29,21 @@ def export_checkpoint(
     out: Path,
     report: Callable[[str], None] = lambda _: None,
 ) -> list[Verdict]:
-    """Write each format, let the programs that open it agree with the model, describe it all.
+    """Write each format, compare it with the model in the programs that open it, write the card.
 
     Args:
         config: which formats and programs.
         source: the model, and held-out text to compare on.
-        out: the folder to write; one that this wrote before is replaced.
-        report: told what is being done.
+        out: the folder to write; an earlier one is replaced.
+        report: receives progress messages.
 
     Returns:
-        The verdicts; `parity.json` holds them without the measured digits.
+        The verdicts; `parity.json` holds them without measurements.
 
     Raises:
-        ConfigError: the folder to write holds something else.
+        ConfigError: `out` holds something else.
         TinyLLMError: a program is missing, the model cannot be written in a format, a float32
-            export predicts otherwise than the model, the folder cannot be written to.
+            export differs from the model, or the folder cannot be written to.
     """
     config = what_is_possible(config)
     if "gguf" in config.formats:
@@ -60,14 +60,14 @@ def export_checkpoint(
         write_json(folder / PARITY, [verdict.facts() for verdict in verdicts])
         write_card(folder / CARD, config, source.checkpoint, source.metrics, verdicts)
         if "pyfunc" in config.formats:
-            # the registry holds this folder alone, and it has to tell of itself
+            # only this folder goes into the registry
             for name in (PARITY, CARD):
                 shutil.copyfile(folder / name, folder / "pyfunc" / name)
     return verdicts
 
 
 def verify(config: ExportConfig, source: Source, folder: Path) -> Iterator[Verdict]:
-    """Compare every export in `folder` with the model, in the programs that the config names."""
+    """Compare every export in `folder` with the model, in the configured programs."""
     passage = source.held_out[: source.checkpoint.model.config.sequence_length]
     for form in (name for name in EXPORTERS if name in config.formats):
         for opened in EXPORTERS[form].read_back(config, source, folder):

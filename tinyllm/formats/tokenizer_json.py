@@ -1,4 +1,4 @@
-"""The tokenizer in Hugging Face's `tokenizer.json` form, and back."""
+"""The tokenizer in Hugging Face's `tokenizer.json` format, and back."""
 
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,9 @@ def huggingface_tokenizer(tokenizer: CharacterTokenizer) -> dict[str, Any]:
 
 
 def huggingface_tokenizer_config(sequence_length: int) -> dict[str, Any]:
-    """The `tokenizer_config.json` that makes transformers read `tokenizer.json` as it stands.
+    """The `tokenizer_config.json` that makes transformers use `tokenizer.json` unchanged.
 
-    The unknown token is not named here on purpose: naming it would turn a literal "<unk>" in a
-    text into token 0.
+    It does not name the unknown token, which would turn a literal "<unk>" in a text into token 0.
     """
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -1,4 +1,4 @@
-"""A Hugging Face export as Hugging Face's own program reads it."""
+"""A Hugging Face export opened in transformers."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ class TransformersReader:
     """Reads one text with transformers' own model class and cache."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the model as anybody would, without code of this project."""
-        from transformers import AutoModelForCausalLM  # noqa: PLC0415 - seconds, and optional
-        from transformers.utils import logging  # noqa: PLC0415
+        """Open the model as any user would, without code of this project."""
+        from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow, and optional
+        from transformers.utils import logging  # noqa: PLC0415 - as above
 
-        # a bar for a tenth of a second
         logging.disable_progress_bar()
         self._model = AutoModelForCausalLM.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
@@ -25,7 +24,7 @@ class TransformersReader:
 
     @torch.no_grad()
     def start(self, prompts: list[list[int]]) -> NDArray[np.float32]:
-        """Forget everything and read a prompt; logits of the next token, [1, vocabulary]."""
+        """Reset and read a prompt; logits of the next token, [1, vocabulary]."""
         self._past = None
         return self._read(prompts)
 

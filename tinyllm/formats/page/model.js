@@ -1,7 +1,7 @@
-// The forward pass of tinyllm/models/transformer.py, one character at a time. Weights, keys and
+// The forward pass of tinyllm/model/transformer.py, one character at a time. Weights, keys and
 // values are float32; sums are taken in double precision.
 
-/** Little-endian float32 numbers, which is how every browser's CPU keeps them, out of base64. */
+/** Decode little-endian float32 numbers, the byte order of every browser's CPU, from base64. */
 function readFloats(base64) {
   const binary = atob(base64);
   const bytes = new Uint8Array(binary.length);
@@ -49,7 +49,7 @@ function normalize(out, x, weight, eps) {
   for (let i = 0; i < x.length; i++) out[i] = x[i] * scale * weight[i];
 }
 
-/** Rotary position embedding in place: x is one head, its halves turned against each other. */
+/** Rotary position embedding of one head, in place. */
 function rotate(x, cosines, sines) {
   const half = x.length / 2;
   for (let i = 0; i < half; i++) {
@@ -63,8 +63,8 @@ function rotate(x, cosines, sines) {
 /**
  * Reads a text character by character and predicts the next one.
  *
- * Keys and values lie in a ring of `window` places, so that beyond the window each character
- * attends to the last `window` characters, itself included, while positions go on counting.
+ * Keys and values are in a ring buffer of length `window`, so that each character attends to the
+ * last `window` characters, itself included, while positions keep counting.
  */
 class Transformer {
   constructor(config, vocabulary, tensors) {
@@ -73,7 +73,7 @@ class Transformer {
     this.width = config.d_model;
     this.headWidth = config.d_model / config.num_heads;
     this.window = config.sequence_length;
-    // how many characters have any say in a prediction: each layer looks back by one window
+    // how many characters affect a prediction: each layer looks back by one window
     this.reach = this.layers * (this.window - 1) + 1;
     this.eps = config.norm_eps;
     this.embedding = tensors["embedding.weight"];
@@ -114,7 +114,7 @@ class Transformer {
     };
   }
 
-  /** Forget everything; the next character to read stands at `position` of its text. */
+  /** Reset; the next character to read has this position in its text. */
   restart(position) {
     this.start = position;
     this.position = position;
@@ -123,7 +123,7 @@ class Transformer {
 
   /**
    * Read a character; `logits` are then those of the next one, and `attention` [layers, heads,
-   * characters] is how much this one attended to the last ones, itself the last of them.
+   * characters] is how much this one attended to the last ones, itself included.
    */
   read(token) {
     const { residual, normed } = this;
@@ -149,7 +149,7 @@ class Transformer {
     this.position += 1;
   }
 
-  /** Turn `qkv` into `mixed`, and put the character's key and value into the ring. */
+  /** From `qkv` to `mixed`; stores the character's key and value. */
   attend(block, layer, length) {
     const { width, headWidth, qkv } = this;
     for (let head = 0; head < this.heads; head++) {
@@ -171,7 +171,7 @@ class Transformer {
     }
   }
 
-  /** One head: `shares` receives its attention, from the oldest character to this one. */
+  /** One head: `shares` receives its attention, the oldest character first. */
   attendHead(block, head, shares) {
     const { width, headWidth, window, qkv, mixed } = this;
     const { keys, values } = block;

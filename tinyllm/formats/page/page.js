@@ -1,4 +1,4 @@
-// The page: reads the model out of it, writes in slices that leave it responsive, shows how.
+// The page: reads the embedded model and writes in slices that leave the page responsive.
 
 const SLICE_MS = 12;
 const DIGITS = /^[0-9]{1,19}$/;
@@ -57,7 +57,7 @@ function readSettings() {
 
 let running = null;
 
-/** Messages to oneself, unlike timers, come back at once and still let the page draw and listen. */
+/** Messages to the page itself, unlike timers, are not delayed and let it draw in between. */
 function startWriting() {
   const sampling = readSettings();
   if (!sampling) {

@@ -1,10 +1,10 @@
-// What stands beside the text: the chances that a character was drawn from, and attention.
+// The panels beside the text: the chances that a character was drawn from, and attention.
 
 const ROWS = 10;
 const ATTENTION_BYTES = 64e6;
 const SIGNS = new Map([[" ", "␣"], ["\n", "↵"], ["\t", "⇥"]]);
 
-/** A character as one can see it. */
+/** A visible form of a character. */
 function visible(character) {
   const code = character.codePointAt(0);
   const control = code < 32 || (code >= 127 && code < 160);
@@ -17,7 +17,7 @@ function percent(share) {
   return share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(1)}%`;
 }
 
-/** The likeliest characters by the model's own chances, the chosen one always among them. */
+/** The likeliest characters by the model's own chances, always with the chosen one. */
 function rankChances(alphabet, logits, step) {
   const own = weigh(logits, { temperature: 1, topK: 0, topP: 1 });
   const ownTotal = own.reduce((sum, weight) => sum + weight, 0);
@@ -76,7 +76,7 @@ class ChancesPanel {
   }
 }
 
-/** Shades the characters that the model looked at when it chose one. */
+/** Shades the characters that the model attended to when it chose one. */
 class AttentionPanel {
   constructor(elements, model) {
     Object.assign(this, elements);
@@ -97,7 +97,7 @@ class AttentionPanel {
     for (let i = 0; i < count; i++) select.add(new Option(String(i + 1), String(i)));
   }
 
-  /** Attention as shares of one, from the oldest character of the window to the latest. */
+  /** Attention, which sums to one, from the oldest character of the window to the latest. */
   shares(attention) {
     const length = attention.length / (this.layers * this.heads);
     const result = new Float64Array(length);

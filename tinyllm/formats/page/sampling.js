@@ -1,9 +1,9 @@
-// Choosing characters as tinyllm/inference/sampling.py does, and writing a text with them.
+// Choosing characters as tinyllm/inference/sampling.py does, and generating a text.
 
 const UNKNOWN = 0;
 const LOWEST_TEMPERATURE = 1e-6;
 
-/** Maps characters to tokens; what the alphabet lacks is token 0. */
+/** Maps characters to tokens; unknown ones are token 0. */
 class Alphabet {
   constructor(characters) {
     this.characters = characters;
@@ -24,7 +24,7 @@ class Alphabet {
   }
 }
 
-/** The number at place `index` of a seed's sequence, in [0, 1): SplitMix64. */
+/** Random number `index` of a seed's sequence, in [0, 1): SplitMix64. */
 function uniform(seed, index) {
   let z = BigInt.asUintN(64, BigInt(seed) + (BigInt(index) + 1n) * 0x9e3779b97f4a7c15n);
   z = BigInt.asUintN(64, (z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n);
@@ -51,7 +51,7 @@ function weigh(logits, sampling) {
   );
 }
 
-/** Set to zero what top-k and top-p leave out; equals are taken in the order of tokens. */
+/** Set to zero what top-k and top-p exclude; ties are broken by token. */
 function truncate(weights, { topK, topP }) {
   const order = Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a]);
   const total = weights.reduce((sum, weight) => sum + weight, 0);
@@ -66,7 +66,7 @@ function truncate(weights, { topK, topP }) {
   return result;
 }
 
-/** The token at the share `position`, in [0, 1), of the weights. */
+/** The token at the share `position`, in [0, 1), of the cumulative weights. */
 function draw(weights, position) {
   let total = 0;
   let last = 0;
@@ -83,15 +83,15 @@ function draw(weights, position) {
   return last;
 }
 
-/** What the model reads for a prompt; an empty one begins as if at the start of a line. */
+/** The tokens of a prompt; an empty one begins as if at the start of a line. */
 function encodePrompt(alphabet, prompt) {
   return alphabet.encode(prompt || "\n");
 }
 
 /**
- * Read the prompt, then write: yields null for each character read and, for each one written,
- * its token and the weights that it was drawn from. The model then still shows the logits and
- * the attention behind that choice.
+ * Read the prompt, then write: yields null for each character read and, for each one written, its
+ * token and the weights that it was drawn from. The model then still holds the logits and the
+ * attention of that choice.
  */
 function* write(model, alphabet, prompt, sampling) {
   const tokens = encodePrompt(alphabet, prompt);

@@ -1,6 +1,6 @@
-// The text on show, and what the page remembers of how it came about.
+// The displayed text, and the records of how it was generated.
 
-/** A span for each character, the first `before` of them not written; a record for each written. */
+/** A span for each character, the first `before` of them of the prompt; a record for each other. */
 const view = { prompt: "", written: [], records: [], spans: [], before: 0, selected: null };
 
 function addCharacter(character, kind) {
@@ -11,7 +11,7 @@ function addCharacter(character, kind) {
   return span;
 }
 
-/** Begin a new text. Of the prompt only what attention can reach needs a span for each character. */
+/** Begin a new text. Only the part of the prompt within the window needs a span per character. */
 function showPrompt(prompt) {
   const characters = Array.from(prompt);
   const near = characters.slice(-model.window);
@@ -36,7 +36,7 @@ function noteUnknown(unknown) {
   find("note").hidden = unknown.length === 0;
 }
 
-/** Keep what the panels need of a character just written, and return its span. */
+/** Keep what the panels need of a new character, and return its span. */
 function record(step) {
   const character = alphabet.decode(step.token);
   const index = view.records.length;
