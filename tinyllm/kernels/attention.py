@@ -39,7 +39,7 @@ class _Attention(Function):
     """Norm, rotation and attention."""
 
     @staticmethod
-    def forward(  # noqa: PLR0913 - autograd takes no bundles of tensors
+    def forward(  # noqa: PLR0913, PLR0917 - autograd takes no bundles of tensors
         ctx: Any,
         qkv: Tensor,
         scales: Tensor,

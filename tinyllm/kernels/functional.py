@@ -80,7 +80,7 @@ class _NormLinear(Function):
     """Norm and linear layer; the scale goes into the small weight, not the large activations."""
 
     @staticmethod
-    def forward(  # noqa: PLR0913 - autograd takes no bundles of tensors
+    def forward(  # noqa: PLR0913, PLR0917 - autograd takes no bundles of tensors
         ctx: Any,
         x: Tensor,
         scale: Tensor,
