@@ -1,4 +1,4 @@
-"""What people see and do with the core: the command group, MLflow, sweeps, verification, reports.
+"""What users see of the core: the command group, MLflow, sweeps, verification, reports.
 
-Nothing outside of this package imports it; stages find `tinyllm.app.watch` by its name.
+Nothing outside this package imports it; stages find `tinyllm.app.watch` by name.
 """

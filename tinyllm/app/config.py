@@ -1,4 +1,4 @@
-"""What is shown and recorded of a run: nothing here changes a byte of what a stage writes."""
+"""How runs are displayed and recorded; changes no byte of what a stage writes."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from tinyllm.base.section import Section
 
 
 class DisplayConfig(Section):
-    """What a person sees of a run while it goes on."""
+    """What the user sees during a run."""
 
     section: ClassVar[str] = "display"
     affects_outputs: ClassVar[bool] = False
@@ -18,7 +18,7 @@ class DisplayConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Where runs are recorded; the store itself is named by MLFLOW_TRACKING_URI."""
+    """How runs are recorded; MLFLOW_TRACKING_URI names the store."""
 
     section: ClassVar[str] = "tracking"
     affects_outputs: ClassVar[bool] = False

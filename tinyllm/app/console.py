@@ -11,7 +11,7 @@ from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import stream_text
 
 HELP = """\
-Type a prompt, and the model goes on from it. Settings:
+Type a prompt, and the model continues it. Settings:
   /temp T      temperature; 0 always takes the likeliest character
   /tokens N    characters to write
   /topk K      choose among the K likeliest characters; 0: among all
@@ -46,11 +46,11 @@ class TinyLLMConsole:
         """Make a console.
 
         Args:
-            model: the model to begin with.
-            name: what to call it.
+            model: the initial model.
+            name: of the model.
             load: opens the model that `/load` names.
-            sampling: settings to begin with.
-            write: receives everything shown; standard output if left out.
+            sampling: initial settings.
+            write: receives all output; defaults to standard output.
         """
         self.model = model
         self.name = name
@@ -59,14 +59,14 @@ class TinyLLMConsole:
         self._write = write or _write_to_screen
 
     def run(self, lines: Iterator[str]) -> None:
-        """Handle lines until they end or one says /quit."""
+        """Handle lines until they end or one is /quit."""
         self._write(f"tinyllm: {self.name}. /help lists the commands.\n")
         for line in lines:
             if not self.handle(line):
                 break
 
     def handle(self, line: str) -> bool:
-        """Answer a prompt or obey a command; False means that the console ends."""
+        """Answer a prompt or execute a command; False ends the console."""
         if not line.strip():
             return True
         if not line.startswith("/"):
@@ -76,7 +76,7 @@ class TinyLLMConsole:
         if command in ("/quit", "/exit"):
             return False
         try:
-            self._write(self._obey(command, argument.strip()) + "\n")
+            self._write(self._execute(command, argument.strip()) + "\n")
         except TinyLLMError as error:
             self._write(f"{error}\n")
         return True
@@ -90,7 +90,7 @@ class TinyLLMConsole:
             self._write(" [stopped]")
         self._write("\n")
 
-    def _obey(self, command: str, argument: str) -> str:
+    def _execute(self, command: str, argument: str) -> str:
         if command == "/help":
             return HELP
         if command == "/info":
@@ -120,11 +120,11 @@ class TinyLLMConsole:
 
 
 def read_lines(history: Path) -> Iterator[str]:
-    """Yield what is typed, with line editing and a history kept in a file; piped lines as such."""
+    """Yield typed lines, with line editing and a history file; or piped lines."""
     if not sys.stdin.isatty():
         yield from (line.rstrip("\n") for line in sys.stdin)
         return
-    # imported here: a pipe needs no line editor
+    # imported here, since a pipe needs no line editor
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory
 

@@ -1,4 +1,4 @@
-"""Logging: the screen in short, a rotating file in full."""
+"""Logging: short on the screen, complete in a rotating file."""
 
 import logging
 import logging.handlers
@@ -21,16 +21,15 @@ _FILE_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of a module, a child of the one that `setup_logger` prepares."""
+    """Return the logger of a module, a child of the one that `setup_logger` sets up."""
     own = name == _ROOT or name.startswith(f"{_ROOT}.")
     return logging.getLogger(name if own else f"{_ROOT}.{name}")
 
 
 def setup_logger(log_file: Path | None = None, level: int = logging.INFO) -> logging.Logger:
-    """Send messages to the screen and, if asked, to a rotating file (five times 1 MB).
+    """Send messages to the screen and, optionally, to a rotating file (five times 1 MB).
 
-    Calling it again replaces what the call before set up. A log file that cannot be opened
-    costs one warning and no run.
+    Another call replaces the earlier setup. A log file that cannot be opened causes only a warning.
     """
     root = logging.getLogger(_ROOT)
     for handler in list(root.handlers):
@@ -52,9 +51,9 @@ def setup_logger(log_file: Path | None = None, level: int = logging.INFO) -> log
 
 
 def configure_external_loggers(level: int = logging.WARNING) -> None:
-    """Quieten the libraries that report each step of their own on INFO.
+    """Silence the libraries that report each of their steps at INFO.
 
-    MLflow sets up its own logging when it is imported, so it is told through the environment.
+    MLflow sets up its own logging on import, so it is configured through the environment.
     """
     for name, value in _QUIET_MLFLOW.items():
         os.environ.setdefault(name, value)
@@ -75,14 +74,14 @@ def _rotating_file(path: Path) -> logging.Handler:
 
 
 class _FileFormatter(logging.Formatter):
-    """Everything about a message but the passwords in it."""
+    """The complete message without passwords."""
 
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))
 
 
 class _ScreenFormatter(logging.Formatter):
-    """The bare message; its level stands before it only when it is a warning or worse."""
+    """The message alone, with its level if it is a warning or worse."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = without_secrets(super().format(record))

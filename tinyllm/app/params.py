@@ -1,4 +1,4 @@
-"""The whole of params.yaml: every section of every room, checked together."""
+"""All of params.yaml: the sections of all packages, checked together."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,10 +43,10 @@ def load_params(path: Path) -> dict[str, Section]:
 
 
 def parse_params(text: str, where: str) -> dict[str, Section]:
-    """As `load_params`, from the text of such a file; errors name it `where`.
+    """Like `load_params`, but from text; errors call it `where`.
 
     Raises:
-        ConfigError: as `load_params`.
+        ConfigError: see `load_params`.
     """
     return _check(parse_yaml(text, where), where)
 
@@ -62,7 +62,7 @@ def _check(raw: Mapping[Any, Any], where: str) -> dict[str, Section]:
 
 
 def flatten(sections: Mapping[str, Section]) -> dict[str, Any]:
-    """Sections as one flat mapping: `{"train.learning_rate": 0.02, ...}`."""
+    """Sections as a flat mapping: `{"train.learning_rate": 0.02, ...}`."""
     return {
         f"{name}.{key}": value
         for name, section in sections.items()

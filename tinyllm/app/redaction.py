@@ -1,4 +1,4 @@
-"""Keeping passwords out of what is shown, logged and recorded."""
+"""Keeps passwords out of what is shown, logged and recorded."""
 
 import logging
 import os
@@ -10,21 +10,21 @@ from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
 _HIDDEN = "***"
-# name and password, between the scheme of a URL and its host
+# user name and password in a URL
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#'\"<>]*@")
-# `?password=...`, as databases take it, and the like
+# `?password=...` in database URLs, and the like
 _QUERY = re.compile(
     r"([?&][^=&\s]*(?:pass|pwd|token|secret|key|auth|sig)[^=&\s]*=)[^&\s'\"<>]+", re.IGNORECASE
 )
 _STORE = "MLFLOW_TRACKING_URI"
-# MLflow's own variables for the same
+# MLflow's variables for the same
 _SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-# a shorter word may stand anywhere by chance
+# shorter ones may occur anywhere by chance
 _SHORTEST = 6
 
 
 def without_secrets(text: str) -> str:
-    """The text without names and passwords in URLs, and with `***` for other known secrets."""
+    """The text without user names and passwords in URLs, and with `***` for other secrets."""
     before = _before_host()
     if ":" in before:
         scheme, colon, _ = before.partition("://")
@@ -35,11 +35,11 @@ def without_secrets(text: str) -> str:
 
 
 def take_password_from_url(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Move name and password of a server's URL to the variables that MLflow has for them.
+    """Move user name and password from a server's URL to MLflow's variables for them.
 
-    `http://name:password@host` in `MLFLOW_TRACKING_URI` becomes `http://host`, so that the
-    password is in no error of any library. Variables that are set already stay. A database's URL
-    keeps its password, without which it cannot be opened.
+    `http://name:password@host` in `MLFLOW_TRACKING_URI` becomes `http://host`, so that no
+    library's error shows the password. Variables that are already set stay. A database's URL keeps
+    its password, without which it cannot be opened.
     """
     url = environment.get(_STORE, "")
     if not url.startswith(("http://", "https://")) or "@" not in url:
@@ -56,14 +56,14 @@ def take_password_from_url(environment: MutableMapping[str, str] = os.environ) -
 
 
 def hide_in_log(name: str) -> None:
-    """Let a library's log go without secrets to wherever it sends it."""
+    """Remove secrets from a library's log."""
     for handler in logging.getLogger(name).handlers:
         if not any(isinstance(one, _Hidden) for one in handler.filters):
             handler.addFilter(_Hidden())
 
 
 class _Hidden(logging.Filter):
-    """Takes the secrets out of a message, and out of the error that goes with it."""
+    """Removes secrets from a message and its traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = without_secrets(record.getMessage()), ()
@@ -74,7 +74,7 @@ class _Hidden(logging.Filter):
 
 
 def hide_in_tracebacks() -> None:
-    """Let Python print the traceback of an error that nobody foresaw without secrets."""
+    """Remove secrets from the tracebacks that Python prints."""
     sys.excepthook = _print_traceback
 
 
@@ -86,16 +86,16 @@ def _print_traceback(
 
 
 def _before_host() -> str:
-    """The store's own URL up to its last `@`, since a password may hold what a URL should not."""
+    """The store's URL up to its last `@`, since a password may not be properly quoted."""
     url = os.environ.get(_STORE, "")
-    # the name of a folder may hold an `@` as well
+    # the name of a folder may contain an `@`, too
     return "" if url.startswith("sqlite:") else url.rpartition("@")[0]
 
 
 def _known_secrets() -> list[str]:
-    """Passwords of this process's store, as they are and as a URL spells them; longest first."""
+    """Passwords of this process's store, plain and URL-encoded, the longest first."""
     found = {os.environ.get(name, "") for name in _SECRETS}
     password = _before_host().partition("://")[2].partition(":")[2]
-    # a driver that takes an `@` of the password for the end of it tells of the rest as the host
+    # a driver that ends the password at its first `@` shows the rest as the host
     found |= {password, unquote(password), *password.split("@")}
     return sorted((one for one in found if len(one) >= _SHORTEST), key=len, reverse=True)

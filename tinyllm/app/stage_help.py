@@ -1,6 +1,6 @@
 """What `tinyllm STAGE --help` says above the flags.
 
-It stands here and not in the rooms, so that a better sentence about a stage does not rerun it.
+It is not in the stages' packages, so that a better description of a stage does not rerun it.
 """
 
 STAGE_HELP = {
@@ -15,21 +15,21 @@ STAGE_HELP = {
     """,
     "train": """Train a transformer and keep its best weights by loss on the validation split.
 
-    Writes model.safetensors, config.json and tokenizer.json; and, as a report, the history of
-    losses. If an earlier run of the very same parameters, data and code was interrupted, it goes
-    on from there and ends with the same bytes.
+    Writes model.safetensors, config.json and tokenizer.json and, as a report, the history of
+    losses. If an earlier run with the same parameters, data and code was interrupted, it resumes
+    from there and ends with the same bytes.
     """,
     "evaluate": """Measure a checkpoint on a held-out split and draw samples from it.
 
     Writes metrics.json (loss, perplexity, bits per character and per byte, accuracies, and an
     n-gram model's bits per character to compare with), the loss by position in the context,
-    pictures and samples. Attaches them to the MLflow run that trained the checkpoint.
+    plots and samples. Attaches them to the MLflow run that trained the checkpoint.
     """,
-    "export": """Write a checkpoint in the forms that other programs open, and register it.
+    "export": """Write a checkpoint in formats that other programs open, and register it.
 
     huggingface/ opens in transformers as a plain Qwen3 model, onnx/ in ONNX Runtime, gguf/ in
-    llama.cpp; pyfunc/ is an MLflow model that 'mlflow models serve' serves; playground.html runs
-    the model in a browser. Each is opened again and compared with the model on held-out text
+    llama.cpp; pyfunc/ is an MLflow model for 'mlflow models serve'; playground.html runs the
+    model in a browser. Each is read back and compared with the model on held-out text
     before the folder appears; parity.json has the verdicts, README.md describes the model. A
     model that beats the champion's bits per character on the same test split by more than
     tracking.champion_margin becomes 'champion', any other 'candidate' ('tinyllm history').

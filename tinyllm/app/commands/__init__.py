@@ -1,1 +1,1 @@
-"""The click commands, a file each."""
+"""The click commands, one in each file."""

@@ -22,7 +22,7 @@ _PLACES = ("1", "2", "4", "8", "16", "32", "64", "128", "256", "512", "1024")
 @click.option("--experiment", default=TrackingConfig().experiment, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
 def compare(first: str, second: str, experiment: str, *, as_json: bool) -> None:
-    """Put two runs side by side: what differs in parameters and metrics, and their samples.
+    """Show two runs side by side: what differs in parameters and metrics, and their samples.
 
     FIRST and SECOND are names of runs, or the first characters of their ids ('tinyllm runs').
     """
@@ -46,7 +46,7 @@ def _show(comparison: "Comparison") -> None:
     for name, pair in comparison.params.items():
         params.add_row(name, *(value or "" for value in pair))
     metrics = _table("metric", [*names, "difference"])
-    # how fast an export wrote on some machine is for --json
+    # measurements of the exports on some machine are for --json
     shown = {k: pair for k, pair in comparison.metrics.items() if not k.startswith("export/")}
     for name, (one, other) in shown.items():
         difference = f"{other - one:+.6g}" if one is not None and other is not None else ""

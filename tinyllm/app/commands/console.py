@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @section_options(SamplingConfig)
 def console(model: str, sampling: SamplingConfig) -> None:
-    """Talk to a model: type a prompt and it goes on from it. /help lists the commands."""
+    """Talk to a model: type a prompt and it continues it. /help lists the commands."""
     from tinyllm.app.console import TinyLLMConsole, read_lines
     from tinyllm.app.tracking.registry import locate_model
     from tinyllm.base.files import working_folder

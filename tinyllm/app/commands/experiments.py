@@ -1,4 +1,4 @@
-"""What commands that run experiments share: one at a time by a name, and stopped in order."""
+"""Shared by the commands that run experiments: a lock by name, and a clean stop."""
 
 import contextlib
 import signal
@@ -10,11 +10,11 @@ from tinyllm.base.errors import Interrupted, TinyLLMError
 
 @contextlib.contextmanager
 def running(name: str) -> Iterator[None]:
-    """Run experiments of this name alone; let Ctrl-C and SIGTERM stop them in order.
+    """Lock the name of the experiments; let Ctrl-C and SIGTERM stop them cleanly.
 
     Raises:
-        TinyLLMError: another process runs them.
-        Interrupted: a signal came.
+        TinyLLMError: another process is running them.
+        Interrupted: a signal was received.
     """
     from filelock import FileLock, Timeout
 
@@ -22,10 +22,10 @@ def running(name: str) -> Iterator[None]:
 
     experiments_folder().mkdir(parents=True, exist_ok=True)
     lock = FileLock(experiments_folder() / f"{name}.lock", timeout=0)
-    came: list[int] = []
+    received: list[int] = []
 
     def stop(number: int, _frame: Any) -> None:
-        came.append(number)
+        received.append(number)
         raise KeyboardInterrupt
 
     previous = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -35,13 +35,13 @@ def running(name: str) -> Iterator[None]:
     except Timeout:
         raise TinyLLMError(f"{name} is running already.") from None
     except KeyboardInterrupt:
-        number = came[0] if came else signal.SIGINT
-        raise Interrupted("Stopped by a signal; the same command goes on.", number) from None
+        number = received[0] if received else signal.SIGINT
+        raise Interrupted("Stopped by a signal; the same command resumes.", number) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def status_of(error: BaseException) -> str:
-    """MLflow's status for a run that an exception ended."""
+    """MLflow's status of a run that ended with an exception."""
     return "KILLED" if isinstance(error, KeyboardInterrupt | Interrupted) else "FAILED"

@@ -29,10 +29,10 @@ _DEFAULTS = {"torch": "models/checkpoint", "onnx": "models/export"}
 @click.option(
     "--prompts",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-    help="A file of many prompts, - for standard input: one a line, or in a .jsonl file one "
-    '{"prompt": ...} a line.',
+    help="A file of many prompts, - for standard input: one per line, or in a .jsonl file one "
+    '{"prompt": ...} per line.',
 )
-@click.option("--jsonl", is_flag=True, help='Write one {"prompt": ..., "text": ...} a line.')
+@click.option("--jsonl", is_flag=True, help='Write one {"prompt": ..., "text": ...} per line.')
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @section_options(SamplingConfig)
 def generate(
@@ -44,7 +44,7 @@ def generate(
     batch_size: int,
     sampling: SamplingConfig,
 ) -> None:
-    r"""Write text after PROMPT; without one, after what standard input holds.
+    r"""Write text after PROMPT; without one, after standard input.
 
     \b
     tinyllm generate "What news, my lord?" --max-new-tokens 200

@@ -77,7 +77,7 @@ def _show(rows: list[dict[str, Any]], events: "list[Promotion]") -> None:
         before = "" if event.before is None else str(event.before)
         changes.add_row(_when(event.time), str(event.version), before, event.action, event.why)
     screen = Console()
-    # in a file or a pipe lines may be as long as they are
+    # do not wrap lines in a file or a pipe
     wide = Console(width=None if screen.is_terminal else 1000)
     wide.print(versions)
     if events:

@@ -9,14 +9,14 @@ from tinyllm.base.command import Command
 @click.command(cls=Command)
 @click.argument("version", type=click.IntRange(1), required=False)
 @click.option(
-    "--force", is_flag=True, help="Even if it was tested on another text or is no better."
+    "--force", is_flag=True, help="Even if it was tested on another text or is not better."
 )
 @name_option
 def promote(version: int | None, name: str, *, force: bool) -> None:
-    r"""Make VERSION of the registered model champion; without one, the candidate.
+    r"""Make VERSION of the registered model the champion; without one, the candidate.
 
     It has to beat the champion's bits per character on the same test text by more than
-    tracking.champion_margin. The registry remembers who was champion before, when, and why.
+    tracking.champion_margin. The registry records every change of the champion, and why.
 
     \b
     tinyllm promote

@@ -1,4 +1,4 @@
-"""What the commands on the registry share: whose registry, and how its failures are told."""
+"""Shared by the commands on the registry: its name and its errors."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from tinyllm.base.errors import TinyLLMError
 
 
 def tracking_config() -> TrackingConfig:
-    """The section `tracking` of params.yaml where there is one, else the defaults."""
+    """The section `tracking` of params.yaml, or the defaults."""
     path = Path("params.yaml")
     section = load_params(path)["tracking"] if path.is_file() else TrackingConfig()
     assert isinstance(section, TrackingConfig)  # noqa: S101 - for the type checker
@@ -30,7 +30,7 @@ def name_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def registry(name: str) -> Iterator[Any]:
-    """Yield MLflow's client; what MLflow cannot do comes out as one sentence.
+    """Yield MLflow's client; its errors become one sentence.
 
     Raises:
         TinyLLMError: the registry does not answer, or has no such model.

@@ -28,8 +28,8 @@ def repeat(seeds: int, fixed: tuple[str, ...], *, as_json: bool) -> None:
     tinyllm repeat --seeds 5 -S train.learning_rate=0.02
 
     The seeds count up from train.seed. Prints mean and standard deviation of the bits per
-    character; 'tinyllm significance A B' then compares two runs that were repeated. Interrupted
-    or killed, the same command goes on where it was.
+    character; 'tinyllm significance A B' then compares two runs that were repeated. After an
+    interruption or a kill, the same command resumes.
     """
     from tinyllm.app.experiments.noise import Spread
     from tinyllm.app.experiments.setting import find_setting
@@ -69,10 +69,10 @@ def repeat(seeds: int, fixed: tuple[str, ...], *, as_json: bool) -> None:
 def _outcomes(
     setting: "Setting", parent: "ParentRun", seeds: int
 ) -> "Iterator[tuple[int, Outcome]]":
-    """Run a seed after the other.
+    """Run one seed after another.
 
     Raises:
-        TinyLLMError: one did not come to its end.
+        TinyLLMError: one did not finish.
     """
     from tinyllm.app.experiments.experiment import experiments_folder, run_experiment
 

@@ -15,9 +15,9 @@ from tinyllm.base.command import Command
 def report(base: str, out: Path | None, *, verified: bool) -> None:
     """Write the report on a change in Markdown, as a pull request shows it.
 
-    Compares the working tree with a base revision: is the test loss better beyond the noise,
-    metrics, parameters, curves, samples; and retrains to see that dvc.lock can be made again.
-    Exit code 1: it cannot.
+    Compares the working tree with a base revision: whether the test loss is better beyond the
+    noise, metrics, parameters, curves and samples; and retrains to check that dvc.lock is
+    reproduced. Exit code 1: it is not.
     """
     from tinyllm.app.reporting.markdown import REPORT, write_report
     from tinyllm.app.reporting.repeats import repeated_losses

@@ -12,11 +12,11 @@ from tinyllm.base.command import Command
 @click.argument("source")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def reproduce(source: str, as_json: bool) -> None:
-    r"""Make a registered model again and compare the bytes.
+    r"""Rebuild a registered model and compare the bytes.
 
     SOURCE is models:/NAME@ALIAS, models:/NAME/VERSION or a run id. Commit, uncommitted changes
     and parameters come from MLflow; the pipeline runs in a temporary clone. Exit code 0: the
-    weights and every registered file came out the same; 1: not, or something is missing.
+    weights and every registered file are the same; 1: they are not, or something is missing.
 
     \b
     tinyllm reproduce models:/tinyllm@champion

@@ -10,10 +10,10 @@ from tinyllm.base.command import Command
 @click.option("--why", default="", help="The reason, for the history.")
 @name_option
 def rollback(why: str, name: str) -> None:
-    """Make the champion before the present one champion again.
+    """Make the previous champion the champion again.
 
-    Called again, it goes back one further. The version that was taken back is not promoted by
-    itself any more, whatever is run again; 'tinyllm promote VERSION' still can.
+    Another call goes back one further. A version that was rolled back is never promoted
+    automatically again, only by 'tinyllm promote VERSION'.
     """
     from tinyllm.app.tracking.champion import roll_back
 

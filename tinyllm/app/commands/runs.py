@@ -45,7 +45,7 @@ def _show(found: "list[RunFacts]", sort: str | None) -> None:
 
     scores = {sort: sort} if sort else {}
     scores |= {"test_bits_per_character": "bits/char", "best_val_loss": "val loss"}
-    # how a model was written out tells nothing about the model
+    # how a model was evaluated or exported says nothing about the model
     silent = {"evaluate", "export"} | {k for k, v in SECTIONS.items() if not v.affects_outputs}
     differing = [key for key in differing_params(found) if key.partition(".")[0] not in silent]
     heads = ["id", "run", "status", "started", *scores.values()]
@@ -60,5 +60,5 @@ def _show(found: "list[RunFacts]", sort: str | None) -> None:
         when = started.strftime("%Y-%m-%d %H:%M")
         table.add_row(run.run_id[:8], run.name, run.status, when, *figures, *params)
     screen = Console()
-    # in a file or a pipe lines may be as long as they are
+    # do not wrap lines in a file or a pipe
     Console(width=None if screen.is_terminal else 1000).print(table)

@@ -15,11 +15,11 @@ from tinyllm.base.command import Command
 @click.option("--metric", default="test_bits_per_character", show_default=True, help="A loss.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
 def significance(first: str, second: str, experiment: str, metric: str, *, as_json: bool) -> None:
-    """Say whether one run is better than another beyond the noise of the seeds.
+    """Tell whether one run is better than another beyond the noise of the seeds.
 
     FIRST and SECOND are names of runs, or the first characters of their ids ('tinyllm runs').
-    Each stands for all runs with the same parameters, data and code but another seed; 'tinyllm
-    repeat' makes such runs. The means are compared by Welch's t-test.
+    Each stands for all runs that differ from it only in the seed; 'tinyllm repeat' makes such runs.
+    The means are compared by Welch's t-test.
     """
     from tinyllm.app.experiments.noise import Spread, judge_difference
     from tinyllm.app.tracking.repeats import find_repeats

@@ -21,7 +21,7 @@ Next:
 @click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
 @click.option("--models", type=FOLDER, default=Path("models"), show_default=True)
 def summary(reports: Path, models: Path) -> None:
-    """Say what the last pipeline run reached, show a sample, and name what to do next."""
+    """Show what the last pipeline run reached, a sample, and what to do next."""
     metrics = _read_figures(
         reports / "evaluate" / "metrics.json",
         {"bits_per_character": float, "baseline_bits_per_character": float, "split": str},
@@ -43,13 +43,13 @@ def summary(reports: Path, models: Path) -> None:
 
 
 def _check_it_is_there(path: Path) -> Path:
-    """A file that the pipeline writes.
+    """Return the path of a file that the pipeline writes.
 
     Raises:
-        TinyLLMError: it is not there.
+        TinyLLMError: it does not exist.
     """
     if not path.exists():
-        # git has the figures of the last run, and not its samples
+        # git has the metrics of the last run, but not its samples
         raise TinyLLMError(
             f"There is no {path}: the pipeline has not run here yet; run 'make repro' (or 'dvc "
             f"repro') first."
@@ -58,10 +58,10 @@ def _check_it_is_there(path: Path) -> Path:
 
 
 def _read_figures(path: Path, kinds: dict[str, type]) -> dict[str, Any]:
-    """Figures that a stage wrote.
+    """Read the metrics of a stage.
 
     Raises:
-        TinyLLMError: they are not there, or one is missing or of another type.
+        TinyLLMError: the file or a metric is missing, or has another type.
     """
     from tinyllm.base.files import read_json
 
@@ -74,10 +74,10 @@ def _read_figures(path: Path, kinds: dict[str, type]) -> dict[str, Any]:
 
 
 def _read_samples(path: Path) -> str:
-    """The samples that the evaluate stage drew.
+    """Read the samples of the evaluate stage.
 
     Raises:
-        TinyLLMError: they are not there, or cannot be read.
+        TinyLLMError: they are missing or cannot be read.
     """
     try:
         return _check_it_is_there(path).read_text(encoding="utf-8")

@@ -46,9 +46,9 @@ def sweep(
       [A,B,C]                   one of these
 
     Optuna draws the points, first at random and then near the good ones. Each runs as a DVC
-    experiment up to its evaluation; one in the worst quarter at the same training step is
-    stopped. Interrupted or killed, the same command goes on where it was. In MLflow, all are
-    children of one run. At the end, a command is printed that takes over the best.
+    experiment up to its evaluation; those in the worst quarter at the same training step are
+    stopped. After an interruption or a kill, the same command resumes. In MLflow, all are
+    children of one run. At the end, it prints a command that applies the best.
     """
     from tinyllm.app.experiments.setting import find_setting
     from tinyllm.app.experiments.space import parse_space
@@ -56,7 +56,7 @@ def sweep(
     from tinyllm.app.tracking.parent import ParentRun
 
     axes = parse_space(space)
-    # more trials go on with the same sweep
+    # more trials continue the same sweep
     setting = find_setting("sweep", name, fixed, {"space": sorted(space), "seed": seed})
     parent = ParentRun(setting.name, setting.identity, setting.tracking)
     with running(setting.name):
@@ -96,10 +96,10 @@ def _report(study: "Sweep") -> dict[str, Any]:
 
 
 def _apply(study: "Sweep", best: "TrialFacts") -> str:
-    """The command that trains the best again in the workspace, which DVC's run cache spares it.
+    """The command that runs the best in the workspace, with DVC's run cache instead of training.
 
-    `dvc exp apply` would do where the commit's own exports are in DVC's cache, and fails in a
-    clone whose pipeline never ran.
+    `dvc exp apply` needs the commit's exports in DVC's cache, so it fails in a clone whose
+    pipeline never ran.
     """
     from tinyllm.app.experiments.space import override
 
@@ -141,16 +141,16 @@ def _show(report: dict[str, Any]) -> None:
         point = [str(trial["params"].get(key, "")) for key in keys]
         table.add_row(trial["name"], trial["state"], *bits, *point)
     screen = Console()
-    # in a file or a pipe lines may be as long as they are
+    # do not wrap lines in a file or a pipe
     wide = Console(width=None if screen.is_terminal else 1000, highlight=False)
     wide.print("", table, "", sep="\n")
     best = report["best"]
     if best is None:
         reasons = [trial["reason"] for trial in report["trials"] if trial["reason"]]
-        wide.print("No trial came to its end.", *reasons[:1])
+        wide.print("No trial finished.", *reasons[:1])
         return
     wide.print(
         f"Best on val: {best['name']}, {best['val']:.4f} bits per character there and "
-        f"{best['test']:.4f} on test. To take it over, exported and registered:\n\n"
+        f"{best['test']:.4f} on test. To apply it, with export and registration:\n\n"
         f"  {report['apply']}"
     )

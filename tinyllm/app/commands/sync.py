@@ -8,10 +8,10 @@ from tinyllm.base.errors import TinyLLMError
 
 @click.command(cls=Command)
 def sync() -> None:
-    """Deliver to MLflow what it could not take while runs were going on.
+    """Deliver to MLflow what it missed while it was unavailable.
 
-    Every run keeps a journal of its own until the store has all of it, so a store that was down
-    loses nothing. Delivering twice does no harm: nothing is recorded a second time.
+    Every run keeps its journal until the store has all of it, so nothing is lost while a store is
+    down. Delivering twice does no harm: nothing is recorded twice.
     """
     from tinyllm.app.tracking.abandoned import end_abandoned
     from tinyllm.app.tracking.database import database_path
@@ -25,7 +25,7 @@ def sync() -> None:
     end_abandoned()
     journals = sorted(journal_folder().glob("*.jsonl"))
     if journals and database_path(uri) is not None:
-        # a store that is not there any more has got nothing
+        # a store that is gone has received nothing
         connect()
     for path in journals:
         journal = Journal(journal_folder(), path.stem)

@@ -13,9 +13,9 @@ from tinyllm.base.command import Command
 def verify(as_json: bool) -> None:
     """Run the pipeline again in a clean clone and compare every out with dvc.lock.
 
-    The clone holds the commit and the uncommitted changes, and neither cache nor outs. Where
-    something differs, the first stage, the file, the tensor and the training step are named, and
-    what has changed since dvc.lock was written. Exit code 0: reproduced; 1: not.
+    The clone holds the commit and the uncommitted changes, and neither cache nor outs. If
+    something differs, the report names the first stage, the file, the tensor and the training
+    step, and what has changed since dvc.lock was written. Exit code 0: reproduced; 1: not.
     """
     from tinyllm.app.verification.compare import as_json as to_json
     from tinyllm.app.verification.verify import verify as run

@@ -1,1 +1,1 @@
-"""Many runs at once: DVC experiments that are drawn, followed, stopped and compared."""
+"""Many runs: DVC experiments that are drawn, followed, stopped and compared."""

@@ -1,4 +1,4 @@
-"""One DVC experiment in a copy of the repository: started, followed while it trains, stopped."""
+"""Runs one DVC experiment in a copy of the repository, follows its training, and may stop it."""
 
 import contextlib
 import json
@@ -22,9 +22,9 @@ from tinyllm.app.tracking.outs import read_out
 from tinyllm.app.tracking.store import journal_folder
 from tinyllm.base.files import working_folder
 
-# experiments are compared before they are exported and registered
+# experiments are compared without exports and registration
 _LAST_STAGE = "evaluate"
-# what a run says whose loss or gradient left the numbers
+# the message of a run whose loss or gradient is not finite
 _DIVERGED = re.compile(r"became (nan|-?inf) at step")
 _POLL = 0.3
 _PATIENCE = 60.0
@@ -33,10 +33,10 @@ State = Literal["finished", "stopped", "diverged", "failed"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an experiment ended; `fingerprint` is its run's, where that began.
+    """How an experiment ended; `fingerprint` is its run's, if that started.
 
-    `diverged`: the loss left the numbers; `failed`: something else went wrong; `stopped`: the
-    watcher asked for it.
+    `diverged`: the loss is not finite; `failed`: something else went wrong; `stopped`: `watch`
+    asked for it.
     """
 
     name: str
@@ -58,11 +58,11 @@ class Follower:
 
     @property
     def fingerprint(self) -> str | None:
-        """The run's fingerprint, once it has begun."""
+        """The run's fingerprint, once it has started."""
         return self._journal.fingerprint if self._journal else None
 
     def losses(self) -> list[tuple[int, float]]:
-        """Validation losses that were written since the last call, with their steps."""
+        """Steps and validation losses since the last call."""
         if self._journal is None:
             self._journal = self._find()
         if self._journal is None:
@@ -79,7 +79,7 @@ class Follower:
             if path.stat().st_mtime < self._since:
                 continue
             journal = Journal(journal_folder(), path.stem)
-            # a resumed training opens its run again; the last opening tells whose it is now
+            # resuming opens a run again; the last opening counts
             runs = [event for event, _ in journal.events() if event["kind"] == "run"]
             trained = [run for run in runs if run.get("stage") == "train"]
             if trained and trained[-1].get("tags", {}).get("dvc.experiment") == self._name:
@@ -88,7 +88,7 @@ class Follower:
 
 
 def experiments_folder() -> Path:
-    """Where studies and the logs of experiments are kept."""
+    """The folder of the studies and the logs of experiments."""
     return working_folder() / "sweeps"
 
 
@@ -103,15 +103,15 @@ def run_experiment(
 ) -> Outcome:
     """Run the pipeline up to its evaluation, as the DVC experiment `name`.
 
-    One that a killed process left running is ended first, and goes on from its checkpoint.
+    One that a killed process left running is ended first, and resumes from its checkpoint.
 
     Args:
-        name: of the experiment; one that is there already is only read.
+        name: of the experiment; an existing one is only read.
         point: parameters to set.
         overrides: further ones, as `dvc exp run -S` takes them.
         environment: variables for the stages.
-        watch: told of each validation loss; true asks to stop.
-        log: file for what DVC prints; beside it stands the process.
+        watch: receives each validation loss; true asks to stop.
+        log: file for DVC's output; a file beside it holds the process id.
     """
     mark = log.with_suffix(".pid")
     _end_leftover(mark, name)
@@ -133,7 +133,7 @@ def run_experiment(
         mark.write_text(str(process.pid), encoding="utf-8")
         stopped = _follow(process, follower, watch)
     except BaseException:
-        # Ctrl-C reaches this process alone: the experiment has a group of its own
+        # Ctrl-C reaches only this process: the experiment has a separate process group
         _end_group(process.pid)
         raise
     finally:
@@ -150,11 +150,11 @@ def run_experiment(
 def _follow(
     process: subprocess.Popen[bytes], follower: Follower, watch: Callable[[int, float], bool]
 ) -> bool:
-    """Wait until an experiment ends; stop it when the watcher says so, and return whether."""
+    """Wait until an experiment ends; stop it if `watch` says so, and return whether it did."""
     stopped = False
     while process.poll() is None:
         time.sleep(_POLL)
-        # all are told, before and after the stop
+        # `watch` receives all losses, before and after the stop
         hopeless = [watch(step, loss) for step, loss in follower.losses()]
         if any(hopeless) and not stopped:
             stopped = True
@@ -165,7 +165,7 @@ def _follow(
 
 
 def _end_leftover(mark: Path, name: str) -> None:
-    """End an experiment whose watching process was killed; DVC and its stage outlive that."""
+    """End an experiment whose parent was killed, which DVC and its stage survive."""
     try:
         pid = int(mark.read_text(encoding="utf-8"))
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -176,7 +176,7 @@ def _end_leftover(mark: Path, name: str) -> None:
 
 
 def _end_group(group: int) -> None:
-    """Interrupt an experiment as Ctrl-C does, which DVC cleans up after; then end it for good."""
+    """Interrupt an experiment like Ctrl-C, so that DVC cleans up; kill it after a timeout."""
     deadline = time.monotonic() + _PATIENCE
     _signal(group, signal.SIGINT)
     while _lives(group):
@@ -191,7 +191,7 @@ def _signal(group: int, number: int) -> None:
 
 
 def _lives(group: int) -> bool:
-    """Whether a process of the group is left, of those that are more than an entry in a table."""
+    """Whether a process of the group is left, other than zombies."""
     for process in psutil.process_iter():
         with contextlib.suppress(OSError, psutil.Error):
             if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
@@ -200,7 +200,7 @@ def _lives(group: int) -> bool:
 
 
 def _read(name: str, fingerprint: str | None = None) -> Outcome | None:
-    """The figures of a finished experiment on the present commit, None while there is none."""
+    """The metrics of a finished experiment on the current commit; None if there is none."""
     head = git("rev-parse", "HEAD")
     ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
     texts = [git("show", f"{ref}:reports/{stage}/metrics.json") for stage in ("train", "evaluate")]
@@ -212,14 +212,14 @@ def _read(name: str, fingerprint: str | None = None) -> Outcome | None:
 
 
 def _trained_as(commit: str) -> str | None:
-    """The fingerprint of a run that DVC restored, so that nobody could follow it."""
+    """The fingerprint of a run that DVC restored from its cache."""
     config = json.loads(read_out("models/checkpoint/config.json", commit) or "{}")
     found = config.get("training", {}).get("fingerprint")
     return None if found is None else str(found)
 
 
 def _reason(log: Path) -> str:
-    """The line in which DVC, or a stage, says what is wrong."""
+    """The error message of DVC or a stage."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     faults = [line for line in lines if line.startswith("Error: ")]
     faults = faults or [line for line in lines if line.lower().startswith("error: ")] or lines[-1:]

@@ -1,7 +1,7 @@
-"""Is one better than the other, or is it the luck of the seeds? All figures are losses.
+"""Is one better than the other, or is it noise between seeds? All values are losses.
 
 Two groups of runs are compared by Welch's t-test; a single run before and one after a change, by
-the spread of the seeds where it is known, else by the characters of the same test text.
+the spread between seeds if known, else by the characters of the same test text.
 """
 
 import math
@@ -15,18 +15,18 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Spread:
-    """Figures of runs that differ by nothing but the seed."""
+    """Losses of runs that differ only in the seed."""
 
     values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """Their mean."""
+        """The mean."""
         return statistics.fmean(self.values)
 
     @property
     def deviation(self) -> float | None:
-        """Their standard deviation (of the sample), None for a single one."""
+        """The sample standard deviation, None for a single run."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class Spread:
         return {**own, "values": list(self.values)}
 
     def __str__(self) -> str:
-        """Mean and standard deviation, as a person writes them."""
+        """Mean and standard deviation."""
         runs = f"{len(self.values)} seed{'s' if len(self.values) > 1 else ''}"
         around = "" if self.deviation is None else f" ± {self.deviation:.4f}"
         return f"{self.mean:.4f}{around} ({runs})"
@@ -43,10 +43,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What Welch's t-test says of the means; `difference` is second minus first.
+    """The result of Welch's t-test; `difference` is second minus first.
 
-    `interval` holds the difference with 95 % confidence, `p` is two-sided; both are None where
-    there are too few runs to tell. `winner` is `first`, `second`, or None.
+    `interval` is the 95 % confidence interval of the difference, `p` is two-sided; both are None
+    if there are too few runs. `winner` is `first`, `second`, or None.
     """
 
     difference: float
@@ -63,12 +63,12 @@ class Verdict:
 def judge_difference(
     first: Sequence[float], second: Sequence[float], names: tuple[str, str] = ("A", "B")
 ) -> Verdict:
-    """Compare the means of two groups of losses; fewer is better.
+    """Compare the means of two groups of losses; lower is better.
 
     Args:
-        first: figures of the first configuration, a seed each.
+        first: losses of the first configuration, one per seed.
         second: those of the second.
-        names: what to call them.
+        names: of the two.
     """
     one, other = Spread(tuple(first)), Spread(tuple(second))
     difference = other.mean - one.mean
@@ -79,7 +79,7 @@ def judge_difference(
         text = f"Nothing can be said: {few} ran with one seed only ('tinyllm repeat' runs more)."
         return Verdict(difference, None, None, None, text)
     if one.deviation == other.deviation == 0:
-        # no noise at all, as of configurations that do not use the seed
+        # no noise at all, as for configurations that do not use the seed
         p, interval = float(difference == 0), (difference, difference)
     else:
         p, interval = _welch(first, second)
@@ -104,13 +104,13 @@ def judge_change(
     repeats: Sequence[float] = (),
     positions: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {}),
 ) -> str:
-    """One sentence on two losses in bits per character; noise is taken as two standard errors.
+    """One sentence on two losses in bits per character; noise means two standard errors.
 
     Args:
-        base: of the base.
-        head: of the change.
-        repeats: of the base trained anew with other seeds, if there are any.
-        positions: of both, by characters of context: a paired sample of the same test text.
+        base: loss of the base.
+        head: loss of the change.
+        repeats: losses of the base trained with other seeds, if any.
+        positions: losses of both by characters of context: a paired sample of the test text.
     """
     change = head - base
     source, noise = _noise(Spread(tuple(repeats)), positions)

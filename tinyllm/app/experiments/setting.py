@@ -1,4 +1,4 @@
-"""What experiments start from: parameters, code and text, and a name for all of them together."""
+"""What experiments start from: parameters, code and text, and a name for all of them."""
 
 import re
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ class Setting:
 
 
 def find_setting(kind: str, name: str | None, fixed: Sequence[str], task: Any) -> Setting:
-    """Read params.yaml, apply `SECTION.PARAMETER=VALUE` overrides, and name the whole.
+    """Read params.yaml, apply `SECTION.PARAMETER=VALUE` overrides, and name the result.
 
     Args:
-        kind: the beginning of a name that is not given.
+        kind: prefix of the default name.
         name: of the experiments.
         fixed: overrides.
-        task: what will be done, plain values; part of the identity.
+        task: what will be done, as plain values; part of the identity.
 
     Raises:
-        TinyLLMError: this is no repository of the pipeline.
-        ConfigError: an override or the name cannot be.
+        TinyLLMError: this is not a repository of the pipeline.
+        ConfigError: an override or the name is invalid.
     """
     if not Path("dvc.yaml").is_file() or not Path("params.yaml").is_file():
         raise TinyLLMError("There is no dvc.yaml here; run this at the root of the repository.")

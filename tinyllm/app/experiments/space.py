@@ -1,4 +1,4 @@
-"""What a sweep draws from: `train.learning_rate=log(0.003,0.3)`, checked by the config classes."""
+"""Search spaces such as `train.learning_rate=log(0.003,0.3)`, checked by the config classes."""
 
 import difflib
 import re
@@ -12,7 +12,7 @@ from tinyllm.app.params import SECTIONS
 from tinyllm.base.errors import ConfigError
 from tinyllm.base.section import field_type
 
-# losses under other text or another alphabet cannot be compared
+# losses on other texts or with another alphabet cannot be compared
 SWEPT = ("model", "train")
 _FORMS = "log(LOW,HIGH), uniform(LOW,HIGH), uniform(LOW,HIGH,STEP) or [A,B,C]"
 _DIGITS = 4
@@ -20,7 +20,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class Axis:
-    """One parameter and what it may be: a list of choices, or a range."""
+    """One parameter and its choices or range."""
 
     key: str
     choices: tuple[Any, ...] = ()
@@ -31,7 +31,7 @@ class Axis:
     integer: bool = False
 
     def draw(self, trial: Any) -> Any:
-        """Draw a value by an Optuna trial; floats get as many digits as a person would give."""
+        """Draw a value with an Optuna trial; floats are rounded to a few digits."""
         if self.choices:
             return trial.suggest_categorical(self.key, list(self.choices))
         if self.integer:
@@ -77,7 +77,7 @@ def check_point(params: dict[str, dict[str, Any]], point: dict[str, Any]) -> Non
     """Check a point of the space together with all other parameters.
 
     Raises:
-        ConfigError: they do not go together, such as a width that the heads do not divide.
+        ConfigError: they do not fit together, such as a width that the heads do not divide.
     """
     for section in {key.partition(".")[0] for key in point}:
         own = {k.partition(".")[2]: v for k, v in point.items() if k.startswith(f"{section}.")}
@@ -85,7 +85,7 @@ def check_point(params: dict[str, dict[str, Any]], point: dict[str, Any]) -> Non
 
 
 def override(key: str, value: Any) -> str:
-    """A parameter as `dvc exp run -S` takes it, whether or not params.yaml names it."""
+    """A parameter as `dvc exp run -S` takes it, whether or not it is in params.yaml."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return f"++{key}={text}"
 

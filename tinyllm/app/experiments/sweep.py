@@ -1,7 +1,7 @@
 """A search for good parameters: Optuna draws points, DVC runs them, hopeless ones are stopped.
 
-The study lies in SQLite under .tinyllm, so a sweep that was killed goes on where it stopped: an
-experiment that was running is ended and run again, from its last working checkpoint.
+The study is kept in SQLite under .tinyllm, so that a killed sweep resumes: an experiment that was
+running is ended and run again, from its last working checkpoint.
 """
 
 import math
@@ -17,17 +17,17 @@ from tinyllm.base.errors import ConfigError, TinyLLMError
 
 _DRAWS = 200
 _FAILURES = 3
-# hopeless is the worst quarter at the same step; in the first half of a run, and before so
-# many trials are through, that is mostly luck
+# hopeless is the worst quarter at the same step; in the first half of a run, and before this
+# many trials have ended, that is mostly luck
 _PERCENTILE = 75.0
 _JUDGES = 4
-# points drawn at random before any is drawn near the good ones
+# random points before those near the good ones
 _RANDOM = 5
 
 
 @dataclass(frozen=True)
 class TrialFacts:
-    """One point and what came of it; figures in bits per character, None where it was stopped."""
+    """One point and its result in bits per character, None if it was stopped."""
 
     name: str
     state: str
@@ -43,7 +43,7 @@ class TrialFacts:
 
 @dataclass
 class Sweep:
-    """A study and how its points are run."""
+    """A study, and how its points are run."""
 
     setting: Setting
     axes: Sequence[Axis]
@@ -54,10 +54,10 @@ class Sweep:
     report: Callable[[TrialFacts], None] = lambda _facts: None
 
     def __post_init__(self) -> None:
-        """Open the study, or make it.
+        """Open the study, or create it.
 
         Raises:
-            TinyLLMError: Optuna is missing, or the name is another sweep's.
+            TinyLLMError: Optuna is missing, or another sweep has the name.
         """
         self._study = _open_study(self.setting)
         known = self._study.user_attrs.get("identity")
@@ -70,13 +70,13 @@ class Sweep:
             )
 
     def run(self) -> None:
-        """Run trials until there are as many as were asked for.
+        """Run trials until there are as many as requested.
 
         Raises:
-            TinyLLMError: several experiments in a row failed for an outer reason.
-            KeyboardInterrupt: what was running has been stopped; the next `run` goes on with it.
+            TinyLLMError: several experiments in a row failed, other than by diverging.
+            KeyboardInterrupt: the running one has been stopped; the next `run` resumes it.
         """
-        self._take_up_abandoned()
+        self._resume_abandoned()
         failures = 0
         while len(self.facts()) < self.trials:
             trial, point, name = self._draw()
@@ -94,7 +94,7 @@ class Sweep:
                 )
 
     def facts(self) -> list[TrialFacts]:
-        """All trials that have ended, the best first, then those without a figure."""
+        """All trials that have ended, the best first, those without a result last."""
         found = [
             TrialFacts(**trial.user_attrs["facts"])
             for trial in self._study.get_trials(deepcopy=False)
@@ -121,7 +121,7 @@ class Sweep:
         raise TinyLLMError(f"Hardly any point of the search space is possible: {problem}")
 
     def _sampler(self) -> Any:
-        """TPE, seeded by how many points were drawn: after a kill it draws what it would have."""
+        """TPE, seeded by the number of points drawn, so that a kill does not change the draws."""
         import optuna
 
         drawn = {str(sorted(t.params.items())) for t in self._study.get_trials(deepcopy=False)}
@@ -131,7 +131,7 @@ class Sweep:
         )
 
     def _next_name(self) -> str:
-        """Numbered by the points that were run; Optuna also counts those that were taken up."""
+        """Numbered by the points that were run; Optuna also counts those that were resumed."""
         trials = self._study.get_trials(deepcopy=False)
         names = {trial.user_attrs["name"] for trial in trials if "name" in trial.user_attrs}
         return f"{self.setting.name}-{len(names)}"
@@ -159,7 +159,7 @@ class Sweep:
             test=outcome.test.get("bits_per_character"),
             reason=outcome.reason if outcome.state == "diverged" else "",
         )
-        # first what the sweep goes by: a kill in between is mended by _take_up_abandoned
+        # first the sweep's own record: _resume_abandoned repairs a kill in between
         trial.set_user_attr("facts", facts.to_dict())
         self._tell(trial.number, facts)
         tags = {"sweep.trial": str(trial.number), "sweep.state": outcome.state}
@@ -170,11 +170,11 @@ class Sweep:
         if facts.val is not None:
             self._study.tell(number, facts.val)
         else:
-            # also what diverged: Optuna takes it for the worst, and keeps away from it
+            # also if it diverged: Optuna treats it as the worst, and avoids it
             self._study.tell(number, state=_state("PRUNED"))
 
-    def _take_up_abandoned(self) -> None:
-        """Run again what was running when the sweep was killed."""
+    def _resume_abandoned(self) -> None:
+        """Queue what was running when the sweep was killed."""
         for trial in self._study.get_trials(deepcopy=False, states=[_state("RUNNING")]):
             if "facts" in trial.user_attrs:
                 self._tell(trial.number, TrialFacts(**trial.user_attrs["facts"]))

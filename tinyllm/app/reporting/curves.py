@@ -1,4 +1,4 @@
-"""Curves as a Mermaid chart: GitHub draws it in a comment, where it shows no embedded PNG."""
+"""Curves as a Mermaid chart, which GitHub renders in comments, unlike embedded PNGs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 _POINTS = 30
-_COLOURS = {"base": "#9a9a9a", "head": "#1f77b4"}
+_COLORS = {"base": "#9a9a9a", "head": "#1f77b4"}
 
 
 def draw_chart(base: Sequence[Mapping[str, str]], head: Sequence[Mapping[str, str]]) -> str:
-    """Validation loss of both by step, in bits per character; empty where neither has a history."""
+    """Validation loss of both by step, in bits per character; empty if neither has a history."""
     histories = {"base": base, "head": head}
     shown = {name: rows for name, rows in histories.items() if rows}
     if not shown:
         return ""
     steps = [float(row["step"]) for rows in shown.values() for row in rows]
     grid = np.linspace(min(steps), max(steps), _POINTS)
-    palette = ", ".join(_COLOURS[name] for name in shown)
+    palette = ", ".join(_COLORS[name] for name in shown)
     lines = [
         "```mermaid",
         f'%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "{palette}"}}}}}}}}%%',

@@ -28,7 +28,7 @@ def write_report(
     Args:
         base: what the change is compared with.
         head: the working tree.
-        verification: what `verify` found, None where it was not asked.
+        verification: the result of `verify`, if it was called.
         repeats: test losses of the base trained with other seeds.
     """
     parts = [
@@ -79,7 +79,7 @@ def _difference(base: Revision, what: str) -> str:
     if result.returncode:
         return f"None to compare with at `{base.commit[:10]}`."
     table = result.stdout.strip()
-    # without a difference DVC prints the table's head alone
+    # without a difference DVC prints only the table's header
     return table if len(table.splitlines()) > 2 else "No difference."
 
 

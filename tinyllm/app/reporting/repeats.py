@@ -15,7 +15,7 @@ _LOSS = "test_bits_per_character"
 
 
 def repeated_losses(revision: Revision) -> list[float]:
-    """Test losses of runs with the revision's parameters, one a seed; [] without MLflow."""
+    """Test losses of runs with the revision's parameters, one per seed; [] without MLflow."""
     store = tracking_uri()
     if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
         return []

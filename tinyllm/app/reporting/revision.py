@@ -1,4 +1,4 @@
-"""What a revision of the repository says of its model: committed reports, and its samples."""
+"""A revision of the repository: its committed reports, and its samples."""
 
 import csv
 import json
@@ -15,20 +15,20 @@ _SAMPLES = "reports/evaluate/samples.txt"
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, or the working tree where `commit` is empty."""
+    """A commit, or the working tree if `commit` is empty."""
 
     root: Path
     commit: str = ""
 
     def text(self, path: str) -> str:
-        """A committed file's text; empty where there is none."""
+        """The text of a committed file; empty if there is none."""
         if self.commit:
             return git("-C", str(self.root), "show", f"{self.commit}:{path}")
         file = self.root / path
         return file.read_text(encoding="utf-8") if file.is_file() else ""
 
     def metrics(self) -> dict[str, Any]:
-        """Figures of the evaluation."""
+        """Metrics of the evaluate stage."""
         return dict(json.loads(self.text("reports/evaluate/metrics.json") or "{}"))
 
     def history(self) -> list[dict[str, str]]:
@@ -41,7 +41,7 @@ class Revision:
         return {row["context"]: float(row["bits"]) for row in rows}
 
     def samples(self) -> str:
-        """Samples, which only DVC's cache or remote holds; empty where neither does."""
+        """Samples, from DVC's cache or remote; empty if neither has them."""
         if not self.commit:
             return self.text(_SAMPLES)
         return read_out(_SAMPLES, self.commit, self.root)

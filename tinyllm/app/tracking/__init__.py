@@ -1,1 +1,1 @@
-"""MLflow: runs, data sets, checkpoints, registry. The only place that talks to it."""
+"""MLflow: runs, datasets, checkpoints, registry. Only this package talks to it."""

@@ -1,8 +1,7 @@
-"""Runs whose process died without a word: they must not stay RUNNING forever.
+"""Runs whose process was killed: they must not stay RUNNING forever.
 
-While a run is recorded, its process holds a lock on a file beside its journal and deletes the file
-when it ends. The system lets go of a dead process's lock, so a file whose lock is free tells of a
-death.
+While a run is recorded, its process holds a lock on a file beside its journal, and deletes the file
+when it ends. The system releases a dead process's lock, so a file without a lock means a kill.
 """
 
 import contextlib
@@ -15,23 +14,23 @@ from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.store import journal_folder
 
 _SUFFIX = ".recording"
-# whoever looks for abandoned runs holds the lock for a moment only
+# a search for abandoned runs holds the lock only briefly
 _PATIENCE = 10.0
 
 
 @contextlib.contextmanager
 def recording(journal: Journal) -> Iterator[None]:
-    """Be known as the living process that records this run."""
+    """Hold the lock of the process that records this run."""
     mark = journal.path.with_suffix(_SUFFIX)
     mark.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(mark, timeout=_PATIENCE):
         yield
-        # reached in good order only: whoever records has noted how the run ended
+        # not after an exception: the journal says how the run ended
         mark.unlink(missing_ok=True)
 
 
 def end_abandoned() -> list[Journal]:
-    """Note in their journals that dead runs were killed; return these journals."""
+    """Record in the journals of dead runs that they were killed; return these journals."""
     ended = []
     for mark in sorted(journal_folder().glob(f"*{_SUFFIX}")):
         journal = Journal(journal_folder(), mark.stem)
@@ -43,13 +42,13 @@ def end_abandoned() -> list[Journal]:
 
 
 def deliver_abandoned() -> None:
-    """Bring MLflow the end of runs that died; raises whatever MLflow raises."""
+    """Deliver the end of dead runs to MLflow; raises whatever MLflow raises."""
     for journal in end_abandoned():
         Delivery(journal).deliver()
 
 
 def _note_death(journal: Journal) -> None:
-    """End the run at its last sign of life, unless it ended and only the mark was left."""
+    """End the run at its last event, unless it had ended and only the file was left."""
     status, last = None, 0
     for event, _ in journal.events():
         last = event["time"]

@@ -1,9 +1,9 @@
-"""A process of its own that brings a journal to MLflow while a command works.
+"""A separate process that delivers a journal to MLflow while a command works.
 
     python -m tinyllm.app.tracking.background FINGERPRINT STAGE
 
 It ends with its standard input, so it never outlives the command. Importing MLflow alone takes
-two seconds of a core; beside the train stage, the process only takes what cores have to spare.
+two seconds of a core; during the train stage, the process uses only idle cores.
 """
 
 import contextlib
@@ -34,14 +34,14 @@ _log = get_logger(__name__)
 
 
 class BackgroundDelivery:
-    """The process, as the command sees it."""
+    """The process, seen from the command."""
 
     def __init__(self, fingerprint: str, stage: str) -> None:
         """Start to deliver the journal of a run.
 
         Args:
             fingerprint: of the run.
-            stage: which stage records; beside `train` the process takes spare time only.
+            stage: the stage that records; during `train` the process uses only idle cores.
         """
         paths = (str(ROOT), os.environ.get("PYTHONPATH"))
         self._process = subprocess.Popen(  # noqa: S603 - this very Python
@@ -54,10 +54,10 @@ class BackgroundDelivery:
         )
 
     def finish(self, patience: float) -> str:
-        """Let it deliver what is left, for so many seconds; return what hindered it, or ''.
+        """Let it deliver the rest, for `patience` seconds; return the problem, or ''.
 
-        While there is no store yet, nobody's patience counts: the next command would begin to make
-        one anew. A process that cannot make it ends by itself.
+        While it is creating a store, the limit does not apply: the next command would have to
+        start over. A process that cannot create it ends by itself.
         """
         told = False
         while True:
@@ -71,24 +71,24 @@ class BackgroundDelivery:
                     return _last_line(said) or f"it was not done after {patience:g} seconds"
             if not told:
                 told = True
-                _log.info("MLflow makes its database, which takes a while the first time.")
+                _log.info("MLflow creates its database, which takes a while the first time.")
         if self._process.returncode:
             return f"its delivery ended with exit code {self._process.returncode}"
         return _last_line(said)
 
 
 def main(fingerprint: str, stage: str) -> None:
-    """Deliver now and then until standard input ends, and once more then.
+    """Deliver periodically until standard input ends, and then once more.
 
-    What hinders a delivery is printed, an empty line when nothing does any more.
+    Prints what prevents a delivery, and an empty line when nothing does.
     """
-    # a signal to the group is for the command, which ends this process when it is through
+    # signals to the process group are for the command, which ends this process when it is done
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     journal = Journal(journal_folder(), fingerprint)
     sampling: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     if stage == "train":
-        # others may wait for the store, so it is not made in spare time
+        # others may wait for the store, so do not create it in idle time
         _make_store()
         _give_way()
         sampling = SystemMetrics(journal, psutil.Process(os.getppid()), _SAMPLE_INTERVAL)
@@ -97,7 +97,7 @@ def main(fingerprint: str, stage: str) -> None:
     with sampling:
         _deliver_until(closed, Delivery(journal))
     with contextlib.suppress(Exception):
-        # also this very run, should the command have been killed
+        # including this run, if the command was killed
         deliver_abandoned()
 
 
@@ -117,7 +117,7 @@ def _deliver_until(closed: threading.Event, delivery: Delivery) -> None:
 
 
 def _watch(closed: threading.Event) -> None:
-    """Tell when the command is through, or dead; then nobody waits for long any more."""
+    """Set `closed` when the command is done or dead, and exit after a time limit."""
     sys.stdin.read()
     _take_part()
     closed.set()
@@ -128,7 +128,7 @@ def _watch(closed: threading.Event) -> None:
 
 
 def _make_store() -> None:
-    """Make a SQLite store that is not there yet; what hinders that is told at the delivery."""
+    """Create a missing SQLite store; the delivery reports errors."""
     path = database_path(tracking_uri())
     if path is not None and not path.exists():
         with contextlib.suppress(Exception):
@@ -141,7 +141,7 @@ def _is_making_store() -> bool:
 
 
 def _give_way() -> None:
-    """Run only when a core has nothing else to do."""
+    """Run only on idle cores."""
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except (AttributeError, OSError):
@@ -149,9 +149,9 @@ def _give_way() -> None:
 
 
 def _take_part() -> None:
-    """Have a share of the cores again, where the system permits that."""
+    """Run at normal priority again, if the system permits that."""
     with contextlib.suppress(AttributeError, OSError):
-        # by its number: 0 would be the thread that calls
+        # by process id: 0 would be the calling thread
         os.sched_setscheduler(os.getpid(), os.SCHED_OTHER, os.sched_param(0))
 
 

@@ -1,4 +1,4 @@
-"""Who becomes champion of a registered model, and who waits as candidate."""
+"""Which version of a registered model is champion, and which is candidate."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from tinyllm.base.files import working_folder
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 SPLIT_TAG, BITS_TAG = "test.fingerprint", "test.bits_per_character"
-# one tag for each text that a version was judged on: its figure there
+# a tag for each text that a version was judged on, with its bits per character
 _JUDGED = "judged."
 _ALL = 10_000
 
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Keep the processes of this machine from changing the champion at once."""
+    """Keep processes on this machine from changing the champion at the same time."""
     working_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(working_folder() / "registry.lock"):
         yield
@@ -47,16 +47,16 @@ def figures(version: Any) -> dict[str, float]:
 
 
 def find_aliased(client: Any, name: str, alias: str) -> Any | None:
-    """The version that carries an alias, None where none does."""
+    """The version with an alias; None if there is none."""
     number = client.get_registered_model(name).aliases.get(alias)
     return None if number is None else client.get_model_version(name, str(number))
 
 
 def judge(client: Any, name: str, number: str, text: str, bits: float, margin: float) -> None:
-    """Promote a version if it passes the gate, and bring the alias `candidate` up to date.
+    """Promote a version if it passes the gate, and update the alias `candidate`.
 
-    A version is judged once for each figure, so a rerun of the same weights changes nothing; a
-    version that was rolled back is promoted again only by a person. The very first version passes.
+    A version is judged once for each result, so a rerun of the same weights changes nothing; only
+    a user can promote a version again that was rolled back. The first version always passes.
 
     Args:
         client: MLflow's.
@@ -64,7 +64,7 @@ def judge(client: Any, name: str, number: str, text: str, bits: float, margin: f
         number: the version.
         text: fingerprint of the text it was tested on.
         bits: its bits per character there.
-        margin: by how many it must beat the champion on the same text.
+        margin: by which it must beat the champion on the same text.
     """
     version = client.get_model_version(name, number)
     if version.tags.get(_JUDGED + text) != str(bits):
@@ -78,7 +78,7 @@ def judge(client: Any, name: str, number: str, text: str, bits: float, margin: f
             if best is not None and bits < best - margin:
                 why = f"{bits:.4f} bits, {best - bits:.4f} fewer than version {champion.version}"
                 make_champion(client, name, version, champion, "gate", why)
-        # only now: a delivery that breaks off before is judged anew
+        # only now: a delivery that is interrupted before this judges again
         client.set_model_version_tag(name, number, _JUDGED + text, str(bits))
     name_candidate(client, name, text)
 
@@ -86,10 +86,10 @@ def judge(client: Any, name: str, number: str, text: str, bits: float, margin: f
 def make_champion(
     client: Any, name: str, version: Any, before: Any | None, action: str, why: str
 ) -> Promotion:
-    """Give a version the alias `champion` and write down why."""
+    """Give a version the alias `champion`, and record why."""
     events = promotions(find_versions(client, name))
     number = int(version.version)
-    # a delivery that broke off between the two writes the event once
+    # after an interruption between the two writes, do not record the event twice
     if events and events[-1].version == number:
         event = events[-1]
     else:
@@ -102,7 +102,7 @@ def make_champion(
 
 
 def name_candidate(client: Any, name: str, text: str) -> None:
-    """Give the alias `candidate` to the newest version on a text that may still be promoted."""
+    """Give the alias `candidate` to the newest version tested on `text` that may be promoted."""
     versions = find_versions(client, name)
     champion = find_aliased(client, name, CHAMPION)
     taken = rolled_back(promotions(versions))
@@ -120,7 +120,7 @@ def name_candidate(client: Any, name: str, text: str) -> None:
 
 
 def refusal(version: Any, champion: Any | None, margin: float) -> str | None:
-    """Why a version may not take the champion's place; None if it may."""
+    """Why a version may not replace the champion; None if it may."""
     if champion is None:
         return None
     if champion.version == version.version:
@@ -139,7 +139,7 @@ def refusal(version: Any, champion: Any | None, margin: float) -> str | None:
 
 
 def promote(client: Any, name: str, number: int | None, margin: float, *, force: bool) -> Promotion:
-    """Promote a version, by default the candidate, on a person's word.
+    """Promote a version, by default the candidate, at a user's request.
 
     Raises:
         TinyLLMError: there is no such version, or it does not pass the gate and is not forced.

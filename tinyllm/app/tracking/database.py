@@ -1,8 +1,7 @@
-"""A SQLite store for MLflow: made aside and renamed when it is whole, never half-made in place.
+"""A SQLite store for MLflow, created under another name and renamed when it is complete.
 
-MLflow makes its tables in many transactions. Killed in between, it leaves a file that it refuses
-for ever ("table ... already exists"), so a file at the store's place is looked at before MLflow
-opens it.
+MLflow creates its tables in many transactions. Killed in between, it leaves a file that it rejects
+forever ("table ... already exists"), so the file is examined before MLflow opens it.
 """
 
 import contextlib
@@ -20,20 +19,20 @@ from filelock import FileLock, Timeout
 
 from tinyllm.base.errors import TinyLLMError
 
-# tables that every store has which MLflow has finished
+# tables of every complete store
 _CORE = {"alembic_version", "experiments", "metrics", "params", "runs", "tags"}
-# what MLflow enters while it makes tables; its default experiment comes last of all
+# tables that MLflow fills while it creates tables; its default experiment comes last
 _ENTERED_BY_MIGRATIONS = {"alembic_version", "workspaces"}
-# a column of `experiments` by which the table is MLflow's
+# a column by which the table `experiments` is MLflow's
 _COLUMN = "artifact_location"
 _SIDE_FILES = ("", "-journal", "-wal", "-shm")
 _BUSY = 20.0
-# seconds for which another program may make a store at this place
+# seconds that another program may take to create a store
 _PATIENCE = 120.0
 
 
 class Condition(Enum):
-    """What stands at the place of a store."""
+    """What is at the path of a store."""
 
     ABSENT = "nothing"
     WHOLE = "a store that MLflow has finished"
@@ -42,7 +41,7 @@ class Condition(Enum):
 
 
 def database_path(uri: str) -> Path | None:
-    """The file of a `sqlite:///` URI; None for other stores, and for one in memory."""
+    """The file of a `sqlite:///` URI; None for other stores and those in memory."""
     if not uri.startswith("sqlite:///"):
         return None
     name = uri.removeprefix("sqlite:///").partition("?")[0]
@@ -50,17 +49,17 @@ def database_path(uri: str) -> Path | None:
 
 
 def make_ready(path: Path, on_creation: Callable[[], None] = lambda: None) -> None:
-    """See to it that a whole store stands at `path`; make it if there is none.
+    """Ensure that there is a complete store at `path`.
 
-    A kill at any moment leaves either no store or a whole one. A half-made one is renamed to
-    `NAME.half-made` and made again. Several processes may call this at once.
+    A kill at any moment leaves either no store or a complete one. An incomplete one is renamed to
+    `NAME.half-made` and recreated. Several processes may call this at once.
 
     Args:
         path: the SQLite file.
-        on_creation: called before a new store appears, and not where one was there.
+        on_creation: called before a new store appears.
 
     Raises:
-        TinyLLMError: the file is something else, or of an older MLflow, or cannot be written.
+        TinyLLMError: the file is something else, from an older MLflow, or cannot be written.
     """
     try:
         path = path.resolve()
@@ -75,10 +74,10 @@ def make_ready(path: Path, on_creation: Callable[[], None] = lambda: None) -> No
 
 
 def examine(path: Path) -> Condition:
-    """Tell what stands at the place of a store.
+    """Find out what is at the path of a store.
 
     Raises:
-        sqlite3.Error: another program holds the file locked.
+        sqlite3.Error: another program has locked the file.
     """
     if not path.exists():
         return Condition.ABSENT
@@ -108,7 +107,7 @@ def _examine_database(path: Path) -> Condition:
 
 
 def is_being_made(path: Path) -> bool:
-    """Whether a process, maybe this one, is making a store at `path` now."""
+    """Whether a process, maybe this one, is creating a store at `path`."""
     if not _lock(path).exists():
         return False
     try:
@@ -119,10 +118,10 @@ def is_being_made(path: Path) -> bool:
 
 
 def _make_alone(path: Path, on_creation: Callable[[], None]) -> None:
-    """Make a store while no other process of ours does."""
+    """Create a store; the caller holds the lock."""
     deadline = time.monotonic() + _PATIENCE
     while (found := examine(path)) is Condition.HALF_MADE and _is_open_elsewhere(path):
-        # `mlflow server` and its like make theirs in place
+        # `mlflow server` and the like create theirs in place
         if time.monotonic() > deadline:
             raise TinyLLMError(
                 f"Another program has held MLflow's unfinished store {path} open for "
@@ -155,21 +154,21 @@ def _make(path: Path, artifacts: Path) -> None:
 
 
 def _publish(unfinished: Path, path: Path) -> None:
-    """Rename a whole store into its place, unless another program has made one there meanwhile."""
+    """Rename a complete store, unless another program has created one in the meantime."""
     try:
-        # unlike a rename, a link replaces nothing
+        # unlike a rename, a link never replaces a file
         path.hardlink_to(unfinished)
     except FileExistsError:
         unfinished.unlink()
     except OSError:
-        # a file system without links
+        # a file system without hard links
         unfinished.rename(path)
     else:
         unfinished.unlink()
 
 
 def _set_aside(path: Path) -> None:
-    """Rename a half-made store, and what SQLite keeps beside it, to a name that is free."""
+    """Rename an incomplete store, and SQLite's files beside it, to a free name."""
     names = [f"{path.name}.half-made", *(f"{path.name}.half-made-{i}" for i in range(2, 1000))]
     target = next(path.with_name(name) for name in names if not path.with_name(name).exists())
     for suffix in reversed(_SIDE_FILES):
@@ -178,22 +177,22 @@ def _set_aside(path: Path) -> None:
 
 
 def _refuse_older(path: Path) -> None:
-    """Refuse a store that lacks tables: MLflow would upgrade it in place, and may be killed.
+    """Reject a store that lacks tables: MLflow would upgrade it in place, and may be killed.
 
     Raises:
-        TinyLLMError: it does.
+        TinyLLMError: tables are missing.
     """
     with contextlib.closing(_open(path)) as connection:
         missing = _tables_of_mlflow() - _tables(connection)
     if missing:
         raise TinyLLMError(
-            f"MLflow's store {path} is of an older version of MLflow; copy it, then run "
+            f"MLflow's store {path} is from an older version of MLflow; copy it, then run "
             f"'mlflow db upgrade sqlite:///{path}'."
         )
 
 
 def _tables_of_mlflow() -> set[str]:
-    # registers the tables of all parts of a store
+    # registers all tables
     importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     from mlflow.store.db.base_sql_model import Base
 
@@ -206,7 +205,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    # a migration copies a table through a temporary one
+    # migrations copy tables through temporary ones
     return {name for (name,) in rows if not name.startswith(("sqlite_", "_alembic_tmp_"))}
 
 
@@ -222,7 +221,7 @@ def _has_column(connection: sqlite3.Connection, table: str) -> bool:
 
 
 def _is_blank(connection: sqlite3.Connection) -> bool:
-    """Whether a database holds nothing at all, not even a program's mark."""
+    """Whether a database holds nothing at all, not even an application id."""
     marks = [
         connection.execute(f"PRAGMA {of}").fetchone() for of in ("user_version", "application_id")
     ]

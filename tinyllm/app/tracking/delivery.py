@@ -1,4 +1,4 @@
-"""From the journal to a store, each event exactly once however often delivery is interrupted."""
+"""From the journal to a store, each event exactly once, however often delivery is interrupted."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,17 +16,17 @@ _log = get_logger(__name__)
 
 
 class Store(Protocol):
-    """Where runs end up; MLflow is one, another tracker would be another.
+    """A tracking server such as MLflow.
 
-    A delivery that was interrupted repeats what it may have sent, so every method has to leave the
-    same behind when it is called twice.
+    An interrupted delivery repeats what it may have sent already, so every method must be
+    idempotent.
     """
 
     def knows(self, run_id: str) -> bool:
-        """Whether the store still has a run that it once gave this id."""
+        """Whether the store still has the run with this id."""
 
     def open_run(self, fingerprint: str, event: Event, *, trained_here: bool) -> str:
-        """Find the run of a fingerprint, or make it, and bring its tags up to date; return its id.
+        """Find or create the run with a fingerprint, update its tags, and return its id.
 
         Args:
             fingerprint: of the run.
@@ -35,14 +35,14 @@ class Store(Protocol):
         """
 
     def send_metrics(self, run_id: str, events: Sequence[Event]) -> None:
-        """Send points of curves that the store has not got."""
+        """Send points of curves that the store lacks."""
 
     def send(self, run_id: str, event: Event) -> None:
-        """Send anything else."""
+        """Send any other event."""
 
 
 class Delivery:
-    """Brings one journal to one store. Every method raises whatever the store raises."""
+    """Delivers one journal to one store. Every method raises whatever the store raises."""
 
     def __init__(self, journal: Journal, open_store: Callable[[str], Store] = MlflowStore) -> None:
         self.journal = journal
@@ -51,7 +51,7 @@ class Delivery:
         self._store: Store | None = None
 
     def deliver(self) -> str | None:
-        """Send everything that is pending; return the run's id, None while nothing was sent."""
+        """Send everything pending; return the run's id, or None if the journal opens no run."""
         make_private(self.journal.path.parent)
         with FileLock(self.journal.path.with_suffix(".lock")):
             self.journal.close_to_others()
@@ -83,17 +83,17 @@ class Delivery:
         return self._store
 
     def _confirmed_state(self) -> dict[str, Any]:
-        """What has been delivered; nothing to a store that is new or does not know the run."""
+        """What has been delivered; nothing, if the store is new or lacks the run."""
         if self._store is not None or not self.journal.pending(self.uri):
             return self.journal.state(self.uri)
-        # before the state is read: making a store anew changes it
+        # before the state is read, since recreating a store changes it
         store = self._opened()
         state = self.journal.state(self.uri)
         lost = state["run_id"] is not None and not store.knows(state["run_id"])
         return {"offset": 0, "run_id": None} if lost else state
 
     def _batches(self, offset: int) -> Iterator[tuple[list[Event], int]]:
-        """Pending events one by one, but metrics that follow each other together."""
+        """Pending events one by one, but consecutive metrics together."""
         metrics: list[Event] = []
         for event, end in self.journal.events(offset):
             if metrics and (event["kind"] != "metrics" or len(metrics) == _BATCH):
@@ -108,7 +108,7 @@ class Delivery:
             yield metrics, offset
 
     def _open_first(self, state: dict[str, Any]) -> bool:
-        """Open the run by the first event that says which; a crash may have torn an earlier one."""
+        """Open the run with the first intact event of the kind `run`."""
         opening = next((e for e, _ in self.journal.events() if e["kind"] == "run"), None)
         if opening is not None:
             self._open_run(state, opening)

@@ -1,7 +1,7 @@
-"""What a run has to tell MLflow, kept on disk until MLflow has it.
+"""The events of a run, kept on disk until MLflow has them.
 
-A journal is a file of JSON lines that only grows, and beside it a small file that says how much
-of it has been delivered to which store. A dead, slow or full server therefore loses nothing:
+A journal is an append-only file of JSON lines, with a small file beside it that says how much has
+been delivered to which store. So nothing is lost when a server is down, slow or full:
 `tinyllm sync` delivers the rest.
 """
 
@@ -25,16 +25,16 @@ _STATE = ".state.json"
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and those on the way, that its owner alone may read."""
+    """Create a folder, with its parents, that only its owner may read."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with contextlib.suppress(PermissionError):
         folder.chmod(0o700)
 
 
 def forget_deliveries(folder: Path, uri: str) -> None:
-    """Let all journals of a folder deliver everything again to the store at `uri`."""
+    """Make all journals of a folder deliver everything again to the store at `uri`."""
     for path in folder.glob(f"*{_STATE}"):
-        # a damaged one is told when its journal is delivered
+        # a damaged one is reported when its journal is delivered
         with contextlib.suppress(TinyLLMError):
             states = _read_states(path)
             if states.pop(without_secrets(uri), None) is not None:
@@ -57,14 +57,14 @@ class Journal:
         event = {"kind": kind, "time": int(time.time() * 1000), **details}
         if self._file is None:
             self._end_torn_line()
-            # unbuffered: what is added is in the file, in one piece, whatever happens next
+            # unbuffered: each event is written at once and in one piece
             self._file = self.path.open("ab", buffering=0)
         self._file.write(json.dumps(event).encode() + b"\n")
 
     def add_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Append a point of several curves, unless the journal has that step already.
 
-        A run that resumes takes some steps a second time; they come out the same.
+        A run that resumes repeats some steps, with the same results.
         """
         last = self._known_steps()
         new = {key: value for key, value in values.items() if step > last.get(key, -1)}
@@ -73,14 +73,14 @@ class Journal:
             last.update(dict.fromkeys(new, step))
 
     def next_step(self, *curves: str) -> int:
-        """The first step that none of these curves has, for those that only count their points."""
+        """The first step that none of these curves has, for curves that just count."""
         last = self._known_steps()
         return 1 + max(last.get(curve, -1) for curve in curves)
 
     def keep(self, path: Path) -> str:
-        """Copy a file or folder beside the journal, where it stays until it is delivered.
+        """Copy a file or folder beside the journal until it is delivered.
 
-        What a stage wrote may be gone by then: DVC deletes outs, and experiments' copies.
+        The original may be gone by then: DVC deletes outs, and the copies of experiments.
         """
         place = self._new_place(path.name)
         if path.is_dir():
@@ -90,19 +90,19 @@ class Journal:
         return str(place)
 
     def keep_bytes(self, name: str, data: bytes) -> str:
-        """Write `data` beside the journal, where it stays until it is delivered."""
+        """Write `data` beside the journal until it is delivered."""
         place = self._new_place(name)
         place.write_bytes(data)
         return str(place)
 
     def forget(self, path: str) -> None:
-        """Delete what `keep` copied, once it is delivered."""
+        """Delete what `keep` copied."""
         place = Path(path).parent
         if place.parent == self._files and place.name != "..":
             shutil.rmtree(place, ignore_errors=True)
 
     def events(self, offset: int = 0) -> Iterator[tuple[Event, int]]:
-        """Yield whole events from a byte offset on, each with the offset behind it."""
+        """Yield complete events from a byte offset on, each with the offset after it."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -114,7 +114,7 @@ class Journal:
                 try:
                     yield json.loads(line), offset
                 except ValueError:
-                    # a line that a crash tore in the middle of the file
+                    # a line that a crash truncated
                     continue
 
     def state(self, uri: str) -> dict[str, Any]:
@@ -122,14 +122,14 @@ class Journal:
         return dict(_read_states(self._state_path).get(without_secrets(uri), _NOTHING))
 
     def save_state(self, uri: str, state: Mapping[str, Any]) -> None:
-        """Remember what has been delivered to the store at `uri`."""
+        """Record what has been delivered to the store at `uri`."""
         states = {**_read_states(self._state_path), without_secrets(uri): dict(state)}
         _write_states(self._state_path, states)
 
     def close_to_others(self) -> None:
-        """Let the owner alone read the journal, and forget passwords of stores.
+        """Let only the owner read the journal, and remove passwords of stores.
 
-        Earlier versions let everybody read it, and knew stores by their whole URLs.
+        Earlier versions let everybody read it, and recorded whole URLs.
         """
         if not self.path.parent.exists():
             return
@@ -143,7 +143,7 @@ class Journal:
                 _write_states(self._state_path, _read_states(self._state_path))
 
     def pending(self, uri: str) -> int:
-        """Number of events that the store at `uri` has not got yet."""
+        """Number of events not yet delivered to the store at `uri`."""
         return sum(1 for _ in self.events(self.state(uri)["offset"]))
 
     def _new_place(self, name: str) -> Path:
@@ -154,7 +154,7 @@ class Journal:
         return folder / name
 
     def _end_torn_line(self) -> None:
-        """End a line that a crash left unfinished, before the first new one."""
+        """End a line that a crash left unfinished."""
         make_private(self.path.parent)
         with self.path.open("a+b") as file:
             os.fchmod(file.fileno(), 0o600)
@@ -174,7 +174,7 @@ class Journal:
 
 
 def _read_states(path: Path) -> dict[str, Any]:
-    """What was delivered, by store; without the passwords that stores were once named with.
+    """What was delivered, by store URI without passwords.
 
     Raises:
         TinyLLMError: the file is damaged.

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-# what runs share that differ by nothing but the seed
+# shared by runs that differ only in the seed
 CONFIGURATION_TAG = "tinyllm.configuration"
-# how a sweep tells the runs that it starts whose they are
+# environment variables that link runs to their sweep
 SWEEP_VARIABLE, PARENT_VARIABLE = "TINYLLM_SWEEP", "TINYLLM_PARENT_RUN"
-# MLflow's own tag of a child, and ours of a run that is only there for its children
+# MLflow's tag of a child, and ours of a parent
 CHILD_TAG, PARENT_TAG = "mlflow.parentRunId", "tinyllm.parent"
 _PACKAGES = ("torch", "numpy", "safetensors", "dvc", "mlflow")
 
 
 def git_tags(patch: bytes) -> dict[str, str]:
-    """Commit, branch and whether there is a patch over it; empty outside a repository."""
+    """Commit, branch and whether there are uncommitted changes; empty outside a repository."""
     commit = git("rev-parse", "HEAD")
     if not commit:
         return {}
@@ -30,7 +30,7 @@ def git_tags(patch: bytes) -> dict[str, str]:
 
 
 def _branch() -> str:
-    """The branch that is checked out; of a DVC experiment, one that it starts from."""
+    """The current branch; in a DVC experiment, one that it started from."""
     name = git("rev-parse", "--abbrev-ref", "HEAD")
     if name != "HEAD":
         return name
@@ -43,7 +43,7 @@ def _branch() -> str:
 
 
 def environment_tags() -> dict[str, str]:
-    """Versions of what computes, and the CPU it computes on."""
+    """Versions of Python and packages, and the CPU."""
     versions = {f"version.{name}": metadata.version(name) for name in _PACKAGES}
     return {**versions, "version.python": platform.python_version(), "cpu": cpu_name()}
 
@@ -60,7 +60,7 @@ def experiment_tags() -> dict[str, str]:
 
 
 def cpu_name() -> str:
-    """The CPU's model as the system gives it."""
+    """The CPU's model name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -70,14 +70,14 @@ def cpu_name() -> str:
 
 
 def git(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """What a git command prints, stripped; empty where it fails."""
+    """The stripped output of a git command; empty if it fails."""
     return run_git(*arguments, environment=environment).decode("utf-8", "replace").strip()
 
 
 def run_git(
     *arguments: str, environment: Mapping[str, str] | None = None, given: bytes | None = None
 ) -> bytes:
-    """What git prints when it is `given` this to read; nothing where it fails or is not there."""
+    """The output of git with `given` as standard input; empty if it fails or is missing."""
     try:
         return subprocess.run(  # noqa: S603 - fixed arguments
             ["git", *arguments],  # noqa: S607 - whichever git the user has

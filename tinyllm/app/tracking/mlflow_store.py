@@ -1,4 +1,4 @@
-"""The store that MLflow keeps: runs found or made, points and files sent once."""
+"""MLflow as a store: finds or creates runs, and sends each point and file once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ _BATCH = 1000
 
 
 class MlflowStore:
-    """A `Store` in MLflow. Every method raises whatever MLflow raises."""
+    """A `Store` in MLflow. Every method may raise MLflow's exceptions."""
 
     def __init__(self, uri: str) -> None:
         self._client = connect(uri)
@@ -41,17 +41,17 @@ class MlflowStore:
         tags = {FINGERPRINT_TAG: fingerprint, **event.get("tags", {})}
         run = self._only_run(experiment, fingerprint)
         if run is None:
-            # only now: what people write there later is theirs
+            # only at creation: users may edit it later
             described = {**tags, NOTE_TAG: event.get("note", "")}
             created = client.create_run(
                 experiment, start_time=event["time"], tags=described, run_name=event.get("name")
             )
             run = self._only_run(experiment, fingerprint) or created
         if run.info.status == "RUNNING" and not trained_here and event["stage"] != "train":
-            # trained elsewhere: nobody will come to end it
+            # trained elsewhere: nothing else will end it
             client.set_terminated(run.info.run_id, end_time=event["time"])
         if run.data.tags.get(CHILD_TAG):
-            # who trained it first keeps it, though another sweep may come to the same point
+            # it stays with the sweep that trained it, though another may reach the same point
             tags = {key: value for key, value in tags.items() if key not in (CHILD_TAG, "sweep")}
         run_id = str(run.info.run_id)
         known = run.data.params
@@ -98,7 +98,7 @@ class MlflowStore:
             self._delivered_steps[point.key] = point.step
 
     def _send_figures(self, run_id: str, event: Event) -> None:
-        """Send figures that are not a curve: the last ones count, equal ones are not repeated."""
+        """Send metrics that are not a curve: the last value counts, equal ones are not repeated."""
         from mlflow.entities import Metric
 
         known = self._client.get_run(run_id).data.metrics
@@ -110,7 +110,7 @@ class MlflowStore:
         self._client.log_batch(run_id, metrics=points)
 
     def _last_delivered(self, run_id: str, key: str) -> int:
-        """The last step of a curve in the store: what an interrupted delivery got through."""
+        """The last step of a curve in the store."""
         if key not in self._delivered_steps:
             history = self._client.get_metric_history(run_id, key)
             self._delivered_steps[key] = max((point.step for point in history), default=-1)
@@ -128,10 +128,10 @@ class MlflowStore:
         self._client.log_inputs(run_id, [DatasetInput(entity, tags)])
 
     def _only_run(self, experiment: str, fingerprint: str) -> Any:
-        """The run of this fingerprint, or None.
+        """The run with this fingerprint, or None.
 
-        A server that created a run and whose answer was lost is asked a second time and creates
-        another. Of such twins the oldest stays; those that never got a point are deleted.
+        If the response to a creation is lost, the retry creates another run. Of such duplicates the
+        oldest stays, and those without metrics are deleted.
         """
         runs = self._client.search_runs(
             [experiment],

@@ -1,4 +1,4 @@
-"""Names by which people tell runs apart: what differs from the committed params.yaml."""
+"""Names of runs: their differences from the committed params.yaml."""
 
 import contextlib
 import os
@@ -15,14 +15,14 @@ _LONGEST = 80
 
 
 def all_params(sections: Mapping[str, Section]) -> dict[str, Any]:
-    """The flat parameters of a command's own sections and, from params.yaml, of all others."""
+    """Flat parameters: a command's own sections, and all others from params.yaml."""
     params_file = Path("params.yaml")
     others = load_params(params_file) if params_file.is_file() else {}
     return flatten({**others, **sections})
 
 
 def run_name(params: Mapping[str, Any]) -> str:
-    """`baseline`, or the parameters that differ from it; first the experiment's name."""
+    """The experiment's name, if any, then `baseline` or the parameters that differ from it."""
     experiment = os.environ.get("DVC_EXP_NAME", "")
     changed = [f"{key.partition('.')[2]}={value}" for key, value in changed_params(params).items()]
     name = " ".join([*([experiment] if experiment else []), *(changed or ["baseline"])])
@@ -30,7 +30,7 @@ def run_name(params: Mapping[str, Any]) -> str:
 
 
 def changed_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters, of those that decide about outputs, that differ from the baseline."""
+    """The parameters that affect outputs and differ from the baseline."""
     baseline = flatten(_baseline())
     outputs = {name for name, section in SECTIONS.items() if section.affects_outputs}
     return {
@@ -41,10 +41,10 @@ def changed_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _baseline() -> dict[str, Section]:
-    """The committed params.yaml, of the commit that an experiment starts from; or the defaults."""
+    """The committed params.yaml, in an experiment that of its base commit; or the defaults."""
     commit = os.environ.get("DVC_EXP_BASELINE_REV") or "HEAD"
     if text := git("show", f"{commit}:./params.yaml"):
-        # one that an older version wrote may hold what is unknown now
+        # an old one may hold parameters that no longer exist
         with contextlib.suppress(ConfigError):
             return parse_params(text, f"{commit}:params.yaml")
     return {name: section() for name, section in SECTIONS.items()}

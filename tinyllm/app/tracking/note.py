@@ -1,4 +1,4 @@
-"""The description of a run that MLflow shows above its figures."""
+"""The description of a run that MLflow shows above its metrics."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ NOTE_TAG = "mlflow.note.content"
 
 
 def run_note(params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """What is trained on what, how it differs from the baseline and where it comes from."""
+    """The model, its training, its differences from the baseline, and its commit."""
     changed = "".join(f"\n- `{key}`: {value}" for key, value in changed_params(params).items())
     parts = [
         _sentence(
@@ -29,7 +29,7 @@ def run_note(params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
 
 
 def _sentence(text: str, params: Mapping[str, Any]) -> str:
-    """The text with parameters in the place of their names; nothing where one is unknown."""
+    """The text with parameters filled in; empty if one is unknown."""
     for key, value in params.items():
         text = text.replace(f"{{{key}}}", str(value))
     return "" if "{" in text else text

@@ -1,4 +1,4 @@
-"""What MLflow knows of how a model was made: commit, patch, parameters, data, weights."""
+"""What MLflow knows about a model's origin: commit, patch, parameters, data, weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ from tinyllm.base.errors import TinyLLMError
 
 @dataclass(frozen=True)
 class Origin:
-    """Everything needed to make a model again, and to tell whether it came out the same.
+    """Everything needed to rebuild a model and to compare the result.
 
-    `data` maps splits to (beginnings of) their SHA-256; `export` is a folder with the registered
-    model's files, None where only a run was named.
+    `data` maps splits to (prefixes of) their SHA-256; `export` is a folder with the registered
+    model's files, None for a run.
     """
 
     run_id: str

@@ -1,15 +1,15 @@
-"""What a commit's outs hold: git has their checksums only, DVC's cache or remote the files."""
+"""Reads outs of a commit: git has only their checksums, DVC's cache or remote the files."""
 
 from pathlib import Path
 
 
 def read_out(path: str, commit: str, root: Path | None = None) -> str:
-    """The text of an out as a commit's dvc.lock has it; empty where DVC cannot get it.
+    """The text of an out in a commit; empty if DVC cannot get it.
 
     Args:
         path: of the file, from the root of the repository.
-        commit: whose out it is.
-        root: of the repository; the one around the working directory if left out.
+        commit: whose dvc.lock counts.
+        root: of the repository; defaults to that of the working directory.
     """
     import dvc.api
     from dvc.exceptions import DvcException

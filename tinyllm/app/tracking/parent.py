@@ -1,4 +1,4 @@
-"""A run that stands for many: the sweep or the repetition that runs belong to."""
+"""A run that groups others: a sweep or a repetition."""
 
 import contextlib
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ _log = get_logger(__name__)
 
 
 class ParentRun:
-    """The parent in MLflow; like every run, it has a journal that outlives an outage."""
+    """The parent run in MLflow; like every run, it has a journal."""
 
     def __init__(self, name: str, fingerprint: str, config: TrackingConfig) -> None:
-        """Name the parent; equal fingerprints are the same run, before and after a kill."""
+        """Name the parent; equal fingerprints are the same run, also after a kill."""
         self._name, self._config = name, config
         self._journal = Journal(journal_folder(), fingerprint)
         self._run_id = ""
@@ -39,11 +39,11 @@ class ParentRun:
         """Find or create the run.
 
         Raises:
-            TinyLLMError: the store does not answer; children could not be told whose they are.
+            TinyLLMError: the store does not respond, so children could not be linked to the run.
         """
         if not self._config.tracking:
             return
-        # should this process be killed, the next command ends the run
+        # if this process is killed, the next command ends the run
         self._recording.enter_context(recording(self._journal))
         tags = {"sweep": self._name, PARENT_TAG: "yes", **git_tags(git_patch())}
         self._open(self._journal, tags, {key: str(value) for key, value in params.items()})
@@ -57,14 +57,14 @@ class ParentRun:
             ) from None
 
     def environment(self) -> dict[str, str]:
-        """Variables that tell a run whose child it is."""
+        """Variables that link a child to this run."""
         own = {SWEEP_VARIABLE: self._name, PARENT_VARIABLE: self._run_id}
         return own if self._run_id else {}
 
     def adopt(self, fingerprint: str | None, tags: Mapping[str, str]) -> None:
-        """Give tags to a child once it has ended; also to one that DVC only restored.
+        """Tag a child that has ended, or that DVC restored from its cache.
 
-        One that another sweep trained stays with that.
+        A run that another sweep trained stays with that sweep.
         """
         if not self._run_id or fingerprint is None:
             return
@@ -77,7 +77,7 @@ class ParentRun:
     def close(
         self, status: str, figures: Mapping[str, float], texts: Mapping[str, str], about: str
     ) -> None:
-        """Record what came of it, and end the run."""
+        """Record the results, and end the run."""
         if not self._run_id:
             return
         self._open(self._journal, {"sweep": self._name, NOTE_TAG: about}, {})

@@ -1,7 +1,7 @@
-"""What a working tree has over its commit, as a patch: what git tracks, and new source files.
+"""Uncommitted changes as a patch: changes of tracked files, and new source files.
 
-The patch leaves the machine with the run, so a new file is in it only if its kind and size say
-that it is source, and neither its name nor its text speaks of secrets.
+The patch leaves the machine with the run, so it includes a new file only if its type and size are
+those of source code, and neither its name nor its text suggests secrets.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tinyllm.app.tracking.lineage import git, run_git
 
-# what the pipeline writes into the repository says nothing about what it was made from
+# outs of the pipeline, which are not its inputs
 _WRITTEN_BY_STAGES = (":(exclude)reports", ":(exclude)dvc.lock", ":(exclude)*/.gitignore")
-# whatever the user's configuration makes of a diff, `git apply` takes only this
+# what `git apply` needs, whatever the user's configuration
 _PLAIN_DIFF = (
     "--binary",
     "--no-ext-diff",
@@ -25,34 +25,34 @@ _PLAIN_DIFF = (
     "--src-prefix=a/",
     "--dst-prefix=b/",
 )
-# no text, YAML, JSON or shell: these hold notes, data and keys as often as source
+# no text, YAML, JSON or shell: these are as often notes, data and keys as source
 _SOURCE = {".css", ".dvc", ".html", ".js", ".py", ".pyi", ".toml"}
 _SECRET = re.compile(
     r"secret(?!ar)|credential|password|passwd|api[-_]?key|private[-_]?key|(?<![a-z])v?env(?![a-z])",
     re.IGNORECASE,
 )
-# a URL with a password, a private key, and tokens of well-known services by their beginnings
+# a URL with a password, a private key, and tokens of well-known services by their prefixes
 _SECRET_TEXT = re.compile(
     rb"://[^/\s:@'\"]+:[^/\s@'\"]+@|-----BEGIN [A-Z ]*PRIVATE KEY-----"
     rb"|\b(?:AKIA[0-9A-Z]{16}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"
     rb"|hf_[A-Za-z0-9]{30,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{20,})"
 )
-# bytes of a new file, and of all of them
+# bytes of one new file, and of all
 _LARGEST, _LARGEST_SUM = 1_000_000, 10_000_000
 
 
 @dataclass(frozen=True)
 class NewFiles:
-    """Files that git neither tracks nor ignores, from the top of the repository."""
+    """Files that git neither tracks nor ignores, relative to the top of the repository."""
 
     taken: list[str]
     left_out: list[str]
 
 
 def git_patch() -> bytes:
-    """What the working tree has over the commit, for `git apply`; empty outside a repository.
+    """Uncommitted changes, for `git apply`; empty outside a repository.
 
-    It holds changes of what git tracks, staged or not, and new files that are source.
+    These are changes of tracked files, staged or not, and new source files.
     """
     top = git("rev-parse", "--show-toplevel")
     if not top or not git("rev-parse", "--verify", "HEAD"):
@@ -61,7 +61,7 @@ def git_patch() -> bytes:
         Path(top, git("-C", top, "rev-parse", "--git-path", name)) for name in ("objects", "index")
     )
     with tempfile.TemporaryDirectory() as folder:
-        # an index and a store of its own: the user's keep what they hold
+        # a separate index and object store: the user's stay as they are
         own = {
             "GIT_INDEX_FILE": str(Path(folder) / "index"),
             "GIT_OBJECT_DIRECTORY": folder,
@@ -71,7 +71,7 @@ def git_patch() -> bytes:
             shutil.copyfile(index, own["GIT_INDEX_FILE"])
         git("-C", top, "add", "--update", "--", ".", environment=own)
         names = "\0".join(find_new_files().taken)
-        # what cannot be added must not hide what can
+        # skip files that cannot be added
         add = ("add", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
         run_git("-C", top, "--literal-pathspecs", *add, environment=own, given=os.fsencode(names))
         over = ("--cached", "HEAD", "--", ".", *_WRITTEN_BY_STAGES)
@@ -79,7 +79,7 @@ def git_patch() -> bytes:
 
 
 def find_new_files() -> NewFiles:
-    """New files by whether a patch takes them along; none outside a repository."""
+    """New files, by whether a patch includes them; none outside a repository."""
     top = git("rev-parse", "--show-toplevel")
     if not top:
         return NewFiles([], [])
@@ -96,7 +96,7 @@ def find_new_files() -> NewFiles:
 
 
 def _size_of_source(path: Path, name: str) -> int | None:
-    """The size of a file that is source by name, kind, size and text; None if it is not."""
+    """The size of a source file; None if it does not belong in a patch."""
     if path.suffix not in _SOURCE or _SECRET.search(name) or not path.is_file():
         return None
     try:

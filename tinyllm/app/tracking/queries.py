@@ -1,4 +1,4 @@
-"""Runs read back from MLflow, and what tells two of them apart."""
+"""Runs read from MLflow, and the differences between two of them."""
 
 import csv
 import tempfile
@@ -13,7 +13,7 @@ from tinyllm.app.tracking.reasons import reason
 from tinyllm.app.tracking.store import connect, shown_uri
 from tinyllm.base.errors import TinyLLMError
 
-# how good a run is, the most telling figure first; all are losses
+# metrics to rank runs by, the most important first; all are losses
 SCORES = ("test_bits_per_character", "val_bits_per_character", "best_val_loss", "val_loss")
 _SHORTEST_ID = 4
 
@@ -38,8 +38,8 @@ class RunFacts:
 class Comparison:
     """What differs between two runs: parameters, metrics, loss by position; and their samples.
 
-    `params` and `metrics` map names to what either run has, None where it has none; `positions`
-    maps characters of context to bits per character; `samples` are the texts drawn at evaluation.
+    `params` and `metrics` map names to the values of both, None if missing; `positions` maps
+    characters of context to bits per character; `samples` are from the evaluation.
     """
 
     runs: tuple[RunFacts, RunFacts]
@@ -56,7 +56,7 @@ class Comparison:
 def find_runs(
     experiment: str, *, where: str = "", sort: str | None = None, limit: int = 20
 ) -> list[RunFacts]:
-    """The runs of an experiment, the best first; those without the figure come last.
+    """The runs of an experiment, the best first; those without the metric come last.
 
     Args:
         experiment: its name.
@@ -75,7 +75,7 @@ def find_runs(
 
 
 def find_run(experiment: str, text: str) -> RunFacts:
-    """The run that an id, the beginning of one, a name or a DVC experiment belongs to.
+    """The run with an id, a prefix of it, a name, or the name of its DVC experiment.
 
     Raises:
         TinyLLMError: there is none, or more than one.
@@ -103,7 +103,7 @@ def differing_params(runs: Sequence[RunFacts]) -> list[str]:
 
 
 def compare_runs(first: RunFacts, second: RunFacts) -> Comparison:
-    """Put two runs side by side; reads their evaluation from MLflow's artifacts."""
+    """Compare two runs; reads their evaluation from MLflow's artifacts."""
     metrics = sorted({*first.metrics, *second.metrics})
     reports = [_evaluation(run.run_id) for run in (first, second)]
     places = dict.fromkeys(place for positions, _ in reports for place in positions)
@@ -152,7 +152,7 @@ def _search(experiment: str, where: str) -> list[RunFacts]:
 
 
 def _evaluation(run_id: str) -> tuple[dict[str, float], str]:
-    """Loss by position and samples; both empty where the run was not evaluated."""
+    """Loss by position and samples; both empty if the run was not evaluated."""
     import mlflow
     from mlflow.exceptions import MlflowException
 

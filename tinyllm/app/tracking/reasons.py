@@ -1,4 +1,4 @@
-"""What MLflow's errors mean to a person, as part of a sentence."""
+"""MLflow's errors, explained as part of a sentence."""
 
 import os
 import re
@@ -12,7 +12,7 @@ _LONGEST = 300
 
 
 def reason(error: BaseException) -> str:
-    """Why the store did not do what it was asked to, without a full stop."""
+    """Why a request to the store failed, without a period."""
     text = without_secrets(" ".join(str(error).split()))
     found = _STATUS.search(text)
     status = int(found[1] or found[2]) if found else 0

@@ -9,7 +9,7 @@ from tinyllm.app.tracking.store import connect
 from tinyllm.base.errors import TinyLLMError
 
 WEIGHTS_TAG = "weights.sha256"
-# MLflow's columns hold no more
+# the limit of MLflow's column
 _LONGEST_DESCRIPTION = 5000
 _ABOUT = """\
 Character-level language models, a version for each distinct weights. The alias `champion` is the
@@ -20,7 +20,7 @@ _REGISTRY_SCHEMES = ("models:/", "runs:/")
 
 
 def locate_model(source: str | Path) -> Path:
-    """The folder of a model that lies in a folder, or in the registry and is fetched.
+    """The folder of a model, which is fetched first if `source` is in the registry.
 
     Raises:
         TinyLLMError: the registry has no such model or cannot be reached.
@@ -56,7 +56,7 @@ def log_checkpoint(client: Any, experiment: str, run_id: str, event: dict[str, A
 
 
 def register_export(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
-    """Register an export, once for distinct weights, and let it stand up to the champion."""
+    """Register an export, once for distinct weights, and compare it with the champion."""
     name = event["registered_model"]
     _open_registered_model(client, name)
     tags = {
@@ -86,7 +86,7 @@ def register_export(client: Any, experiment: str, run_id: str, event: dict[str, 
 
 
 def shorten(card: str, longest: int = _LONGEST_DESCRIPTION) -> str:
-    """A model card without its last sections, as many as it takes to fit into the registry."""
+    """A model card without as many of its last sections as it takes to fit into the registry."""
     note = "\n\n*The whole card is README.md among the version's files.*\n"
     if len(card) <= longest:
         return card
@@ -97,7 +97,7 @@ def shorten(card: str, longest: int = _LONGEST_DESCRIPTION) -> str:
 
 
 def _open_registered_model(client: Any, name: str) -> None:
-    """Create the registered model, or describe one that has no description yet."""
+    """Create the registered model, or add a missing description."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -115,7 +115,7 @@ def _find_version(client: Any, name: str, weights: str) -> Any | None:
 
 
 def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> str:
-    """Make a logged model of a folder, unless there is one; return its id."""
+    """Log a folder as a model, unless that was done before; return the model's id."""
     from mlflow.entities import LoggedModelOutput
 
     known = _find_logged_model(client, experiment, event)
@@ -137,7 +137,7 @@ def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any])
 
 
 def _find_logged_model(client: Any, experiment: str, event: dict[str, Any]) -> str | None:
-    """The whole logged model of these weights; one whose upload broke off does not count."""
+    """The logged model of these weights; one with an incomplete upload does not count."""
     found = client.search_logged_models(
         [experiment], filter_string=f"tags.`{WEIGHTS_TAG}` = '{event['sha256']}'"
     )

@@ -1,4 +1,4 @@
-"""Runs in MLflow that differ by nothing but the seed."""
+"""Runs in MLflow that differ only in the seed."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from tinyllm.base.errors import TinyLLMError
 
 
 def find_repeats(experiment: str, text: str, metric: str) -> list[RunFacts]:
-    """The run that `text` names and all with the same params, data and code, seed apart.
+    """The run that `text` names and all that differ from it only in the seed.
 
     Raises:
         TinyLLMError: there is no such run, or none of them has the metric.
@@ -25,7 +25,7 @@ def find_repeats(experiment: str, text: str, metric: str) -> list[RunFacts]:
 
 
 def one_per_seed(runs: Iterable[RunFacts], metric: str) -> list[RunFacts]:
-    """Those that have the metric; a seed counts once, however often it was run (elsewhere, say)."""
+    """Runs that have the metric, one for each seed."""
     by_seed = {
         run.params.get("train.seed", run.run_id): run for run in runs if metric in run.metrics
     }

@@ -1,4 +1,4 @@
-"""Which MLflow store is used, and opening it."""
+"""Which MLflow store to use, and how to open it."""
 
 import os
 import sys
@@ -17,22 +17,22 @@ from tinyllm.app.tracking.journal import forget_deliveries
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import repository_root, working_folder
 
-# MLflow's own defaults wait four minutes for a server that is not there
+# by default MLflow waits four minutes for a server that is down
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-# a server's address is known to who set it, and needs no line for each run that ends
+# no line with the server's address for each run that ends
 _QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 
 
 def journal_folder() -> Path:
-    """Where the journals of all runs are kept."""
+    """The folder of the journals of all runs."""
     return working_folder() / "journal"
 
 
 def tracking_uri() -> str:
     """`MLFLOW_TRACKING_URI`, or the SQLite file at the root of the main repository.
 
-    A relative SQLite file is the main repository's too. A server's password is moved from the URL
-    to MLflow's own variable; a database's stays, so show `shown_uri` instead.
+    A relative SQLite path starts there, too. A server's password is moved from the URL to MLflow's
+    variable; a database's stays, so show `shown_uri` instead.
     """
     take_password_from_url()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
@@ -51,7 +51,7 @@ def shown_uri(uri: str | None = None) -> str:
 def connect(uri: str | None = None) -> Any:
     """Return an `MlflowClient`; a SQLite store is created first, by one process at a time.
 
-    What had been delivered to a store that is not there any more counts as not delivered.
+    What had been delivered to a store that no longer exists counts as not delivered.
 
     Raises:
         TinyLLMError: a SQLite store cannot be opened or made.
@@ -72,7 +72,7 @@ def connect(uri: str | None = None) -> Any:
 
 
 def experiment_id(client: Any, name: str) -> str:
-    """The experiment's id; it is created if need be, its artifacts beside a SQLite store."""
+    """The experiment's id; creates it if needed, with its artifacts beside a SQLite store."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -83,7 +83,7 @@ def experiment_id(client: Any, name: str) -> str:
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except MlflowException:
-        # another process was quicker
+        # another process was faster
         found = client.get_experiment_by_name(name)
         if found is None:
             raise
@@ -91,7 +91,7 @@ def experiment_id(client: Any, name: str) -> str:
 
 
 if __name__ == "__main__":
-    # what MLflow makes by itself is broken for good by a kill
+    # a kill would leave a store that MLflow creates itself unusable
     hide_in_tracebacks()
     try:
         connect()

@@ -1,7 +1,7 @@
 """The history of a registered model's champions, kept in the registry itself.
 
-Every change of the champion is a tag of the version that was promoted, named by its time, so that
-every clone that sees the registry sees the same history.
+Every change of the champion is a tag of the promoted version, named after its time, so that every
+clone that uses the registry has the same history.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ _TIME = "%Y%m%dT%H%M%S.%fZ"
 
 @dataclass(frozen=True)
 class Promotion:
-    """A version became champion: when, after whom, by what (gate, promote, rollback), and why."""
+    """A version became champion: when, after which, by what (gate, promote, rollback), and why."""
 
     time: str
     version: int
@@ -30,7 +30,7 @@ class Promotion:
 
 
 def promotion_tag(event: Promotion) -> tuple[str, str]:
-    """The tag, name and value, that writes an event down."""
+    """Name and value of the tag that records an event."""
     time = dt.datetime.fromisoformat(event.time).astimezone(dt.UTC)
     details = {"before": event.before, "action": event.action, "why": event.why}
     return _PROMOTED + time.strftime(_TIME), json.dumps(details)
@@ -42,21 +42,21 @@ def promotions(versions: Sequence[Any]) -> list[Promotion]:
     for version in versions:
         for key, value in version.tags.items():
             if key.startswith(_PROMOTED):
-                time = dt.datetime.strptime(key.removeprefix(_PROMOTED), _TIME)  # noqa: DTZ007 - it is, in the next line
+                time = dt.datetime.strptime(key.removeprefix(_PROMOTED), _TIME)  # noqa: DTZ007 - the next line adds the zone
                 iso = time.replace(tzinfo=dt.UTC).isoformat(timespec="microseconds")
                 found.append(Promotion(time=iso, version=int(version.version), **json.loads(value)))
     return sorted(found, key=lambda promotion: promotion.time)
 
 
 def succession(events: Sequence[Promotion]) -> list[int]:
-    """The champions that a rollback can go back through; the present one is the last."""
+    """The champions that a rollback can go back through; the current one is the last."""
     line: list[int] = []
     for event in events:
         if event.action == "rollback":
             while line and line[-1] != event.version:
                 line.pop()
         elif event.before is not None and event.before not in line:
-            # promoted before changes were written down
+            # promoted before changes were recorded
             line.append(event.before)
         if not line or line[-1] != event.version:
             line.append(event.version)
@@ -64,7 +64,7 @@ def succession(events: Sequence[Promotion]) -> list[int]:
 
 
 def rolled_back(events: Sequence[Promotion]) -> set[int]:
-    """Versions that were taken back, and not promoted again by a person since."""
+    """Versions that were rolled back, and not promoted again since."""
     taken: set[int] = set()
     for event in events:
         taken.discard(event.version)

@@ -1,4 +1,4 @@
-"""How busy the machine and the run are, under the names of MLflow's system metrics."""
+"""Load of the machine and the run, under the names of MLflow's system metrics."""
 
 import threading
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _MEGA = 1e6
 
 
 class SystemMetrics:
-    """Samples into a journal, in a thread of its own, while the block lasts."""
+    """Samples into a journal, in a separate thread, within a `with` block."""
 
     def __init__(self, journal: Journal, process: psutil.Process, interval: float) -> None:
         """Prepare to sample.
@@ -23,7 +23,7 @@ class SystemMetrics:
             process: the one that trains.
             interval: seconds between samples.
         """
-        # its own, since it keeps a file open and this is another thread
+        # a separate one, since it keeps a file open and this is another thread
         self._journal = Journal(journal.path.parent, journal.fingerprint)
         self._process = process
         self._interval = interval
@@ -31,7 +31,7 @@ class SystemMetrics:
         self._thread = threading.Thread(target=self._sample_until_done, daemon=True)
 
     def __enter__(self) -> Self:
-        """Start to sample."""
+        """Start sampling."""
         self._thread.start()
         return self
 
@@ -41,7 +41,7 @@ class SystemMetrics:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop."""
+        """Stop sampling."""
         self._done.set()
         self._thread.join()
 

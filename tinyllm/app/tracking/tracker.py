@@ -1,7 +1,7 @@
-"""The tracker that a command holds while it works: it writes the journal.
+"""The tracker of a command, which writes the journal.
 
-Another process delivers beside it, so nothing that happens to MLflow stops or slows the work: a
-failed delivery costs one warning, and what is missing stays in the journal for `tinyllm sync`.
+Another process delivers it in the background, so MLflow can neither stop nor slow the command: a
+failed delivery causes one warning, and the rest stays in the journal for `tinyllm sync`.
 """
 
 import contextlib
@@ -41,17 +41,17 @@ from tinyllm.base.events import (
 
 # seconds that a finished command waits for the store
 _PATIENCE = 10.0
-# a store of our own is made by importing and asking MLflow, on a machine that may be busy
+# a local store needs to import MLflow here, on a machine that may be busy
 _PATIENCE_WITH_SQLITE = 30.0
-# how many names of files a warning holds
+# how many file names a warning shows
 _SHOWN = 5
-# folder of a registered version that says where it comes from
+# folder of a registered version that records its origin
 LINEAGE = "lineage"
 _log = get_logger(__name__)
 
 
 class Tracker:
-    """Records one run. Used as a context manager; with tracking off it does nothing."""
+    """A context manager that records one run; with tracking off it does nothing."""
 
     def __init__(self, started: RunStarted, config: TrackingConfig) -> None:
         """Prepare to record a run; only the stage `train` opens and closes it."""
@@ -65,14 +65,14 @@ class Tracker:
         self._lineage: dict[str, bytes] = {}
 
     def tell(self, event: Event) -> None:
-        """Record what a stage tells; steps and validations come as `metrics`."""
+        """Record an event; steps and validations arrive through `metrics`."""
         if not self._enabled:
             return
         match event:
             case DatasetRead():
                 self._dataset(event)
             case Measured():
-                # recorded again, the last ones count
+                # if recorded twice, the last counts
                 self._add("figures", step=event.step, values=dict(event.values))
             case FileWritten():
                 self._add("artifact", path=self._journal.keep(event.path), folder=self._stage)
@@ -86,7 +86,7 @@ class Tracker:
                 assert_never(unknown)
 
     def _start(self) -> None:
-        """Open the run, or attach to it: name, params and where it comes from."""
+        """Open the run, or attach to it: name, params and origin."""
         params = all_params(self._started.sections)
         patch = git_patch()
         tags = {**git_tags(patch), **environment_tags(), **experiment_tags()}
@@ -140,9 +140,9 @@ class Tracker:
         )
 
     def _export(self, event: ExportWritten) -> None:
-        """Register an exported model, with its figure on a test split.
+        """Register an exported model, with its test result.
 
-        Where it comes from is recorded as tags and, as files, in the version's folder `lineage`.
+        Its origin is recorded in tags and in files in the version's folder `lineage`.
         """
         place = Path(self._journal.keep(event.folder))
         (place / LINEAGE).mkdir(exist_ok=True)
@@ -203,7 +203,7 @@ class Tracker:
             )
 
     def _tell_what_is_left_out(self) -> None:
-        """Name new files that are not recorded; later stages of the run need not say it again."""
+        """Warn about new files that are not recorded; later stages need not repeat it."""
         if names := find_new_files().left_out:
             shown = ", ".join(map(repr, names[:_SHOWN]))
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

@@ -1,1 +1,1 @@
-"""Proving that what was made can be made again, byte for byte, and naming what differs if not."""
+"""Checks that results can be reproduced byte for byte, and names what differs if not."""

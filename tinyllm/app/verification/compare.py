@@ -1,4 +1,4 @@
-"""Finding the first thing that differs between two makings of the same outs."""
+"""Finding the first difference between the original and the rebuilt outs."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _CURVES = ("train_loss", "gradient_norm", "val_loss")
 
 @dataclass(frozen=True)
 class Difference:
-    """A file that differs, and where in it."""
+    """A file that differs, and where."""
 
     file: str
     detail: str
@@ -25,7 +25,7 @@ class Difference:
 
 
 def compare_paths(original: Path, rebuilt: Path, name: str) -> list[Difference]:
-    """Compare two files, or two folders file by file; `name` is what to call them."""
+    """Compare two files, or two folders file by file; reports call them `name`."""
     if original.is_dir() and rebuilt.is_dir():
         names = sorted(_files_in(original) | _files_in(rebuilt))
         found = [compare_paths(original / n, rebuilt / n, f"{name}/{n}") for n in names]
@@ -43,10 +43,10 @@ def compare_paths(original: Path, rebuilt: Path, name: str) -> list[Difference]:
 
 
 def first_differing_step(original: Journal, rebuilt: Journal) -> int | None:
-    """The first training step at which two journals have different numbers for a curve.
+    """The first training step at which a curve differs between two journals.
 
-    The curves of a run are its trail: a single bit that differs in a weight moves the loss
-    or the gradient norm within a few steps. The step is as exact as `runtime.log_interval`.
+    A single bit that differs in a weight changes the loss or the gradient norm within a few steps.
+    The step is as exact as `display.log_interval`.
     """
     one, other = _points(original), _points(rebuilt)
     steps = sorted(

@@ -1,4 +1,4 @@
-"""Running the pipeline again in a clean clone that shares nothing with this working tree."""
+"""Runs the pipeline again in a clean clone that shares nothing with this working tree."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ import yaml
 from tinyllm.app.tracking.lineage import git
 from tinyllm.base.errors import TinyLLMError
 
-# variables that would tie the rebuilt pipeline to this one's experiment or store
+# variables that would tie the rebuilt pipeline to the original's experiment or store
 _TIES = ("DVC_", "MLFLOW_", "GIT_")
 
 
@@ -33,7 +33,7 @@ def clean_clone(root: Path, commit: str, patch: bytes) -> Iterator[Path]:
             raise TinyLLMError(
                 f"Commit {commit} is not in this repository; fetch the branch that it is on."
             )
-        # a commit that no branch holds any more does not come with a clone
+        # a clone lacks commits that are no longer on a branch
         _call(["git", "fetch", "--quiet", str(root), commit], clone)
         _call(["git", "checkout", "--quiet", "--detach", commit], clone)
         if patch:
@@ -44,7 +44,7 @@ def clean_clone(root: Path, commit: str, patch: bytes) -> Iterator[Path]:
 
 
 def copy_sources(root: Path, clone: Path) -> None:
-    """Bring raw data that git does not hold: dependencies of no stage's making.
+    """Copy raw data that is not in git.
 
     Raises:
         TinyLLMError: such data is not in this working tree either.
@@ -65,7 +65,7 @@ def copy_sources(root: Path, clone: Path) -> None:
 
 
 def run_pipeline(clone: Path) -> None:
-    """Run every stage in the clone, from nothing.
+    """Run every stage in the clone, from scratch.
 
     Raises:
         TinyLLMError: a stage failed; the end of what it printed is in the message.

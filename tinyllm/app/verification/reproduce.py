@@ -1,4 +1,4 @@
-"""Making a registered model again from what the registry knows of it."""
+"""Rebuilding a registered model from what the registry knows about it."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -14,13 +14,13 @@ from tinyllm.base.files import sha256
 
 _WEIGHTS = Path("models/checkpoint/model.safetensors")
 _EXPORT = Path("models/export/pyfunc")
-# what registering adds: MLflow's note, and where the version comes from
+# what registration adds: MLflow's metadata, and the version's origin
 _ADDED_BY_THE_REGISTRY = (f"{_EXPORT}/registered_model_meta", f"{_EXPORT}/{LINEAGE}/")
 
 
 @dataclass
 class Reproduction:
-    """What was rebuilt from where; no `differences` means the same bytes."""
+    """What was rebuilt; no `differences` means the same bytes."""
 
     source: str
     run_id: str
@@ -32,7 +32,7 @@ class Reproduction:
 
     @property
     def reproduced(self) -> bool:
-        """Whether the weights and every file of the registered model came out the same."""
+        """Whether the weights and every file of the registered model are the same."""
         return not self.differences
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def reproduce(root: Path, source: str, run: Callable[[Path], None] = run_pipelin
         run: runs the pipeline in a clone.
 
     Raises:
-        TinyLLMError: something that the rebuilding needs is missing; the message names it.
+        TinyLLMError: something needed is missing; the message names it.
     """
     origin = find_origin(source)
     report = Reproduction(

@@ -1,4 +1,4 @@
-"""Does the pipeline, run again from nothing, write what dvc.lock says?"""
+"""Does the pipeline, run again from scratch, write what dvc.lock says?"""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ CHECKPOINT = Path("models/checkpoint")
 
 @dataclass
 class Verification:
-    """What was found: nothing under `changed` and `differences` means reproduced."""
+    """What was found; reproduced if `changed` and `differences` are empty."""
 
     outs: int = 0
     changed: list[str] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Verification:
 
     @property
     def reproduced(self) -> bool:
-        """Whether every out came out as the lock has it, from what the lock names."""
+        """Whether the outs and what they depend on are as in dvc.lock."""
         return not self.changed and not self.differences
 
     def to_dict(self) -> dict[str, Any]:
@@ -44,10 +44,10 @@ class Verification:
 
 
 def changed_since_lock(root: Path) -> list[str]:
-    """What of data, code, parameters and outs is here and not as dvc.lock has it, in words.
+    """Data, code, parameters and outs that differ from dvc.lock here, described in words.
 
     Raises:
-        TinyLLMError: DVC cannot tell.
+        TinyLLMError: `dvc status` fails.
     """
     result = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"],
@@ -68,12 +68,12 @@ def verify(
 ) -> Verification:
     """Run the working tree's pipeline in a clean clone and compare every out with dvc.lock.
 
-    Outs that are here are compared too; none need be, as in a fresh clone.
+    Outs that are here are compared too; there need not be any, as in a fresh clone.
 
     Args:
         root: the working tree.
         run: runs the pipeline in a clone.
-        find_changes: tells in words what is not as dvc.lock has it.
+        find_changes: describes what differs from dvc.lock.
 
     Raises:
         TinyLLMError: there is no lock, or the pipeline fails in the clone.
@@ -98,14 +98,14 @@ def verify(
 
 
 def describe_changes(root: Path, status: dict[str, Any]) -> list[str]:
-    """What DVC's status says, in words; outs that are not here are no change."""
+    """DVC's status in words; outs that are not here do not count."""
     lock = read_lock(root)
     outs = {out["path"] for entry in lock.values() for out in entry.get("outs", [])}
     not_here = {path for path in outs if not (root / path).exists()}
     found = []
     for stage, changes in status.items():
         if stage.endswith(".dvc"):
-            continue  # a text of its own; where a stage reads it, it is that stage's dependency
+            continue  # a raw text; if a stage reads it, it is a dependency of that stage
         for change in changes:
             if isinstance(change, str):
                 found.append(f"{stage}: {change}")
@@ -125,7 +125,7 @@ def describe_changes(root: Path, status: dict[str, Any]) -> list[str]:
 
 
 def _changed_params(file: Path, locked: dict[str, Any]) -> list[str]:
-    """The parameters of the locked sections that have other values now."""
+    """The parameters of the locked sections that have changed."""
     now = _flat(yaml.safe_load(file.read_text(encoding="utf-8")))
     before = _flat(locked)
     keys = {key for key in now if key.partition(".")[0] in locked} | before.keys()
@@ -183,7 +183,7 @@ def _first_step(root: Path, clone: Path) -> int | None:
 
 
 def _original_environment(root: Path) -> dict[str, str] | None:
-    """The environment that the original training recorded in its journal, if it is here."""
+    """The environment that the original run recorded in its journal, if it is here."""
     journal = _journal(root)
     events = journal.events() if journal else ()
     for event, _ in events:

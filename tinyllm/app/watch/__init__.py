@@ -1,7 +1,7 @@
-"""What listens to the stages: progress bar, log, and the record for MLflow.
+"""The watcher of the stages: progress bar, log, and the record for MLflow.
 
-`tinyllm.base.events.find_watcher` finds this module by its name. It stays light: whatever costs
-time is imported when a run starts.
+`tinyllm.base.events.find_watcher` finds this module by name. It imports whatever is slow only when
+a run starts.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ SECTIONS = (DisplayConfig, TrackingConfig)
 
 
 def prepare_process() -> None:
-    """Set up logging, and keep passwords out of what is shown."""
+    """Set up logging and the redaction of passwords."""
     from tinyllm.app.logger import setup_logger
 
     setup_logger()
@@ -41,15 +41,15 @@ def check_params(path: Path) -> None:
 
 @contextlib.contextmanager
 def watch(sections: Sequence[Section], started: RunStarted) -> Iterator[Tell]:
-    """Record a run, and show it if it trains."""
+    """Record a run, and display it if it trains."""
     from tinyllm.app.logger import setup_logger
     from tinyllm.app.tracking.tracker import Tracker
     from tinyllm.app.watch.display import TrainingDisplay
     from tinyllm.base.files import working_folder
 
     display, tracking = sections
-    assert isinstance(display, DisplayConfig)  # noqa: S101 - what SECTIONS says
-    assert isinstance(tracking, TrackingConfig)  # noqa: S101 - what SECTIONS says
+    assert isinstance(display, DisplayConfig)  # noqa: S101 - by SECTIONS
+    assert isinstance(tracking, TrackingConfig)  # noqa: S101 - by SECTIONS
     with contextlib.ExitStack() as stack:
         if started.stage != "train":
             yield stack.enter_context(Tracker(started, tracking)).tell

@@ -10,9 +10,9 @@ from tinyllm.base.events import Event, StepTaken, Validated
 
 
 class ProgressBar:
-    """A bar over the steps of a run; told of events, it moves.
+    """A progress bar that receives the events of a run.
 
-    The library's own: `with ProgressBar(steps) as bar: run_training(..., tell=bar)`.
+    For the library: `with ProgressBar(steps) as bar: run_training(..., tell=bar)`.
     """
 
     def __init__(self, max_steps: int, *, show: bool = True) -> None:
@@ -20,7 +20,7 @@ class ProgressBar:
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        """Start with the first step."""
+        """Return the bar, which appears with the first step."""
         return self
 
     def __exit__(
@@ -29,12 +29,12 @@ class ProgressBar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the bar."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
 
     def __call__(self, event: Event) -> None:
-        """Move on with a step; tell of a validation."""
+        """Advance with each step, and show validations."""
         match event:
             case StepTaken():
                 self._start(event.step)
@@ -46,7 +46,7 @@ class ProgressBar:
                 pass
 
     def note(self, text: str) -> None:
-        """Show something beside the bar."""
+        """Show a text beside the bar."""
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes on, and the curves that are made of it."""
+"""What the user sees during a run, and the curves for MLflow."""
 
 import math
 import time
@@ -18,7 +18,7 @@ _log = get_logger(__name__)
 
 
 class TrainingDisplay:
-    """The bar and the log of a stage, and the curves for the tracker."""
+    """The progress bar and the log of a run, and the curves for the tracker."""
 
     def __init__(self, started: RunStarted, config: DisplayConfig, tracker: Tracker) -> None:
         training = started.sections["train"]
@@ -30,7 +30,7 @@ class TrainingDisplay:
         self._since: float | None = None
 
     def __enter__(self) -> Self:
-        """Start with the first step."""
+        """Return the display, whose bar appears with the first step."""
         return self
 
     def __exit__(
@@ -39,11 +39,11 @@ class TrainingDisplay:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the bar."""
+        """Close the bar."""
         self._bar.__exit__(kind, error, traceback)
 
     def tell(self, event: Event) -> None:
-        """Show and record steps and validations; everything else is not for the screen."""
+        """Show and record steps and validations."""
         match event:
             case StepTaken():
                 self._bar(event)
@@ -59,7 +59,7 @@ class TrainingDisplay:
 
     def _step(self, event: StepTaken) -> None:
         if self._since is None:
-            # the first step warms up and counts for no speed
+            # the first step is slower, so it does not count for the speed
             self._since, self._tokens = time.monotonic(), -event.tokens
         self._tokens += event.tokens
         if event.step % self._interval == 0 or event.step == self._max_steps:
@@ -73,7 +73,7 @@ class TrainingDisplay:
             "train_loss": event.loss,
             "learning_rate": event.learning_rate,
             "gradient_norm": event.gradient_norm,
-            # a token is a character; as an axis, this compares runs of unlike batches
+            # a token is a character; as an axis, this compares runs with unlike batches
             "characters_seen": float(event.step * event.tokens),
         }
         if self._tokens:
