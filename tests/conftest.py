@@ -1,4 +1,4 @@
-"""What all tests share: portable arithmetic, a small corpus, a small trained model, a store."""
+"""Shared by all tests: portable arithmetic, a small corpus, a small trained model, a store."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.training.config import TrainingConfig
 
-# before anything imports torch: kernels are chosen once in a process; one thread, since threads
-# that wait for each other crawl where tests run side by side
+# before anything imports torch: kernels are chosen once per process; one thread, since threads
+# that wait for each other are very slow when tests run in parallel
 ARITHMETIC = setup_numerics(NumericsConfig(threads=1))
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +29,7 @@ SMALL_TRAINING = TrainingConfig(
 
 @pytest.fixture(scope="session")
 def arithmetic() -> Arithmetic:
-    """Portable arithmetic on the CPU, as `setup_numerics` gave it to this process."""
+    """Portable arithmetic on the CPU, from `setup_numerics`."""
     return ARITHMETIC
 
 
@@ -80,7 +80,7 @@ def checkpoint_folder(tokens, arithmetic, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def checkpoint(checkpoint_folder, arithmetic):
-    """The small model, opened."""
+    """The small model, loaded."""
     from tinyllm.inference.checkpoint import load_checkpoint
 
     return load_checkpoint(checkpoint_folder, arithmetic)
@@ -99,7 +99,7 @@ def export_source(checkpoint_folder, arithmetic, text):
 
 @pytest.fixture(scope="session")
 def export_folder(export_source, tmp_path_factory) -> Path:
-    """The small model in every form."""
+    """The small model in every format."""
     from tinyllm.formats.config import ExportConfig
     from tinyllm.formats.run import export_checkpoint
 
@@ -127,7 +127,7 @@ def empty_store(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, empty_store) -> Path:
-    """An empty project folder that is current, with an MLflow store of its own."""
+    """An empty project as the current folder, with its own MLflow store."""
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The code blocks of README and docs, each with what becomes of it in the tests."""
+"""The code blocks of README and docs, and what the tests do with them."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A code block: where it stands, its language and name, and why it is not run, if it is not."""
+    """A code block: its document, language and name, and why it is not run, if it is not."""
 
     document: str
     language: str

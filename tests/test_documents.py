@@ -36,13 +36,13 @@ def test_the_page_of_parameters_is_what_the_program_prints():
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_picture_and_linked_file_is_there(path):
+def test_every_picture_and_linked_file_exists(path):
     text = path.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
         assert (path.parent / target).exists(), target
 
 
-def test_every_file_that_the_map_names_is_there():
+def test_every_file_that_the_map_names_exists():
     text = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:tinyllm/)?[\w]+/[\w/]+(?:\.py|/))`", text))
     assert len(named) > 30
@@ -51,7 +51,7 @@ def test_every_file_that_the_map_names_is_there():
     assert missing in ([], [".tinyllm/journal", ".tinyllm/training"]), missing
 
 
-def test_every_make_target_is_there():
+def test_every_make_target_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     texts = " ".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     targets = {
@@ -62,6 +62,6 @@ def test_every_make_target_is_there():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_every_command_is_there():
+def test_every_command_exists():
     for name in set(re.findall(r"`tinyllm ([a-z]+)[ `]", README)):
         assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0, name

@@ -15,12 +15,12 @@ from tinyllm.base.events import StepTaken, Validated
 
 
 @pytest.mark.parametrize("name", tinyllm.__all__)
-def test_a_public_name_is_there_and_explained(name):
+def test_a_public_name_exists_and_has_a_docstring(name):
     assert getattr(tinyllm, name).__doc__
     assert getattr(tinyllm, name).__module__.startswith("tinyllm.")
 
 
-def test_an_unknown_name_is_told():
+def test_an_unknown_name_is_reported():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = tinyllm.nonsense
 
@@ -30,7 +30,7 @@ def test_the_tokenizer_learns_and_reads_back():
     assert tokenizer.decode(tokenizer.encode("not to be")) == "not to be"
 
 
-def test_the_configurations_hold_what_they_are_given():
+def test_the_config_classes_keep_their_values():
     assert tinyllm.ModelConfig(d_model=64, num_heads=2).head_dim == 32
     assert tinyllm.TrainingConfig(max_steps=30).max_steps == 30
 

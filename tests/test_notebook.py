@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_example_notebook_runs_and_shows_what_it_promises(monkeypatch):
-    # as in a terminal of the environment: its Python first
+    # as in the activated environment, whose Python comes first
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     notebook = nbformat.read(ROOT / "examples/notebook.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "commit it without outputs"

@@ -1,4 +1,4 @@
-"""What a session makes once: whichever process comes first, and however it ends."""
+"""What a session makes once, whichever process is first, and however it ends."""
 
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -29,13 +29,13 @@ def test_processes_of_a_session_share_what_the_first_one_made(tmp_path, monkeypa
     assert (tmp_path / "thing/file").read_text() == "whole"
 
 
-def test_without_other_processes_it_lies_in_the_own_folder(tmp_path, monkeypatch):
+def test_without_other_processes_it_is_in_the_own_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     place = make_once(factory(tmp_path / "base"), "thing", lambda _: None)
     assert place == tmp_path / "base/thing"
 
 
-def test_what_was_not_finished_is_made_anew(tmp_path):
+def test_what_was_not_finished_is_recreated(tmp_path):
     def fail(folder):
         (folder / "torn").touch()
         raise OSError("killed")

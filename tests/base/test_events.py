@@ -1,4 +1,4 @@
-"""Whoever listens is found by name, and nothing depends on its being there."""
+"""The watcher is found by name, and nothing depends on it."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ prepare.main(["--source=missing.txt", "--out=other"])
 
 @pytest.fixture
 def package(tmp_path):
-    """A copy of the package without the listener."""
+    """A copy of the package without the watcher."""
     copy = tmp_path / "copy"
     source = Path(tinyllm.__file__).parent
     shutil.copytree(source, copy / "tinyllm", ignore=shutil.ignore_patterns("__pycache__", "app"))
@@ -52,24 +52,24 @@ def run_in(package, code):
     )
 
 
-def test_the_listener_is_found_by_its_name():
+def test_the_watcher_is_found_by_name():
     watcher = find_watcher()
     assert watcher is sys.modules["tinyllm.app.watch"]
     assert find_watcher() is watcher
 
 
-def test_unwatched_nobody_listens():
+def test_without_a_watcher_events_are_ignored():
     with unwatched(STARTED) as tell:
         assert tell is ignore
         assert tell(FileWritten(Path("x"))) is None
 
 
-def test_unwatched_lets_errors_through():
+def test_without_a_watcher_errors_propagate():
     with pytest.raises(ZeroDivisionError), unwatched(STARTED):
         raise ZeroDivisionError
 
 
-def test_without_a_listener_stages_run_and_fail_in_a_sentence_all_the_same(package):
+def test_without_a_watcher_stages_run_and_fail_in_one_sentence(package):
     (package / "raw.txt").write_text("To sea, to sea.\n" * 50, encoding="utf-8")
     result = run_in(package, WITHOUT_A_LISTENER)
     assert result.stderr.startswith("Error: There is no corpus at missing.txt; "), result.stderr
@@ -78,8 +78,8 @@ def test_without_a_listener_stages_run_and_fail_in_a_sentence_all_the_same(packa
     assert (package / "tokens/train.bin").is_file()
 
 
-def test_a_listener_that_cannot_be_imported_is_an_error_and_not_silence(package):
-    """It is installed, but something that it needs is not: the run would go unrecorded."""
+def test_a_watcher_that_cannot_be_imported_is_an_error(package):
+    """It exists, but lacks a dependency: the run would go unrecorded."""
     watch = package / "tinyllm/app/watch"
     watch.mkdir(parents=True)
     (watch.parent / "__init__.py").write_text("")

@@ -1,4 +1,4 @@
-"""Files and folders are there complete, or not at all."""
+"""Files are written completely, or not at all."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ from tinyllm.base.files import (
 
 
 def refusal(call, *arguments):
-    """The one sentence with which something is refused."""
+    """The error message."""
     with pytest.raises(TinyLLMError) as caught:
         call(*arguments)
     message = str(caught.value)
@@ -31,7 +31,7 @@ def refusal(call, *arguments):
 
 
 def names(folder):
-    """All that stands in a folder, hidden files too."""
+    """All entries of a folder, hidden ones too."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -42,7 +42,7 @@ def test_bytes_are_written_as_they_are(tmp_path, data):
     assert names(tmp_path) == ["file"]
 
 
-def test_folders_on_the_way_are_made(tmp_path):
+def test_parent_folders_are_created(tmp_path):
     write_bytes(tmp_path / "a/b/file", b"x")
     assert (tmp_path / "a/b/file").read_bytes() == b"x"
 
@@ -56,7 +56,7 @@ def test_a_file_is_replaced_and_not_written_into(tmp_path):
     assert (tmp_path / "link").read_bytes() == b"old and longer"
 
 
-def test_text_is_written_in_utf8_with_newlines_as_they_stand(tmp_path):
+def test_text_is_written_in_utf8_with_its_newlines(tmp_path):
     write_text(tmp_path / "file", "é😀\r\n\n\r")
     assert (tmp_path / "file").read_bytes() == "é😀\r\n\n\r".encode()
 
@@ -72,7 +72,7 @@ def test_json_reads_back(tmp_path, value):
     assert read_json(tmp_path / "file") == value
 
 
-def test_a_folder_in_the_place_of_a_file_is_refused_and_nothing_left_behind(tmp_path):
+def test_a_folder_at_the_path_of_a_file_is_refused_and_nothing_is_left_behind(tmp_path):
     (tmp_path / "file").mkdir()
     message = refusal(write_bytes, tmp_path / "file", b"x")
     assert message == f"Cannot write {tmp_path / 'file'}: Is a directory."
@@ -88,7 +88,7 @@ def test_a_path_below_a_file_is_refused(tmp_path, below):
     assert (tmp_path / "file").read_bytes() == b"x"
 
 
-def test_what_json_cannot_hold_leaves_the_file_before_as_it_was(tmp_path):
+def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
     write_json(tmp_path / "file", "old")
     with pytest.raises(TypeError):
         write_json(tmp_path / "file", {1, 2})
@@ -102,7 +102,7 @@ def test_reading_a_missing_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"nonsense", b"\xff\xfe"])
-def test_a_file_that_is_no_json_is_refused(tmp_path, data):
+def test_a_file_that_is_not_json_is_refused(tmp_path, data):
     (tmp_path / "file").write_bytes(data)
     message = refusal(read_json, tmp_path / "file")
     assert message.startswith(f"{tmp_path / 'file'} is damaged: it is not JSON (")
@@ -140,7 +140,7 @@ def test_a_table_has_a_header_and_quotes_what_needs_it(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
-def test_a_table_with_a_header_alone_has_no_rows(tmp_path):
+def test_a_table_with_only_a_header_has_no_rows(tmp_path):
     write_text(tmp_path / "file", "step,loss\n")
     assert read_csv(tmp_path / "file") == []
 
@@ -149,7 +149,7 @@ def test_a_table_with_a_header_alone_has_no_rows(tmp_path):
     "data",
     [b"step,loss\n1,abc\n", b"step,loss\n1\n", b"step,loss\n1,2,3\n", b"step\n\xff\n", b"a\n\0\n"],
 )
-def test_a_file_that_is_no_table_of_numbers_is_refused(tmp_path, data):
+def test_a_file_that_is_not_a_table_of_numbers_is_refused(tmp_path, data):
     (tmp_path / "file").write_bytes(data)
     message = refusal(read_csv, tmp_path / "file")
     assert message == f"{tmp_path / 'file'} is damaged: it is not a table of numbers."

@@ -1,4 +1,4 @@
-"""A name for what follows from params and files: another for anything else."""
+"""The fingerprint of params and files changes with each of them."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def files(tmp_path):
     return found
 
 
-def test_it_is_the_same_for_the_same_things_in_any_order(files):
+def test_it_is_the_same_in_any_order(files):
     first = fingerprint(PARAMS, files)
     assert len(first) == 32
     assert set(first) <= set("0123456789abcdef")
@@ -49,7 +49,7 @@ def test_it_changes_when_files_swap_their_contents(files):
     assert fingerprint(PARAMS, files) != first
 
 
-def test_it_tells_where_one_file_ends_and_the_next_begins(files):
+def test_it_depends_on_where_one_file_ends_and_the_next_begins(files):
     fingerprints = set()
     for contents in (("ab", "c"), ("a", "bc"), ("abc", "")):
         for name, part in zip(("train.bin", "val.bin"), contents, strict=True):

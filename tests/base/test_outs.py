@@ -1,4 +1,4 @@
-"""What a command may replace: what it wrote itself, at a place that is nobody else's."""
+"""A command may replace what it wrote itself, and nothing else."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ SIGNED = OutFolder("tinyllm test", ("meta.json",), "meta.json", frozenset({"one"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder that was written before."""
+    """A folder written earlier."""
     make(tmp_path / "folder", "old")
     return tmp_path / "folder"
 
@@ -46,7 +46,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_a_folder_that_holds_what_is_not_the_commands_stays(tmp_path, folder, what):
+def test_a_folder_with_files_of_others_stays(tmp_path, folder, what):
     add, named = FOREIGN[what]
     add(folder)
     before = set(folder.rglob("*"))
@@ -73,8 +73,8 @@ except Exception as error:
 
 
 @pytest.mark.parametrize("protected", ["", "out/deep"])
-def test_a_folder_that_cannot_be_removed_whole_stays_whole(protected):
-    """Looked at by a user who is not root, since root may write everywhere."""
+def test_a_folder_that_cannot_be_removed_completely_stays_complete(protected):
+    """Checked as a user other than root, who may write everywhere."""
     with tempfile.TemporaryDirectory() as name:
         above = Path(name)
         above.chmod(0o777)
@@ -107,7 +107,7 @@ def test_the_current_folder_and_those_above_it_are_refused(places, out):
 
 
 @pytest.mark.parametrize("out", ["in", "in/deeper/out", "link", "link/out", "../project/in"])
-def test_outs_and_inputs_that_lie_in_each_other_are_refused(places, out):
+def test_outs_and_inputs_that_overlap_are_refused(places, out):
     (places / "link").symlink_to("in")
     message = refusal(check_places, {"--out": (Path(out), FOLDER)}, {"--in": Path("in")})
     assert message == (
@@ -117,7 +117,7 @@ def test_outs_and_inputs_that_lie_in_each_other_are_refused(places, out):
 
 
 @pytest.mark.parametrize(("one", "other"), [("m", "m"), ("m", "m/n"), ("m/n", "m"), ("m", "./m")])
-def test_two_outs_that_lie_in_each_other_are_refused(places, one, other):
+def test_two_outs_that_overlap_are_refused(places, one, other):
     outs = {"--out": (Path(one), FOLDER), "--reports": (Path(other), FOLDER)}
     assert "lie in each other" in refusal(check_places, outs)
 
@@ -128,7 +128,7 @@ def test_separate_places_are_accepted(places):
     assert names(places) == ["in"]
 
 
-def test_a_current_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+def test_a_current_folder_that_is_gone_is_reported(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
@@ -147,7 +147,7 @@ def test_a_current_folder_that_is_gone_is_told(tmp_path, monkeypatch):
         ("[" * 100_000, False),
     ],
 )
-def test_a_mark_of_json_is_known_by_its_keys(tmp_path, content, replaced):
+def test_a_json_mark_is_recognized_by_its_keys(tmp_path, content, replaced):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/meta.json").write_text(content)
     assert (SIGNED.objection(tmp_path / "out") is None) is replaced
@@ -159,7 +159,7 @@ def test_folders_of_other_programs_are_refused(places, out):
 
 
 @pytest.mark.parametrize("out", ["loop", "loop/out", "x" * 300, "y/" + "x" * 300])
-def test_places_that_cannot_be_are_told(places, out):
+def test_impossible_places_are_reported(places, out):
     (places / "loop").symlink_to("pool")
     (places / "pool").symlink_to("loop")
     refusal(check_places, {"--out": (Path(out), FOLDER)})
@@ -179,8 +179,8 @@ def test_a_mount_inside_a_folder_is_not_emptied(tmp_path, folder):
         subprocess.run(["umount", str(mounted)], check=True)
 
 
-def test_a_folder_that_cannot_be_read_whole_stays():
-    """Tried by a user who is not root, since root may read everything."""
+def test_a_folder_that_cannot_be_read_completely_stays():
+    """Checked as a user other than root, who may read everything."""
     with tempfile.TemporaryDirectory() as name:
         above = Path(name)
         above.chmod(0o777)

@@ -1,4 +1,4 @@
-"""Folders and files take the place of their predecessors whole, or not at all."""
+"""Folders and files are replaced completely, or not at all."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from tinyllm.base.replacing import new_directory, remove_out, write_out
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder that was written before."""
+    """A folder written earlier."""
     make(tmp_path / "folder", "old")
     return tmp_path / "folder"
 
 
-def test_a_new_folder_takes_the_place_of_the_old_one(tmp_path, folder):
+def test_a_new_folder_replaces_the_old_one(tmp_path, folder):
     with new_directory(folder, FOLDER) as temporary:
         assert names(temporary) == []
         assert temporary.parent == folder.parent
@@ -33,7 +33,7 @@ def test_a_new_folder_takes_the_place_of_the_old_one(tmp_path, folder):
     assert names(tmp_path) == ["folder"]
 
 
-def test_a_new_folder_is_made_with_those_on_the_way(tmp_path):
+def test_a_new_folder_is_created_with_its_parents(tmp_path):
     make(tmp_path / "a/b")
     assert names(tmp_path / "a") == ["b"]
     assert (tmp_path / "a/b/deep/file").read_text() == "new"
@@ -45,7 +45,7 @@ def test_a_new_folder_may_be_read_by_everybody(tmp_path):
 
 
 @pytest.mark.parametrize("prepare", [Path.mkdir, lambda path: None])
-def test_an_empty_folder_gives_way(tmp_path, prepare):
+def test_an_empty_folder_is_replaced(tmp_path, prepare):
     prepare(tmp_path / "out")
     make(tmp_path / "out")
     assert names(tmp_path / "out") == ["deep", "mark"]
@@ -75,7 +75,7 @@ def test_a_block_that_raises_leaves_the_old_folder_untouched(tmp_path, folder, e
     assert snapshot(folder) == before
 
 
-def test_a_block_that_raises_makes_no_folder(tmp_path):
+def test_a_block_that_raises_creates_no_folder(tmp_path):
     with (
         pytest.raises(ZeroDivisionError),
         new_directory(tmp_path / "new", FOLDER) as temporary,
@@ -94,7 +94,7 @@ def test_a_folder_below_a_file_cannot_be_written(tmp_path, below):
     assert message.endswith(f"cannot be written, since {tmp_path / 'file'} is not a folder.")
 
 
-def test_a_folder_does_not_take_the_place_of_a_file(tmp_path):
+def test_a_folder_does_not_replace_a_file(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     assert refusal(make, tmp_path / "file") == f"{tmp_path / 'file'} is not a folder."
     assert (tmp_path / "file").read_bytes() == b"x"
@@ -110,7 +110,7 @@ def test_a_full_disk_is_explained_in_one_sentence(folder):
     assert str(caught.value) == f"Cannot write {folder}: No space left on device."
 
 
-def test_two_folders_of_one_name_do_not_get_in_each_others_way(tmp_path):
+def test_two_folders_of_the_same_name_do_not_interfere(tmp_path):
     with new_directory(tmp_path / "new", FOLDER) as one:
         (one / "mark").write_text("by test")
         (one / "file").write_text(json.dumps(1))
@@ -122,21 +122,21 @@ def test_two_folders_of_one_name_do_not_get_in_each_others_way(tmp_path):
     assert names(tmp_path) == ["new"]
 
 
-def test_a_new_folder_keeps_the_list_of_what_git_ignores(folder):
+def test_a_new_folder_keeps_the_gitignore(folder):
     (folder / ".gitignore").write_text("/curves.png\n", encoding="utf-8")
     make(folder)
     assert (folder / ".gitignore").read_text(encoding="utf-8") == "/curves.png\n"
     assert (folder / "deep/file").read_text() == "new"
 
 
-def test_a_folder_that_holds_but_that_list_counts_as_empty(tmp_path):
+def test_a_folder_with_only_a_gitignore_counts_as_empty(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.gitignore").write_text("/curves.png\n", encoding="utf-8")
     make(tmp_path / "out")
     assert names(tmp_path / "out") == [".gitignore", "deep", "mark"]
 
 
-def test_what_comes_while_the_command_works_stays_too(tmp_path, folder):
+def test_files_that_appear_while_the_command_works_stay(tmp_path, folder):
     def fail():
         with new_directory(folder, FOLDER):
             put("thesis.txt")(folder)
@@ -154,14 +154,14 @@ def test_a_link_to_the_commands_folder_is_followed_and_stays(tmp_path, folder):
     assert (folder / "deep/file").read_text() == "new"
 
 
-def test_a_link_to_somebody_elses_folder_is_refused(tmp_path):
+def test_a_link_to_a_folder_of_others_is_refused(tmp_path):
     put("home/thesis.txt")(tmp_path)
     (tmp_path / "link").symlink_to("home")
     assert "'thesis.txt'" in refusal(make, tmp_path / "link")
     assert (tmp_path / "home/thesis.txt").read_text() == "mine"
 
 
-def test_files_that_dvc_links_from_its_cache_are_the_commands(tmp_path, folder):
+def test_files_that_dvc_links_from_its_cache_count_as_the_commands(tmp_path, folder):
     cached = tmp_path / "cached"
     (folder / "deep/file").rename(cached)
     (folder / "deep/file").symlink_to(cached)
@@ -170,7 +170,7 @@ def test_files_that_dvc_links_from_its_cache_are_the_commands(tmp_path, folder):
     assert (folder / "deep/file").read_text() == "new"
 
 
-def test_the_old_folder_comes_back_where_the_new_one_cannot_stand(tmp_path, folder, monkeypatch):
+def test_the_old_folder_is_restored_if_the_new_one_cannot_be_renamed(tmp_path, folder, monkeypatch):
     before = snapshot(folder)
     rename, renamed = Path.rename, []
 
@@ -211,27 +211,27 @@ def test_a_kill_between_old_and_new_loses_neither(tmp_path, folder, moment):
     killed = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(moment)], check=False)
     assert killed.returncode == -signal.SIGKILL
     with new_directory(folder, FOLDER) as temporary:
-        # the next one has the old folder in its place again before it begins
+        # the next one restores the old folder before it starts
         assert snapshot(folder) == before
         (temporary / "mark").write_text("by test")
     assert names(tmp_path) == ["folder"]
 
 
-def test_what_belongs_to_a_place_of_a_longer_name_is_not_cleared_away(tmp_path):
+def test_files_of_a_place_with_a_longer_name_are_not_cleared(tmp_path):
     with new_directory(tmp_path / "out.999999", FOLDER) as other:
         (other / "mark").write_text("by test")
         make(tmp_path / "out")
     assert names(tmp_path) == ["out", "out.999999"]
 
 
-def test_what_a_living_process_writes_is_not_cleared_away(tmp_path):
+def test_files_of_a_living_process_are_not_cleared(tmp_path):
     with new_directory(tmp_path / "out", FOLDER) as one, new_directory(tmp_path / "out", FOLDER):
         (one / "mark").write_text("by test")
         assert len(names(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("before", [None, "", "by test, a sign"])
-def test_a_file_replaces_nothing_an_empty_one_and_its_predecessor(tmp_path, before):
+def test_a_file_replaces_an_empty_one_and_its_predecessor(tmp_path, before):
     if before is not None:
         (tmp_path / "page").write_text(before)
     check_places({"--out": (tmp_path / "page", FILE)})
@@ -249,7 +249,7 @@ def test_a_file_replaces_nothing_an_empty_one_and_its_predecessor(tmp_path, befo
         "by test" + 2000 * " " + "sign",
     ],
 )
-def test_a_file_of_somebody_elses_stays(tmp_path, content):
+def test_a_file_of_others_stays(tmp_path, content):
     (tmp_path / "notes").write_text(content)
     message = refusal(write_out, tmp_path / "notes", b"new", FILE)
     assert message.startswith(f"{tmp_path / 'notes'} was not written by 'tinyllm test'; ")
@@ -281,13 +281,13 @@ def test_a_name_may_be_as_long_as_the_file_system_permits(tmp_path):
     assert names(tmp_path) == ["x" * 250]
 
 
-def test_the_mode_of_the_folder_before_stays(tmp_path):
+def test_the_mode_of_the_old_folder_stays(tmp_path):
     (tmp_path / "private").mkdir(mode=0o700)
     make(tmp_path / "private")
     assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
 
 
-def test_what_comes_between_the_last_look_and_the_renaming_stays(tmp_path, folder, monkeypatch):
+def test_files_that_appear_just_before_the_rename_stay(tmp_path, folder, monkeypatch):
     rename = Path.rename
 
     def late(path, target):
@@ -305,7 +305,7 @@ def test_what_comes_between_the_last_look_and_the_renaming_stays(tmp_path, folde
     assert names(tmp_path) == ["folder"]
 
 
-def test_removing_takes_the_commands_folder_and_minds_none(tmp_path, folder):
+def test_removing_deletes_the_commands_folder_and_accepts_a_missing_one(tmp_path, folder):
     remove_out(folder, FOLDER)
     remove_out(folder, FOLDER)
     assert names(tmp_path) == []

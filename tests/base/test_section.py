@@ -1,4 +1,4 @@
-"""Sections: numbers as people write them, and every fault explained in one sentence."""
+"""Sections: numbers in any spelling, and every fault explained in one sentence."""
 
 import math
 from typing import ClassVar
@@ -30,7 +30,7 @@ class Optional(Section):
 
 
 def refusal(section, values, where=""):
-    """The one sentence with which a section refuses values."""
+    """The error message for values."""
     with pytest.raises(ConfigError) as caught:
         section.parse(values, where)
     message = str(caught.value)
@@ -86,28 +86,28 @@ def test_a_large_integer_in_quotes_keeps_every_digit(seed):
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, 3.7, "3.7", 0, -1])
-def test_what_is_no_positive_integer_is_refused(value):
+def test_what_is_not_a_positive_integer_is_refused(value):
     assert refusal(TrainingConfig, {"batch_size": value}).startswith("train.batch_size: ")
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, 0, -0.1, 10.5, "11"])
-def test_what_is_no_learning_rate_is_refused(value):
+def test_what_is_not_a_learning_rate_is_refused(value):
     assert refusal(TrainingConfig, {"learning_rate": value}).startswith("train.learning_rate: ")
 
 
 @given(st.floats(min_value=1e-300, max_value=10))
 @settings(deadline=None)
-def test_the_text_of_a_float_is_read_as_that_very_float(value):
+def test_a_float_round_trips_through_text(value):
     assert TrainingConfig.parse({"learning_rate": repr(value)}).learning_rate == value
 
 
 @given(st.integers(min_value=0, max_value=2**63 - 1))
 @settings(deadline=None)
-def test_the_text_of_an_integer_is_read_as_that_very_integer(value):
+def test_an_integer_round_trips_through_text(value):
     assert TrainingConfig.parse({"seed": f" {value} "}).seed == value
 
 
-def test_an_optional_number_may_be_null_and_is_read_like_any_other():
+def test_an_optional_number_may_be_null():
     assert Optional.parse({"count": None, "share": None}) == Optional()
     assert Optional.parse({"count": "1e2", "share": "1e-1"}) == Optional(count=100, share=0.1)
     assert "expected a number" in refusal(Optional, {"count": True})
@@ -129,12 +129,12 @@ def test_the_type_of_a_field_is_the_plain_one(section, name, kind):
     assert field_type(section, name) == kind
 
 
-def test_a_misspelled_key_is_answered_with_the_nearest_one():
+def test_a_misspelled_key_suggests_the_nearest_one():
     message = refusal(TrainingConfig, {"learnin_rate": 1})
     assert message == ("train.learnin_rate is not a known parameter (did you mean learning_rate?).")
 
 
-def test_a_key_like_no_other_is_answered_with_all_of_them():
+def test_a_key_unlike_any_other_lists_all_of_them():
     message = refusal(ExportConfig, {"zzz": 1})
     assert message == (
         "export.zzz is not a known parameter "
@@ -142,7 +142,7 @@ def test_a_key_like_no_other_is_answered_with_all_of_them():
     )
 
 
-def test_a_key_that_is_no_text_is_refused():
+def test_a_key_that_is_not_text_is_refused():
     assert "train.1" in refusal(TrainingConfig, {1: 2})
 
 
@@ -156,7 +156,7 @@ def test_every_fault_is_named_with_its_value_and_the_file():
 
 
 @pytest.mark.parametrize("values", [[], "text", 5, 0, False])
-def test_values_that_are_no_mapping_are_refused(values):
+def test_values_that_are_not_a_mapping_are_refused(values):
     message = refusal(TrainingConfig, values, "p.yaml")
     assert message == "train in p.yaml must be a mapping of parameters."
 
@@ -206,7 +206,7 @@ def test_values_that_do_not_fit_are_refused(section, values, words):
         (SamplingConfig, {"temperature": 0, "top_p": 1, "seed": 2**63 - 1}),
     ],
 )
-def test_values_on_the_edge_are_taken(section, values):
+def test_values_at_the_limits_are_accepted(section, values):
     parsed = section.parse(values)
     assert {name: getattr(parsed, name) for name in values} == values
 

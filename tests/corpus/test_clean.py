@@ -1,4 +1,4 @@
-"""Cleaning steps, each alone and all in their order."""
+"""Cleaning steps, separately and all in order."""
 
 import unicodedata
 
@@ -20,7 +20,7 @@ EVERYTHING = {"strip_stage_directions": True, "strip_headings": True}
 
 
 def clean(text, **steps):
-    """The text after the given steps and no other."""
+    """The text after only the given steps."""
     return clean_text(text, PrepareConfig(**(NOTHING | steps)))
 
 
@@ -45,7 +45,7 @@ def test_every_newline_becomes_a_line_feed(raw, cleaned):
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
-def test_text_takes_the_unicode_form_asked_for(form):
+def test_text_is_normalized_to_the_unicode_form(form):
     raw = "e\u0301 \u00e9 \ufb01 \u2126 \u1e9b\u0323 \U0001d400"
     assert clean(raw, unicode_form=form) == unicodedata.normalize(form, raw)
     assert clean(raw, unicode_form=form) != raw
@@ -72,7 +72,7 @@ def test_stage_directions_are_dropped(raw, cleaned):
     "raw",
     ["Exits are many.\n", "I saw him Enter.\n", "Enter\nthe house", "an open [ bracket", "a ] b"],
 )
-def test_what_is_no_stage_direction_stays(raw):
+def test_what_is_not_a_stage_direction_stays(raw):
     assert clean(raw, strip_stage_directions=True) == raw
 
 
@@ -91,7 +91,7 @@ def test_headings_are_dropped(raw, cleaned):
 
 
 @pytest.mark.parametrize("raw", ["PROLOGUE:\nTwo houses", "ACTOR\n", "The SCENE changes.", "act"])
-def test_what_is_no_heading_stays(raw):
+def test_what_is_not_a_heading_stays(raw):
     assert clean(raw, strip_headings=True) == raw
 
 
@@ -115,7 +115,7 @@ def test_blank_lines_that_removal_leaves_behind_are_collapsed():
     assert clean_text(raw, PrepareConfig(**EVERYTHING)) == "DUKE:\nGo.\n\nSON:\n"
 
 
-def test_directions_are_found_although_their_lines_end_in_carriage_returns():
+def test_directions_are_found_in_lines_that_end_in_carriage_returns():
     assert clean_text("a\rExit.\rb", PrepareConfig(**EVERYTHING)) == "a\n\nb"
 
 

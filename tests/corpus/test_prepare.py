@@ -1,4 +1,4 @@
-"""From raw files to splits: nothing is lost, nothing stands in two of them."""
+"""From raw files to splits: nothing is lost, nothing is in two of them."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ FRACTIONS = st.floats(min_value=0.001, max_value=0.499)
 
 
 def refusal(config, out):
-    """The one sentence with which a corpus is refused, after which nothing is written."""
+    """The error message for a corpus, after which nothing is written."""
     with pytest.raises(TinyLLMError) as caught:
         prepare_corpus(config, out)
     assert not out.exists()
@@ -127,7 +127,7 @@ def test_the_same_corpus_gives_the_same_bytes(plays, tmp_path):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_the_folder_before_is_replaced_as_a_whole(plays, tmp_path):
+def test_the_old_folder_is_replaced_completely(plays, tmp_path):
     out = tmp_path / "out"
     prepare_corpus(PrepareConfig(source=str(plays)), out)
     before = read(out, "train")
@@ -136,7 +136,7 @@ def test_the_folder_before_is_replaced_as_a_whole(plays, tmp_path):
     assert read(out, "train") == before
 
 
-def test_a_folder_of_somebody_elses_stays(plays, tmp_path):
+def test_a_folder_of_others_stays(plays, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"holds 'notes\.txt'"):
@@ -183,7 +183,7 @@ def test_a_missing_corpus_is_refused(tmp_path):
     assert message.startswith("There is no corpus at ")
 
 
-def test_a_refused_corpus_leaves_the_folder_before_as_it_was(plays, tmp_path):
+def test_a_refused_corpus_leaves_the_old_folder(plays, tmp_path):
     out = tmp_path / "out"
     prepare_corpus(PrepareConfig(source=str(plays)), out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}

@@ -11,7 +11,7 @@ FRENCH = "Où êtes-vous, ma chère? Voilà l'été, la forêt, le château et l
 
 
 def refusal(call, *arguments):
-    """The one sentence with which something is refused."""
+    """The error message."""
     with pytest.raises(TinyLLMError) as caught:
         call(*arguments)
     message = str(caught.value)
@@ -23,7 +23,7 @@ def refusal(call, *arguments):
 
 @pytest.fixture
 def play(tmp_path):
-    """Writes a file of given bytes."""
+    """Writes a file with the given bytes."""
 
     def write(data):
         path = tmp_path / "play.txt"
@@ -120,7 +120,7 @@ def test_an_undecodable_byte_is_named_with_file_and_offset(play, data, encoding,
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "rot13", "hex", "zlib", "ünï"])
-def test_an_encoding_that_makes_no_text_of_bytes_is_refused(play, encoding):
+def test_what_is_not_a_text_encoding_is_refused(play, encoding):
     message = refusal(read_text, play(b"text"), encoding)
     assert message.startswith(f"prepare.encoding is {encoding!r}, which is not an encoding")
 
@@ -144,7 +144,7 @@ def test_an_empty_file_has_an_encoding_too(play):
     assert read_text(play(b""), "detect") == ""
 
 
-def test_bytes_of_no_encoding_are_refused(play):
+def test_bytes_without_a_detectable_encoding_are_refused(play):
     path = play(bytes(range(256)) * 4)
     message = refusal(read_text, path, "detect")
     assert message.startswith(f"The encoding of {path} could not be detected;")

@@ -22,7 +22,7 @@ def test_there_are_several_plays_and_enough_text(whole):
     assert len(whole) >= 150_000
 
 
-def test_no_passage_of_forty_characters_stands_there_more_than_four_times(whole):
+def test_no_passage_of_forty_characters_occurs_more_than_four_times(whole):
     counts = Counter(whole[start : start + 40] for start in range(len(whole) - 39))
     assert counts.most_common(1)[0][1] <= 4
 

@@ -1,4 +1,4 @@
-"""The n-gram model: proper probabilities, sensible figures, tiny inputs."""
+"""The n-gram model: proper probabilities, sensible losses, tiny inputs."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_probabilities_add_up_to_one_on_the_sample_text(tokens, order):
 
 def test_an_unseen_context_falls_back_to_the_shorter_one():
     model = KneserNeyModel(np.array([0, 1, 2, 0, 1, 3, 0, 1, 2]), VOCABULARY, 3)
-    # 4 was never seen, so only the 1 behind it tells anything
+    # 4 was never seen, so only the 1 after it counts
     assert after(model, [4, 1]) == pytest.approx(after(model, [1]))
     assert after(model, [4, 1]) != pytest.approx(after(model, [0, 1]))
 
@@ -81,7 +81,7 @@ def test_discounts_by_hand():
     assert after(KneserNeyModel(text, 8, 1), [7]) == pytest.approx(wanted)
 
 
-def test_where_counts_of_counts_are_missing_one_half_is_taken():
+def test_missing_counts_of_counts_give_discounts_of_one_half():
     model = KneserNeyModel(np.array([0] * 5 + [1] * 2), 4, 1)
     unseen = (0.5 + 0.5) / 7 / 4
     wanted = [4.5 / 7 + unseen, 1.5 / 7 + unseen, unseen, unseen]
@@ -151,7 +151,7 @@ def test_a_training_text_may_be_shorter_than_the_order(order, length):
     assert 0 < model.bits_per_character(held_out) < 10
 
 
-def test_a_short_text_still_tells_what_follows_what():
+def test_a_short_text_still_gives_statistics():
     model = KneserNeyModel(np.array([3, 1, 4, 2], dtype=np.uint8), VOCABULARY, 9)
     assert after(model, [3, 1, 4]).argmax() == 2
     assert after(model, [0, 0, 4]).argmax() == 2

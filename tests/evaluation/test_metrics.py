@@ -1,4 +1,4 @@
-"""The figures of an evaluation against sums done by hand."""
+"""The metrics of an evaluation against sums by hand."""
 
 import math
 
@@ -75,7 +75,7 @@ def test_bits_by_position_are_means_over_equal_context():
 @pytest.mark.parametrize(
     ("value", "expected"), [(1 / 3, 0.333333), (2, 2.0), (np.float32(0.5), 0.5), (1e-9, 0.0)]
 )
-def test_six_decimals_of_a_plain_number_are_kept(value, expected):
+def test_rounding_keeps_six_decimals(value, expected):
     result = rounded(value)
     assert result == expected
     assert type(result) is float
@@ -89,7 +89,7 @@ def test_a_model_that_knows_nothing_pays_the_logarithm_of_the_vocabulary(arithme
     scores = score_characters(model, loader_of(tokens, 5, arithmetic, batch_size=2), arithmetic)
     assert scores.nats == pytest.approx(np.full(17, math.log(16)))
     assert scores.rank.tolist() == [0] * 17
-    # three whole windows and the two characters that are left
+    # three full windows and the two remaining characters
     assert scores.position.tolist() == [1, 2, 3, 4, 5] * 3 + [1, 2]
 
 

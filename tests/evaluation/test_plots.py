@@ -1,4 +1,4 @@
-"""Pictures: PNG files, the same bytes for the same facts, other bytes for others."""
+"""Plots: PNG files, the same bytes for the same data, other bytes for other data."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def drawn(draw, *facts):
         (drawn(draw_surprise, "a\nb", BITS), drawn(draw_surprise, "a b", BITS)),
     ],
 )
-def test_other_facts_make_another_picture(one, other, tmp_path):
+def test_other_data_gives_another_picture(one, other, tmp_path):
     assert one(tmp_path) != other(tmp_path)
 
 
@@ -64,7 +64,7 @@ def test_a_passage_is_cut_where_the_picture_is_full(tmp_path):
     assert drawn(draw_surprise, lines[1:] + "shown", bits)(tmp_path) != first
 
 
-def test_a_long_line_goes_on_in_the_next_row(tmp_path):
+def test_a_long_line_continues_in_the_next_row(tmp_path):
     bits = np.zeros(200)
     wrapped = drawn(draw_surprise, "a" * 77, bits)(tmp_path)
     assert wrapped != drawn(draw_surprise, "a" * 76, bits)(tmp_path)

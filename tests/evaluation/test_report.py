@@ -1,4 +1,4 @@
-"""The evaluation of a checkpoint: its files, their bytes, its refusals."""
+"""The evaluation of a checkpoint: its files, their bytes, its errors."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def report(checkpoint_folder, tokens, arithmetic, tmp_path_factory):
-    """The folder of an evaluation, and what it returned."""
+    """The folder of an evaluation, and its result."""
     out = tmp_path_factory.mktemp("evaluation") / "report"
     model = load_checkpoint(checkpoint_folder, arithmetic)
     return out, evaluate_checkpoint(CONFIG, model, tokens, out, arithmetic)
@@ -95,13 +95,13 @@ def test_the_table_of_positions_covers_the_window(report):
     with (report[0] / "positions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["context"]) for row in rows] == list(range(1, 33))
-    # 1999 predicted characters: 62 whole windows and the beginning of one more
+    # 1999 predicted characters: 62 full windows and part of another
     times = [63 if int(row["context"]) <= 1999 % 32 else 62 for row in rows]
     bits = sum(count * float(row["bits"]) for count, row in zip(times, rows, strict=True))
     assert bits / 1999 == pytest.approx(report[1]["bits_per_character"], abs=1e-5)
 
 
-def test_a_sample_stands_under_its_prompt_and_seed(report, checkpoint):
+def test_a_sample_follows_its_prompt_and_seed(report, checkpoint):
     text = (report[0] / "samples.txt").read_text()
     assert text == draw_samples(CONFIG, checkpoint)
     assert text.count("--- prompt ") == 4
@@ -110,7 +110,7 @@ def test_a_sample_stands_under_its_prompt_and_seed(report, checkpoint):
     assert text.endswith(f"--- prompt 'O, ', seed 1\n{sample}\n")
 
 
-def test_no_samples_are_drawn_where_none_are_asked_for(checkpoint):
+def test_zero_seeds_draw_no_samples(checkpoint):
     assert draw_samples(CONFIG.model_copy(update={"sample_seeds": 0}), checkpoint) == ""
 
 
@@ -154,7 +154,7 @@ def test_a_training_text_shorter_than_the_order_of_the_baseline_is_enough(
     assert metrics["baseline_bits_per_character"] > metrics["bits_per_character"]
 
 
-def test_an_empty_test_split_is_refused_with_a_way_out(checkpoint, arithmetic, text, tmp_path):
+def test_an_empty_test_split_is_refused_with_a_hint(checkpoint, arithmetic, text, tmp_path):
     tokens = encode(text, tmp_path, test_fraction=0)
     with pytest.raises(TinyLLMError, match=r"prepare\.test_fraction") as error:
         evaluate_checkpoint(CONFIG, checkpoint, tokens, tmp_path / "report", arithmetic)

@@ -7,7 +7,7 @@ from tests.playground import Browser, open_chromium, random_checkpoint
 
 @pytest.fixture(scope="module")
 def random():
-    """A model of random weights and odd sizes, whose window is short."""
+    """A model with random weights, odd sizes and a short window."""
     return random_checkpoint()
 
 

@@ -1,4 +1,4 @@
-"""Which files a module needs: read from its imports."""
+"""The files that a module needs, from its imports."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ print(json.dumps(files))
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """Writes a project of given files, in which closures are then sought."""
+    """Writes a project with the given files, where closures are then found."""
     monkeypatch.setattr(closure, "ROOT", tmp_path)
 
     def write(files):
@@ -37,7 +37,7 @@ def names(*modules):
     return [path.as_posix() for path in import_closure(*modules)]
 
 
-def test_the_prepare_stage_needs_cleaning_and_no_transformer():
+def test_the_prepare_stage_needs_cleaning_and_not_the_transformer():
     found = names("stages.prepare")
     assert "stages/prepare.py" in found
     assert "tinyllm/base/command.py" in found
@@ -46,7 +46,7 @@ def test_the_prepare_stage_needs_cleaning_and_no_transformer():
     assert "tinyllm/model/transformer.py" not in found
 
 
-def test_the_train_stage_needs_the_transformer_and_no_cleaning():
+def test_the_train_stage_needs_the_transformer_and_not_cleaning():
     found = names("stages.train")
     assert "tinyllm/model/transformer.py" in found
     assert "tinyllm/corpus/clean.py" not in found
@@ -107,7 +107,7 @@ def test_no_modules_need_no_files():
         "try:\n    import tinyllm.b\nexcept ImportError:\n    pass",
     ],
 )
-def test_an_import_counts_wherever_it_stands(project, code):
+def test_an_import_counts_wherever_it_is(project, code):
     project({"a": code, "b": ""})
     assert names("tinyllm.a") == ["tinyllm/__init__.py", "tinyllm/a.py", "tinyllm/b.py"]
 
@@ -115,12 +115,12 @@ def test_an_import_counts_wherever_it_stands(project, code):
 @pytest.mark.parametrize(
     "code", ["import numpy", "from os import path", "x = 'import tinyllm.b'", "# import tinyllm.b"]
 )
-def test_what_is_no_import_of_the_project_does_not_count(project, code):
+def test_what_is_not_an_import_of_the_project_does_not_count(project, code):
     project({"a": code, "b": ""})
     assert names("tinyllm.a") == ["tinyllm/__init__.py", "tinyllm/a.py"]
 
 
-def test_imports_are_followed_through_packages_and_circles(project):
+def test_imports_are_followed_through_packages_and_cycles(project):
     project(
         {
             "a": "from tinyllm.deep import b",

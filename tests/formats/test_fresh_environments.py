@@ -1,4 +1,4 @@
-"""The exports in fresh environments that hold what the card names, and nothing of ours."""
+"""The exports in fresh environments with what the card names, and nothing of ours."""
 
 import json
 import subprocess

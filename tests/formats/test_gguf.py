@@ -1,4 +1,4 @@
-"""The GGUF files: what lies in them, read back, is the model; llama.cpp is not needed here."""
+"""The GGUF files, read back, hold the model; llama.cpp is not needed here."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 PRECISIONS = ["f32", "f16", "q8_0"]
-# the largest difference of logits; a tenth of it is the least that rounding must cost
+# the largest difference of logits; rounding must cause at least a tenth of it
 TOLERANCES = {"f32": 0.0, "f16": 5e-3, "q8_0": 0.1}
 
 
@@ -68,7 +68,7 @@ def test_the_folder_holds_one_file_for_each_precision(folder, checkpoint, tmp_pa
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("f32", np.float32), ("f16", np.float16)])
-def test_matrices_are_rounded_and_norms_are_whole(folder, checkpoint, precision, kind):
+def test_matrices_are_rounded_and_norms_are_not(folder, checkpoint, precision, kind):
     found = read_gguf(folder / f"model-{precision}.gguf")
     expected = expected_weights(checkpoint)
     assert found.keys() == expected.keys()
@@ -86,7 +86,7 @@ def test_q8_0_is_at_most_half_a_step_away(folder, checkpoint):
             continue
         blocks, back = array.reshape(-1, 32), found[name].reshape(-1, 32)
         step = np.abs(blocks).max(axis=1, keepdims=True) / 127
-        # the step itself lies in the file with 11 bits, which counts up to 127 times
+        # the step itself is stored with 11 bits, and its error multiplied by up to 127
         assert (np.abs(back - blocks) <= step * (0.5 + 127 / 2**11) + 1e-6).all(), name
         assert (np.abs(back - blocks) > step * 0.4).any(), name
         assert np.abs(back).max(axis=1) == pytest.approx(np.abs(blocks).max(axis=1), rel=1e-3)
@@ -157,20 +157,20 @@ def test_the_metadata_describes_the_model_and_nothing_else(tmp_path, precision, 
 def test_two_exports_are_the_same_bytes(folder, checkpoint, tmp_path, precision):
     write_gguf(checkpoint, tmp_path, [precision])
     name = f"model-{precision}.gguf"
-    # compared as a truth value, for pytest would take minutes to show how they differ
+    # compared as a boolean, since pytest would take minutes to show the difference
     same = (folder / name).read_bytes() == (tmp_path / name).read_bytes()
     assert same
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_verification_measures_what_the_precision_costs(folder, checkpoint, some_tokens, precision):
+def test_verification_measures_the_rounding(folder, checkpoint, some_tokens, precision):
     cost = verify_gguf(checkpoint, folder / f"model-{precision}.gguf", precision, some_tokens)
     assert TOLERANCES[precision] / 10 <= cost <= TOLERANCES[precision]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["embedding.weight", "blocks.1.feed_forward_norm.weight"])
-def test_verification_finds_a_single_other_weight(folder, checkpoint, some_tokens, precision, name):
+def test_verification_finds_one_changed_weight(folder, checkpoint, some_tokens, precision, name):
     checkpoint.model.state_dict()[name].view(-1)[3] += 0.05
     with pytest.raises(TinyLLMError, match=r"weight in .*\.gguf is not the checkpoint's"):
         verify_gguf(checkpoint, folder / f"model-{precision}.gguf", precision, some_tokens)
@@ -241,7 +241,7 @@ def test_a_truncated_file_is_refused(folder, tmp_path, share):
         read_gguf(path)
 
 
-def test_what_is_no_gguf_file_is_refused(tmp_path):
+def test_what_is_not_a_gguf_file_is_refused(tmp_path):
     with pytest.raises(TinyLLMError, match=r"Cannot read .*No such file"):
         read_gguf(tmp_path / "nothing.gguf")
     path = tmp_path / "text.gguf"

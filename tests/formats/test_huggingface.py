@@ -1,4 +1,4 @@
-"""The Hugging Face form: transformers opens it without code of ours and agrees with us."""
+"""The Hugging Face format: transformers opens it without our code and agrees with the model."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_the_folder_holds_what_transformers_needs_and_nothing_else(folder):
     ]
 
 
-def test_no_code_of_ours_is_asked_for(folder, model):
+def test_no_code_of_ours_is_needed(folder, model):
     assert type(model).__module__.startswith("transformers.")
     assert type(model).__name__ == "Qwen3ForCausalLM"
     assert "auto_map" not in json.loads((folder / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""The real llama.cpp opens the GGUF files and runs them as we run the model."""
+"""The real llama.cpp opens the GGUF files and agrees with the model."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from tinyllm.tokens.windows import load_tokens
 pytest.importorskip("llama_cpp")
 
 PROMPT, WRITTEN = 20, 200
-# the largest difference of logits and of mean losses in nats, some times what is measured
+# the largest difference of logits and of mean losses in nats, several times the measured ones
 LOGIT_TOLERANCES = {"f32": 1e-4, "f16": 1e-2, "q8_0": 0.2}
 LOSS_TOLERANCES = {"f32": 1e-6, "f16": 1e-4, "q8_0": 0.01}
 LINES = [
@@ -51,7 +51,7 @@ def passage(text):
 
 @pytest.fixture(scope="module")
 def learned(passage, arithmetic, tmp_path_factory):
-    """A model that knows one passage by heart, so that there is one thing to write and no doubt."""
+    """A model that has memorized a passage, so that its continuation is unambiguous."""
     config = ModelConfig(d_model=64, num_heads=2, num_layers=2, d_ff=128, sequence_length=220)
     tokenizer = CharacterTokenizer(passage)
     model = Transformer(config, tokenizer.vocab_size)
@@ -59,7 +59,7 @@ def learned(passage, arithmetic, tmp_path_factory):
     tokens = torch.from_numpy(tokenizer.encode(passage).astype(np.int64))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=True)
     threads = torch.get_num_threads()
-    # so small a model is quicker with one
+    # faster for so small a model
     torch.set_num_threads(1)
     for _ in range(60):
         loss = F.cross_entropy(model(tokens[None, :-1])[0], tokens[1:])
@@ -104,7 +104,7 @@ def test_logits_agree_with_ours(runtimes, checkpoint, text, precision, length):
     ],
     ids=str,
 )
-def test_models_of_any_shape_run_alike(tmp_path, shape):
+def test_models_of_any_shape_agree(tmp_path, shape):
     checkpoint = drawn("".join(map(chr, range(32, 90))), **shape)
     write_gguf(checkpoint, tmp_path, ["f32"])
     length = min(checkpoint.model.config.sequence_length, 600)
@@ -118,7 +118,7 @@ def test_models_of_any_shape_run_alike(tmp_path, shape):
 def test_200_characters_are_written_as_the_model_writes_them(learned, passage, precision):
     checkpoint, folder = learned
     tokens = checkpoint.tokenizer.encode(passage).tolist()
-    # if each next character is the likeliest after the ones before, they are what is written
+    # if each character is the likeliest after the previous ones, they are what is written
     likeliest = native_logits(checkpoint, tokens)[:, UNKNOWN_ID + 1 :].argmax(axis=1)
     written = (likeliest[PROMPT - 1 : -1] + UNKNOWN_ID + 1).tolist()
     assert written == tokens[PROMPT:]
@@ -147,7 +147,7 @@ def test_the_loss_on_held_out_text_is_ours(runtimes, checkpoint, tokens, precisi
     theirs = np.concatenate([runtimes[precision].logits(row[:-1].tolist()) for row in windows])
     assert mean_loss(ours, targets) < 3.0
     assert abs(mean_loss(theirs, targets) - mean_loss(ours, targets)) < LOSS_TOLERANCES[precision]
-    # so that a sampler of llama.cpp, which does not know that it is no character, never draws it
+    # so that llama.cpp's sampler never draws the unknown token
     assert (theirs.argmax(axis=1) != UNKNOWN_ID).all()
 
 
@@ -161,7 +161,7 @@ def test_the_sample_text_becomes_the_tokens_of_our_tokenizer(runtimes, checkpoin
     assert runtimes["f32"].tokenize(text) == checkpoint.tokenizer.encode(text).tolist()
 
 
-def test_letters_of_any_kind_are_tokens_of_their_own(tmp_path):
+def test_letters_of_any_kind_are_separate_tokens(tmp_path):
     alphabet = "</s><eot>aàâe\u0301éœñß \t\n\r\u00a0\u3000\ufeff漢字😀👩\u200d🚀\ufffd"
     checkpoint = drawn(alphabet)
     write_gguf(checkpoint, tmp_path, ["f32"])
@@ -180,7 +180,7 @@ def test_a_run_of_unknown_characters_becomes_one_unknown_token(runtimes, checkpo
     assert runtimes["f32"].tokenize(f"{unknown}a{unknown}{unknown}bb{unknown}") == expected
 
 
-def test_a_runtime_starts_afresh_each_time(runtimes, checkpoint, text):
+def test_a_runtime_starts_fresh_each_time(runtimes, checkpoint, text):
     first, second = (checkpoint.tokenizer.encode(text[i : i + 9]).tolist() for i in (0, 300))
     before = runtimes["f32"].logits(first), runtimes["f32"].greedy(first, 9)
     runtimes["f32"].greedy(second, 20)
@@ -188,7 +188,7 @@ def test_a_runtime_starts_afresh_each_time(runtimes, checkpoint, text):
     assert runtimes["f32"].greedy(first, 9) == before[1]
 
 
-def test_opening_a_file_says_nothing(learned, capfd):
+def test_opening_a_file_prints_nothing(learned, capfd):
     LlamaRuntime(learned[1] / "model-f32.gguf").tokenize("a")
     assert capfd.readouterr() == ("", "")
 

@@ -47,7 +47,7 @@ def test_a_missing_folder_is_named(tmp_path):
     assert_one_sentence(error)
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_a_file_is_not_a_folder(tmp_path):
     (tmp_path / "model").write_text("weights")
     with pytest.raises(TinyLLMError, match="no model") as error:
         load_model(tmp_path / "model")
@@ -81,7 +81,7 @@ def test_an_empty_folder_holds_no_model(tmp_path):
         ("config.json", b"5"),
     ],
 )
-def test_a_damaged_file_costs_one_sentence_that_names_the_place(
+def test_a_damaged_file_is_named_in_one_sentence(
     checkpoint_folder, export_folder, tmp_path, form, file, contents
 ):
     source = checkpoint_folder if form == "checkpoint" else export_folder / form

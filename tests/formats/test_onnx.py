@@ -1,4 +1,4 @@
-"""The ONNX graph: by the standard's own checks and two runtimes, it computes what torch does."""
+"""The ONNX graph passes the standard's checks, and computes what torch does in two runtimes."""
 
 from functools import cache
 from pathlib import Path
@@ -34,7 +34,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES)
 
 @cache
 def scrambled(shape):
-    """A checkpoint none of whose weights is zero, nor any norm's weights alike."""
+    """A checkpoint without zero weights or equal norm weights."""
     settings = {"d_model": 24, "num_layers": 3, "d_ff": 40, "dropout": 0, "rope_theta": 500.0}
     config = ModelConfig(**settings | {"sequence_length": WINDOW} | SHAPES[shape])
     model = Transformer(config, VOCAB).eval()
@@ -67,7 +67,7 @@ def trained(checkpoint_folder, tmp_path_factory):
 
 
 def one_thread(path):
-    # threads that wait for each other crawl where tests run side by side
+    # threads that wait for each other are very slow when tests run in parallel
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(path, options)
@@ -85,7 +85,7 @@ class Runtime:
         self.past = None
 
     def read(self, tokens, positions=None):
-        """Read on, after what was read before."""
+        """Read more tokens."""
         layers, heads, width = self.shape
         if self.past is None:
             empty = np.zeros((layers, len(tokens), heads, 0, width), np.float32)
@@ -156,13 +156,13 @@ def test_if_attention_did_not_slide_the_logits_would_differ():
         assert (model(tokens)[:, WINDOW:] - before[:, WINDOW:]).abs().max() > 0.1
 
 
-def test_positions_far_on_in_a_text_are_as_good_as_the_first(folders):
+def test_late_positions_are_as_exact_as_the_first(folders):
     tokens = some_tokens(1, WINDOW)
     near = Runtime(folders / "tied").read(tokens)
     positions = np.arange(WINDOW)[None]
     far = Runtime(folders / "tied").read(tokens, positions + 10**7)
     assert (far - near).abs().max() < 2e-5
-    # that test would pass as well if positions were not looked at
+    # that test would also pass if positions were ignored
     spread = Runtime(folders / "tied").read(tokens, positions * 2)
     assert (spread - near).abs().max() > 0.1
 
@@ -200,7 +200,7 @@ def test_every_name_is_used_and_nothing_is_transposed_at_run_time(folders, shape
     assert "Transpose" not in {node.op_type for node in graph.node}
 
 
-def test_weights_bear_the_names_of_the_model(folders):
+def test_weights_have_the_names_of_the_model(folders):
     model = scrambled("untied").model
     graph = onnx.load(folders / "untied" / "model.onnx").graph
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -214,11 +214,11 @@ def test_two_exports_are_the_same_bytes(folders, shape, tmp_path):
     write_onnx(scrambled(shape), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "tokenizer.json"]
     for path in tmp_path.iterdir():
-        # by digest: where bytes differ, pytest would spend minutes on showing how
+        # by digest: pytest would take minutes to show the difference
         assert sha256(path) == sha256(folders / shape / path.name)
 
 
-def test_the_file_names_no_place_and_no_producer(folders):
+def test_the_file_names_no_path_and_no_producer(folders):
     data = (folders / "tied" / "model.onnx").read_bytes()
     for place in (Path.cwd(), Path.home(), folders, Path(onnx.__file__).parent):
         assert data.count(str(place).encode()) == 0
@@ -230,6 +230,6 @@ def test_the_file_names_no_place_and_no_producer(folders):
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 23)]
 
 
-def test_the_tokenizer_lies_beside_the_model(trained, checkpoint):
+def test_the_tokenizer_is_beside_the_model(trained, checkpoint):
     back = tokenizer_from_huggingface(trained / "tokenizer.json")
     assert huggingface_tokenizer(back) == huggingface_tokenizer(checkpoint.tokenizer)

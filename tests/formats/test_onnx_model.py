@@ -1,4 +1,4 @@
-"""Texts from ONNX Runtime: those of the model, alone or in a batch, however long they grow."""
+"""Texts from ONNX Runtime equal the model's, alone or in a batch, of any length."""
 
 import errno
 import shutil
@@ -83,7 +83,7 @@ def test_nothing_of_a_prompt_is_skipped(model, checkpoint, text, length):
     assert abs(logits[0] - sliding_logits(checkpoint, tokens)[-1]).max() < 2e-5
 
 
-def test_what_lies_beyond_the_window_of_a_prompt_still_counts(model, text):
+def test_text_beyond_the_window_of_a_prompt_still_counts(model, text):
     tokens = encoded(model, text[:50])
     whole, end = (model.reader().start([part])[0] for part in (tokens, tokens[-WINDOW:]))
     assert abs(whole - end).max() > 1e-3
@@ -99,7 +99,7 @@ def test_step_by_step_attention_slides(model, checkpoint, text, prompt):
     assert abs(np.stack(logits) - expected).max() < 2e-5
 
 
-def test_what_no_character_will_look_at_is_forgotten(model, text):
+def test_what_no_character_can_attend_to_is_forgotten(model, text):
     reader = model.reader()
     reader.start([encoded(model, text[:100])])
     reader.step([3])
@@ -107,7 +107,7 @@ def test_what_no_character_will_look_at_is_forgotten(model, text):
     assert state._keys.shape[3] == state._values.shape[3] == WINDOW - 1
 
 
-def test_a_text_does_not_depend_on_those_beside_it(model, text):
+def test_a_text_does_not_depend_on_the_others(model, text):
     prompts = [encoded(model, text[start : start + start + 1]) for start in (0, 7, 40, 13)]
     together = model.reader().start(prompts)
     for row, prompt in enumerate(prompts):
@@ -134,7 +134,7 @@ def test_a_start_forgets_everything(model, text):
     np.testing.assert_array_equal(reader.start([prompt]), fresh)
 
 
-def test_readers_of_one_model_do_not_disturb_each_other(model):
+def test_readers_of_one_model_do_not_interfere(model):
     first, second = model.reader(), model.reader()
     first.start([encoded(model, "Good")])
     second.start([encoded(model, "What news")])
@@ -174,7 +174,7 @@ def test_neither_torch_nor_onnx_is_needed(folder):
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
-def test_few_modules_are_carried_along():
+def test_few_modules_are_included():
     carried = {path.stem for path in import_closure("tinyllm.formats.onnx_model")}
     assert carried == {"__init__", "errors", "files", "onnx_model", "tokenizer_json", "tokenizer"}
 

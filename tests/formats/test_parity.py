@@ -76,12 +76,12 @@ def test_a_rounded_export_that_differs_is_reported(judge):
     assert verdict.facts()["greedy_text"] == "differs"
 
 
-def test_a_number_that_is_none_is_a_difference(judge):
+def test_nan_is_a_difference(judge):
     with pytest.raises(TinyLLMError, match="inf, more than"):
         judge(lambda logits: np.nan)
 
 
-def test_facts_hold_no_measured_digit(judge):
+def test_facts_hold_no_measurements(judge):
     first, second = judge(lambda logits: 0), judge(shift(1e-5))
     assert first.facts() == second.facts()
     assert first.max_difference != second.max_difference

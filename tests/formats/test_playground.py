@@ -1,4 +1,4 @@
-"""The page computes what the model computes and draws what Python draws, in an offline browser."""
+"""The page computes what the model does and draws what Python does, in an offline browser."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def trained(tokens, arithmetic):
 
 
 def assert_written(checkpoint, prompt, text, sampling):
-    """The page went on from the prompt as Python does."""
+    """The page continued the prompt as Python does."""
     assert text.startswith(prompt)
     written = text[len(prompt) :]
     assert len(written) == sampling.max_new_tokens
@@ -59,7 +59,7 @@ def assert_logits_agree(browser, checkpoint, reference, line):
     assert abs(ours - theirs).max() < 1e-4
 
 
-def test_a_typed_prompt_goes_on_as_natively(browser, trained):
+def test_a_typed_prompt_continues_as_in_python(browser, trained):
     browser.open(trained).set(temperature=0, count=100)
     prompt = "What news, my lord?\nI "
     sampling = SamplingConfig(temperature=0, max_new_tokens=100)
@@ -111,7 +111,7 @@ def test_a_seed_gives_the_same_text_as_in_python(browser, random, sampling):
     assert_written(sliding(random), "ab", text, sampling)
 
 
-def test_the_settings_on_the_page_are_those_that_count(browser, random):
+def test_the_settings_on_the_page_are_used(browser, random):
     browser.open(random)
     browser.set(temperature=1.35, top_k=7, top_p=0.8, count=120, seed=2**60 + 3)
     shown = {output.get_attribute("for"): output.text for output in browser.all("output")}
@@ -167,7 +167,7 @@ def test_uniform_numbers_are_those_of_python(browser):
 
 
 @pytest.mark.parametrize("choice", [{"temperature": 0}, {"top_k": 1}, {"top_k": 2}, {"top_p": 0.2}])
-def test_equals_are_taken_in_the_order_of_tokens(browser, choice):
+def test_ties_are_broken_by_token(browser, choice):
     checkpoint = random_checkpoint()
     with torch.no_grad():
         checkpoint.model.lm_head.weight.zero_()

@@ -23,14 +23,14 @@ def test_writing_streams_and_stop_stops_it(browser, random):
         "  if (lengths.length === 3) stop.click();"
         "}).observe(text, { childList: true });"
         "document.getElementById('write').click();"
-        # once it has stopped, a while longer, in which more would be seen
+        # wait after the stop, to see that there is no more text
         "const look = () => (lengths.length < 3 || !stop.disabled)"
         "  ? setTimeout(look, 20) : setTimeout(() => done(lengths), 200);"
         "look();"
     )
     assert 0 < lengths[1] < lengths[2] < 2000
     assert len(lengths) == 3
-    # by code units, of which the grinning face has two
+    # in code units, of which the grinning face has two
     assert browser.run("return document.getElementById('text').textContent.length") == lengths[-1]
     assert browser.find("#status").text.startswith("Stopped: ")
     assert not browser.find("#stop").is_enabled()
@@ -49,7 +49,7 @@ def test_keys_write_and_stop(browser, random):
     assert browser.find("#prompt").get_attribute("value") == "abc"
 
 
-def test_a_seed_that_is_no_number_is_refused(browser, random):
+def test_a_seed_that_is_not_a_number_is_refused(browser, random):
     browser.open(random)
     for seed in ("", "1.5", "x", "-1", str(2**63)):
         browser.set(seed=seed)
@@ -62,7 +62,7 @@ def test_a_seed_that_is_no_number_is_refused(browser, random):
     assert browser.find("#seed").get_attribute("value").isdecimal()
 
 
-def test_the_prompt_stands_apart(browser, random):
+def test_the_prompt_is_marked(browser, random):
     browser.open(random, prompt="ab\nc").set(count=20)
     assert browser.find("#prompt").get_attribute("value") == "ab\nc"
     browser.find("#write").click()
@@ -123,7 +123,7 @@ def test_the_page_forbids_itself_every_connection(browser, random, tmp_path):
     assert browser.driver.get_log("browser")
 
 
-def test_nothing_is_asked_of_the_network(browser, random):
+def test_nothing_is_requested_from_the_network(browser, random):
     browser.open(random).set(count=20)
     browser.write("abc")
     assert browser.run("return performance.getEntriesByType('resource').length") == 0
@@ -146,7 +146,7 @@ def test_the_page_fits_its_screen(browser, random, width):
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_everything_to_operate_has_a_name(browser, random):
+def test_every_control_has_a_name(browser, random):
     browser.open(random).set(count=10)
     browser.find("#show-attention").click()
     browser.write("abc")
@@ -173,7 +173,7 @@ def test_the_page_needs_no_other_file(checkpoint, tmp_path):
     assert not re.search(r"https?:|//\w|<link|@import|\burl\(|\bsrc=|\bimport\b|\beval\b", page)
 
 
-def test_every_script_and_the_style_stand_in_the_page(checkpoint, tmp_path):
+def test_every_script_and_the_style_are_in_the_page(checkpoint, tmp_path):
     write_playground(checkpoint, tmp_path / "page.html", "")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     files = {path.name for path in PAGE.iterdir()}

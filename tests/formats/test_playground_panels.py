@@ -1,4 +1,4 @@
-"""What the playground's page shows beside its text: chances and attention."""
+"""The panels of the playground's page: chances and attention."""
 
 import math
 
@@ -35,7 +35,7 @@ def native_attention(checkpoint, text):
 
 
 def shares(browser):
-    """How much each shaded character was looked at, as the page has it."""
+    """The attention to each shaded character, from the page."""
     spans = "[...document.querySelectorAll('#text [data-share]')]"
     script = f"return {spans}.map((span) => Number(span.dataset.share))"
     return torch.tensor(browser.run(script))

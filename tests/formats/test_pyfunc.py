@@ -1,4 +1,4 @@
-"""The MLflow form: it predicts what we generate, holds no pickle and no passing facts."""
+"""The MLflow format: it predicts what we generate, without pickles, times and ids."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ def folder(export_folder):
 
 @pytest.fixture(scope="module")
 def served(folder):
-    """The model as MLflow opens it; what opening changes in this process is undone."""
+    """The model opened by MLflow, whose changes to this process are undone."""
     path, threads = list(sys.path), torch.get_num_threads()
     yield mlflow.pyfunc.load_model(str(folder))
     sys.path[:] = path
@@ -46,7 +46,7 @@ def test_a_prediction_begins_with_the_prompt_and_is_what_we_generate(served, che
 
 
 @pytest.mark.parametrize("prompt", ["What", "W", "O" * 50])
-def test_a_stream_goes_on_from_the_whole_prompt(served, checkpoint, prompt):
+def test_a_stream_continues_the_whole_prompt(served, checkpoint, prompt):
     pieces = list(served.predict_stream({"prompt": prompt}, params=GREEDY))
     assert len(pieces) == 20
     wanted = generate_text(checkpoint, prompt, SamplingConfig(**GREEDY))
@@ -66,7 +66,7 @@ def test_every_prompt_gets_its_text(served, checkpoint):
     assert ask(served, *prompts, **params) == wanted
 
 
-def test_without_params_the_defaults_hold(served, checkpoint):
+def test_without_params_the_defaults_apply(served, checkpoint):
     text = served.predict(pd.DataFrame({"prompt": ["What"]}))["text"][0]
     assert text == generate_text(checkpoint, "What")
 

@@ -1,4 +1,4 @@
-"""The bytes of an export with both forms: the same each time, wherever it is written."""
+"""The bytes of an MLflow export: the same each time, wherever it is written."""
 
 import json
 import re
@@ -18,7 +18,7 @@ CONFIG = ExportConfig(formats=["huggingface", "pyfunc"])
 
 @pytest.fixture(scope="module")
 def exports(export_source, tmp_path_factory):
-    """The same checkpoint exported into three folders, one far below the others."""
+    """The same checkpoint exported into three folders, one much deeper."""
     folder = tmp_path_factory.mktemp("bytes")
     deep = tmp_path_factory.mktemp("another") / "folder with a space" / "far" / "below"
     deep.mkdir(parents=True)
@@ -29,7 +29,7 @@ def exports(export_source, tmp_path_factory):
 
 
 def contents(folder):
-    """Every file below a folder by its relative path, but no compiled code."""
+    """Every file below a folder by its relative path, without compiled code."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -38,7 +38,7 @@ def contents(folder):
 
 
 def strings(value):
-    """All keys and values of a description that are text."""
+    """All text keys and values of a description."""
     if isinstance(value, dict):
         return [text for pair in value.items() for part in pair for text in strings(part)]
     if isinstance(value, list):
@@ -74,12 +74,12 @@ def test_no_file_names_the_folder_that_it_was_written_in(exports, tmp_path):
         assert str(tmp_path.parent.parent).encode() not in data, name
 
 
-def test_an_export_carries_no_compiled_code(export_source, tmp_path):
+def test_an_export_holds_no_compiled_code(export_source, tmp_path):
     export_checkpoint(CONFIG, export_source, tmp_path / "export")
     assert list(tmp_path.rglob("__pycache__")) == []
 
 
-def test_the_example_stands_beside_the_model(exports):
+def test_the_example_is_beside_the_model(exports):
     folder = exports[0] / "pyfunc"
     description = yaml.safe_load((folder / "MLmodel").read_text())
     example = folder / description["saved_input_example_info"]["artifact_path"]
@@ -98,7 +98,7 @@ def test_no_requirement_has_a_local_version(exports, name):
 @pytest.mark.parametrize(
     ("version", "public"), [("2.5.1+cpu", "2.5.1"), ("1.0rc1", "1.0rc1"), ("3+a.b+c", "3")]
 )
-def test_a_version_is_told_as_the_package_index_knows_it(tmp_path, monkeypatch, version, public):
+def test_a_version_is_that_of_the_package_index(tmp_path, monkeypatch, version, public):
     folder = tmp_path / f"duke-{version}.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: duke\nVersion: {version}\n")

@@ -24,7 +24,7 @@ both = pytest.mark.parametrize("config", [UNTIED, TIED], ids=["untied", "tied"])
 
 
 def scrambled(config):
-    """A model none of whose weights is zero."""
+    """A model without zero weights."""
     model = Transformer(config, VOCAB).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_converted_weights_are_contiguous():
     assert all(tensor.is_contiguous() for tensor in converted.values())
 
 
-def test_fused_weights_are_taken_apart_in_order():
+def test_fused_weights_are_split_in_order():
     weights = scrambled(UNTIED).state_dict()
     weights["blocks.1.attention.qkv_proj.weight"] = torch.arange(72.0)[:, None].expand(72, 24)
     weights["blocks.1.feed_forward.gate_up_proj.weight"] = torch.arange(80.0)[:, None].expand(

@@ -1,4 +1,4 @@
-"""The export stage's work as a whole: what it writes, verifies, describes, and refuses."""
+"""The export stage: what it writes, verifies, describes and refuses."""
 
 import json
 import re
@@ -29,14 +29,14 @@ def source(export_source):
 
 @pytest.fixture(scope="module")
 def exported(export_source, tmp_path_factory):
-    """An export of the model, and what its verdicts were."""
+    """An export of the model, and its verdicts."""
     folder = tmp_path_factory.mktemp("whole") / "out"
     return folder, export_checkpoint(ExportConfig(), export_source, folder)
 
 
 @pytest.fixture
 def without(monkeypatch):
-    """Make packages look as if they were not installed."""
+    """Make packages appear to be missing."""
     real = metadata.version
 
     def hide(*packages):
@@ -50,7 +50,7 @@ def without(monkeypatch):
     return hide
 
 
-def test_all_forms_are_there(exported):
+def test_all_formats_are_written(exported):
     folder, _ = exported
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
@@ -64,7 +64,7 @@ def test_all_forms_are_there(exported):
 
 
 def test_two_exports_are_the_same_bytes(exported, export_folder):
-    # where a test has opened the other one, Python has compiled its code
+    # Python compiles the code if a test has opened the other one
     first, second = (
         {name: data for name, data in contents(folder).items() if "__pycache__" not in name}
         for folder in (exported[0], export_folder)
@@ -73,14 +73,14 @@ def test_two_exports_are_the_same_bytes(exported, export_folder):
     assert [name for name in first if first[name] != second[name]] == []
 
 
-def test_no_file_names_a_place_or_a_person(exported):
+def test_no_file_names_a_path_or_a_person(exported):
     folder, _ = exported
     forbidden = [str(folder).encode(), str(Path.cwd()).encode(), b"/site-packages", b"/home/"]
     for name, data in contents(folder).items():
         assert not any(word in data for word in forbidden), name
 
 
-def test_every_form_was_opened_and_agrees(exported):
+def test_every_format_was_opened_and_agrees(exported):
     folder, verdicts = exported
     parity = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
     assert [(entry["export"], entry["logits"]) for entry in parity] == [
@@ -111,7 +111,7 @@ def test_the_card_says_what_the_model_is_and_how_to_run_it(exported, source):
     assert not re.search(r"20\d\d-\d\d|\b[0-9a-f]{40}\b", card)
 
 
-def test_only_what_was_asked_for_is_written(source, tmp_path):
+def test_only_configured_formats_are_written(source, tmp_path):
     config = ExportConfig(formats=["gguf"], gguf_precisions=["f16"])
     export_checkpoint(config, source, tmp_path / "out")
     assert sorted(contents(tmp_path / "out")) == ["README.md", "gguf/model-f16.gguf", "parity.json"]
@@ -134,8 +134,8 @@ def test_a_missing_program_is_named_with_its_extra(source, tmp_path, without, pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_the_optional_packages_the_stage_still_begins():
-    """Really without them: whoever imports one fails."""
+def test_without_the_optional_packages_the_stage_still_starts():
+    """Importing one of them fails."""
     program = (
         "import sys\n"
         "for name in ('onnx', 'onnxruntime', 'gguf', 'transformers', 'llama_cpp'):\n"
@@ -145,7 +145,7 @@ def test_without_the_optional_packages_the_stage_still_begins():
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
-def test_llama_is_of_an_extra_of_its_own(source, tmp_path, without):
+def test_llama_has_a_separate_extra(source, tmp_path, without):
     without("llama-cpp-python")
     config = ExportConfig(formats=["gguf"], verify_with=["llama.cpp"])
     with pytest.raises(TinyLLMError, match=r"llama\.cpp.*tinyllm\[llama\]"):
@@ -213,7 +213,7 @@ def disk(tmp_path):
     ("options", "reason"),
     [("size=256k", "No space left on device"), ("ro", "Read-only file system")],
 )
-def test_a_disk_that_takes_no_more_keeps_no_half_written_folder(source, disk, options, reason):
+def test_a_full_disk_leaves_no_half_written_folder(source, disk, options, reason):
     target = disk(options) / "out"
     with pytest.raises(TinyLLMError, match=rf"^Cannot write .*{reason}\.$"):
         export_checkpoint(ExportConfig(), source, target)

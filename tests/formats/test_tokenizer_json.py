@@ -1,4 +1,4 @@
-"""The tokenizer in Hugging Face's form: the same tokens there and back."""
+"""The tokenizer in Hugging Face's format round-trips."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_their_library_gives_the_same_tokens(rust, text):
 
 
 @pytest.mark.parametrize("text", ["<unk>", "a <unk> b", "a  b", "ab\r\n\r\nba", " a ", "😀e\u0301"])
-def test_their_library_takes_nothing_for_a_special_token(rust, text):
+def test_their_library_sees_no_special_tokens(rust, text):
     expected = CharacterTokenizer(ALPHABET).encode(text).tolist()
     assert rust.encode(text).ids == expected
 
@@ -70,7 +70,7 @@ def test_the_configuration_names_no_unknown_token():
 
 
 def refusal(path):
-    """The one sentence with which a file is refused."""
+    """The error message for a file."""
     with pytest.raises(TinyLLMError) as caught:
         tokenizer_from_huggingface(path)
     message = str(caught.value)

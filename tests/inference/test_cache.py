@@ -59,20 +59,20 @@ def test_beyond_the_window_attention_slides(model, lengths):
     expected = read_sliding(model, tokens)
     in_pieces = read(model, tokens, lengths, empty_cache())
     torch.testing.assert_close(in_pieces, expected, rtol=1e-4, atol=1e-5)
-    # the test would notice a window of another size
+    # the test notices a window of another size
     with torch.no_grad():
         assert (model(tokens[:, -WINDOW:]) - expected[:, -WINDOW:]).abs().max() > 0.01
 
 
 def test_far_beyond_the_window_nothing_drifts(model):
-    """Only differences of positions matter: a text read twice over is understood alike."""
+    """Only differences of positions matter: a text read twice gives the same logits."""
     tokens = some_tokens(6, batch=1, time=WINDOW * 4).repeat(1, 50)
     logits = read(model, tokens, 12, empty_cache(batch=1))
     early, late = logits[:, WINDOW * 4 : WINDOW * 8], logits[:, -WINDOW * 4 :]
     torch.testing.assert_close(early, late, rtol=1e-3, atol=1e-4)
 
 
-def test_rows_of_different_lengths_go_on_by_one_character(model):
+def test_rows_of_different_lengths_read_one_character(model):
     first, second = some_tokens(7, batch=1, time=30), some_tokens(8, batch=1, time=30)
     together = empty_cache()
     for row, (tokens, length) in enumerate(((first, 20), (second, 3))):
@@ -85,7 +85,7 @@ def test_rows_of_different_lengths_go_on_by_one_character(model):
     torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-5)
 
 
-def test_more_tokens_than_the_window_has_places_are_refused(model):
+def test_more_tokens_than_the_window_holds_are_refused(model):
     with pytest.raises(ValueError, match="13 tokens exceed the window of 12"):
         model(some_tokens(3, time=13), empty_cache())
 
@@ -101,5 +101,5 @@ def test_cache_holds_keys_and_values_of_every_layer(model):
         assert not torch.equal(stored[0], stored[1])
 
 
-def test_cache_keeps_the_precision_asked_for():
+def test_cache_has_the_requested_precision():
     assert empty_cache(dtype=torch.bfloat16).keys.dtype == torch.bfloat16

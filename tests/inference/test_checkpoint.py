@@ -1,4 +1,4 @@
-"""The published checkpoint: exact, repeatable, and clear about what is wrong with it."""
+"""The checkpoint: exact, reproducible, and clear about what is wrong with it."""
 
 import json
 from dataclasses import replace
@@ -72,7 +72,7 @@ def test_loaded_model_computes_the_same(tmp_path):
     assert torch.equal(load_checkpoint(tmp_path / "out").model(tokens), model(tokens))
 
 
-def test_the_model_computes_in_the_arithmetic_that_is_given(folder, arithmetic):
+def test_the_model_computes_in_the_given_arithmetic(folder, arithmetic):
     model = load_checkpoint(folder, arithmetic).model
     assert type(model) is FusedTransformer
     assert model.arithmetic is arithmetic
@@ -104,7 +104,7 @@ def test_saving_replaces_the_whole_folder(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
 
 
-def test_saving_refuses_a_folder_with_what_is_somebody_elses(folder):
+def test_saving_refuses_a_folder_with_files_of_others(folder):
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"holds 'notes\.txt'"):
         save_checkpoint(folder, weights_of(CONFIG), CONFIG, TOKENIZER, FACTS)
@@ -138,7 +138,7 @@ def test_truncated_weights_are_reported(folder, share):
     assert f"Cannot read the weights in {weights}: " in fault_of(folder)
 
 
-def test_weights_that_are_no_safetensors_are_reported(folder):
+def test_weights_that_are_not_safetensors_are_reported(folder):
     (folder / "model.safetensors").write_bytes(b"once upon a time" * 100)
     assert "Cannot read the weights" in fault_of(folder)
 

@@ -1,4 +1,4 @@
-"""Writing text: the prompt, windows, seeds, stop texts, and the cache against a naive loop."""
+"""Generation: prompts, windows, seeds, stop texts, and the cache against a naive loop."""
 
 import logging
 
@@ -35,9 +35,9 @@ def one_thread():
 
 
 def write_naively(checkpoint, prompt, count):
-    """Take the likeliest token, computing everything anew at each step, without a cache.
+    """Take the likeliest token, recomputing everything at each step, without a cache.
 
-    Attention slides over the text: a model of a longer window masks what is too far back.
+    Attention slides over the text: a model with a longer window masks what is too far back.
     """
     tokens = checkpoint.tokenizer.encode(prompt).tolist()
     model = sliding(checkpoint.model, len(tokens) + count)
@@ -50,7 +50,7 @@ def write_naively(checkpoint, prompt, count):
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_prompt_stands_unchanged_at_the_beginning(checkpoint, prompt):
+def test_the_text_begins_with_the_unchanged_prompt(checkpoint, prompt):
     text = generate_text(checkpoint, prompt, SamplingConfig(max_new_tokens=10))
     assert text.startswith(prompt)
     assert len(text) == len(prompt) + 10
@@ -93,7 +93,7 @@ def test_a_longer_text_begins_with_the_shorter_one(checkpoint):
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
-def test_a_stop_text_ends_the_text_and_stands_at_its_end(checkpoint, length):
+def test_a_text_ends_with_its_stop_text(checkpoint, length):
     whole = generate_text(checkpoint, "", SamplingConfig(max_new_tokens=90))
     stop = whole[60 : 60 + length]
     text = generate_text(checkpoint, "", SamplingConfig(max_new_tokens=90, stop=stop))
@@ -120,7 +120,7 @@ def test_streaming_writes_the_same_text_character_by_character(checkpoint, promp
     assert prompt + "".join(characters) == generate_text(checkpoint, prompt, sampling)
 
 
-def test_streaming_computes_a_character_only_when_it_is_asked_for(checkpoint):
+def test_streaming_computes_characters_on_demand(checkpoint):
     stream = stream_text(checkpoint, "What", SamplingConfig(max_new_tokens=1_000_000))
     assert len([next(stream) for _ in range(5)]) == 5
 
@@ -155,7 +155,7 @@ def test_a_text_is_the_same_alone_and_in_a_batch_of_any_size(checkpoint, samplin
     assert generate_texts(checkpoint, [], sampling) == []
 
 
-def test_texts_of_a_batch_stop_each_at_its_own_place(checkpoint):
+def test_texts_of_a_batch_stop_independently(checkpoint):
     sampling = SamplingConfig(max_new_tokens=80, seed=2, stop="e")
     texts = generate_texts(checkpoint, ["What", "DUKE:\n", "O"], sampling)
     assert len({len(text) for text in texts}) > 1

@@ -1,4 +1,4 @@
-"""What a reader says of a text is the same, to the bit, whatever texts are beside it."""
+"""A reader's logits for a text are the same, to the bit, in any batch."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def read(model, texts, more):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_text_is_read_the_same_alone_and_beside_others(model, threads):
+def test_a_text_is_read_the_same_alone_and_in_a_batch(model, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     more = [4, 11, 2] * 11
@@ -36,7 +36,7 @@ def test_a_text_is_read_the_same_alone_and_beside_others(model, threads):
     torch.set_num_threads(before)
 
 
-def test_within_the_window_it_says_what_the_model_says(model):
+def test_within_the_window_the_reader_equals_the_model(model):
     prompt, more = [3, 1, 4], [1, 5, 9, 2, 6]
     with torch.no_grad():
         expected = model(torch.tensor([prompt + more]))[0, len(prompt) - 1 :]

@@ -1,4 +1,4 @@
-"""Choosing a character: argmax, truncation, frequencies, repeatability."""
+"""Choosing a character: argmax, truncation, frequencies, reproducibility."""
 
 import numpy as np
 import pytest
@@ -15,13 +15,13 @@ LOGITS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=20)
 
 @st.composite
 def shares(draw):
-    """Whole numbers that add up to 1024: as probabilities exact in every float format."""
+    """Integers that sum to 1024: exact as probabilities in every float format."""
     cuts = sorted(draw(st.lists(st.integers(0, WHOLE), min_size=1, max_size=12)))
     return [end - start for start, end in zip([0, *cuts], [*cuts, WHOLE], strict=True)]
 
 
 def kept_by_reference(weights, top_k, share):
-    """Tokens that stay, by adding them up one at a time, the likeliest first."""
+    """The tokens kept, adding them up one at a time, the likeliest first."""
     kept, reached = set(), 0
     for token in sorted(range(len(weights)), key=lambda token: -weights[token]):
         if kept and ((top_k and len(kept) == top_k) or reached >= share):
@@ -111,7 +111,7 @@ def test_only_what_truncation_left_is_drawn():
     assert set(draw_many(logits, SamplingConfig(top_p=0.5, temperature=1), 300)) == {3, 4}
 
 
-def test_the_last_token_can_be_drawn_and_one_of_no_probability_cannot():
+def test_the_last_token_can_be_drawn_and_one_of_zero_probability_cannot():
     logits = np.array([0.0, -np.inf, 1.0, -np.inf, 1.0, -np.inf])
     assert set(draw_many(logits, SamplingConfig(), 300)) == {2, 4}
 
@@ -123,7 +123,7 @@ def test_same_seed_same_tokens_and_another_seed_others():
     assert draw_many(logits, SamplingConfig(seed=8), 50) != first
 
 
-def test_drawing_leaves_the_logits_alone():
+def test_drawing_does_not_change_the_logits():
     logits = np.array([3.0, 1.0, 2.0])
     draw_many(logits, SamplingConfig(temperature=0.5, top_k=1), 5)
     assert logits.tolist() == [3.0, 1.0, 2.0]

@@ -1,4 +1,4 @@
-"""`Arithmetic` says which operations serve, and nothing else in the process does."""
+"""Only `Arithmetic` decides which operations are used."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def either(arithmetic, request):
     return replace(arithmetic, portable=request.param)
 
 
-def test_fused_functions_serve_in_float32_on_the_cpu(either):
+def test_fused_functions_are_used_in_float32_on_the_cpu(either):
     assert either.fused
     assert type(build_model(SHAPE, 5, either)) is FusedTransformer
 
@@ -33,7 +33,7 @@ def test_fused_functions_serve_in_float32_on_the_cpu(either):
         {"device": torch.device("meta"), "precision": torch.bfloat16},
     ],
 )
-def test_elsewhere_and_in_other_precisions_the_plain_model_serves(either, change):
+def test_elsewhere_and_in_other_precisions_the_plain_model_is_used(either, change):
     other = replace(either, **change)
     assert not other.fused
     model = build_model(SHAPE, 5, other)
@@ -41,7 +41,7 @@ def test_elsewhere_and_in_other_precisions_the_plain_model_serves(either, change
     assert {p.device.type for p in model.parameters()} == {other.device.type}
 
 
-def test_without_onednn_the_plain_model_serves(either, monkeypatch):
+def test_without_onednn_the_plain_model_is_used(either, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert not either.fused
     assert type(build_model(SHAPE, 5, either)) is Transformer
@@ -58,7 +58,7 @@ def test_both_models_have_the_same_weights_by_the_same_names(either):
 @pytest.mark.parametrize(
     ("precision", "expected"), [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16)]
 )
-def test_autocast_rounds_only_where_the_precision_asks_for_it(either, precision, expected):
+def test_autocast_rounds_only_in_bfloat16(either, precision, expected):
     a = torch.ones(4, 4)
     with replace(either, precision=precision).autocast():
         assert (a @ a).dtype == expected

@@ -115,7 +115,7 @@ SMALL_SHAPES = [
     ("norm_linear_features_first", ((3, 7, 10), (10,), (24, 10))),
     ("norm_swiglu", ((3, 7, 24), (24,), (34, 24))),
 ]
-# elementwise work is only shared out above 32768 elements
+# elementwise work is split between threads only above 32768 elements
 LARGE_SHAPES = [
     ("linear", ((8, 128, 64), (192, 64)), (1, 2, 4)),
     ("linear", ((3, 37, 50), (33, 50)), (1, 2, 4)),
@@ -205,7 +205,7 @@ def test_attention_to_the_first_token_is_its_value(kind):
 
 
 @pytest.mark.parametrize("portable", [True, False])
-def test_what_lies_between_the_products_is_exact_but_for_rounding(portable):
+def test_operations_between_the_products_are_exact_up_to_rounding(portable):
     arithmetic = arithmetic_of(portable=portable, products=Products())
     x, a, b = torch.randn(3, 200)
     for sign in (1, -1):

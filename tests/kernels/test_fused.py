@@ -20,7 +20,7 @@ ARITHMETICS = {
     "fast by MKL": Arithmetic(CPU, torch.float32, portable=False, products=Products()),
 }
 in_every_arithmetic = pytest.mark.parametrize("kind", ARITHMETICS)
-# width, heads, layers, feed-forward width, window, tied; and the tokens read: batch, time
+# width, heads, layers, feed-forward width, window, tied; batch and time of the tokens
 SHAPES = {
     "small": ((16, 2, 2, 24, 12, False), (3, 12)),
     "tied": ((16, 2, 2, 24, 12, True), (3, 12)),
@@ -36,7 +36,7 @@ SMALL = SHAPES["small"]
 
 
 def pair_of(shape, arithmetic, dropout=0.0):
-    """The fused model and the plain one, of equal weights, none of which is zero."""
+    """The fused and the plain model, with the same weights, none of them zero."""
     width, heads, layers, d_ff, window, tied = shape
     config = ModelConfig(
         d_model=width,
@@ -51,7 +51,7 @@ def pair_of(shape, arithmetic, dropout=0.0):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in plain.parameters():
-            # as large as after some training: a block adds about as much as it gets
+            # as large as after some training: a block adds about as much as its input
             mean, deviation = (1.0, 0.3) if parameter.ndim == 1 else (0.0, width**-0.5)
             parameter.normal_(mean, deviation, generator=generator)
     fused.load_state_dict(plain.state_dict())
@@ -82,7 +82,7 @@ def compare(case, arithmetic, dropout=0.0):
     assert len(ours) == 1 + len(list(plain.parameters()))
     for name, value in expected.items():
         largest = value.abs().max().item()
-        # a single token looks at itself alone, whatever queries and keys are
+        # a single token attends only to itself, whatever queries and keys are
         assert largest > 0 or (time == 1 and name.endswith(("q_norm.weight", "k_norm.weight")))
         torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=2e-5 * max(largest, 1e-2))
 
@@ -109,7 +109,7 @@ def test_dropout_changes_what_both_compute():
 @in_every_arithmetic
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("pieces", [(5,), (1, 1, 1), (7, 1, 1, 8, 1), (12, 1, 1, 12, 3)])
-def test_they_agree_where_they_read_on_with_a_cache(pieces, tied, kind):
+def test_they_agree_with_a_cache(pieces, tied, kind):
     shape = (*SMALL[0][:-1], tied)
     models = [model.eval() for model in pair_of(shape, ARITHMETICS[kind])]
     caches = [KeyValueCache(model.config, 3, CPU, torch.float32) for model in models]
@@ -124,7 +124,7 @@ def test_they_agree_where_they_read_on_with_a_cache(pieces, tied, kind):
 
 
 def changed(name, change):
-    """A fault in what a function of a module returns."""
+    """A fault in the result of a module's function."""
     module = attention if hasattr(attention, name) else functional
 
     def plant(patch):
@@ -216,6 +216,6 @@ def test_more_tokens_than_the_window_holds_are_refused():
             model(torch.zeros(1, 13, dtype=torch.int64))
 
 
-def test_the_fused_model_holds_parameters_alone():
+def test_the_fused_model_holds_only_parameters():
     model, _ = pair_of(SMALL[0], ARITHMETICS["portable"])
     assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}

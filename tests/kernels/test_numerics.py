@@ -1,4 +1,4 @@
-"""Portable arithmetic: set up in time, checked, refused in a sentence where it cannot be had."""
+"""Portable arithmetic: set up in time, checked, refused with a message if unavailable."""
 
 import os
 import platform
@@ -42,7 +42,7 @@ print({name: os.environ.get(name) for name in ("OMP_DYNAMIC", "OMP_THREAD_LIMIT"
 
 @pytest.fixture(autouse=True)
 def _restore(monkeypatch):
-    """Undo what setting up again changes in this process."""
+    """Undo what another setup changes in this process."""
     monkeypatch.setattr(os, "environ", dict(os.environ))
     before = torch.get_num_threads()
     yield
@@ -61,7 +61,7 @@ def machine(monkeypatch):
 
 
 def new_process(mode="portable", before="", **environment):
-    """Output lines, and what OpenMP reports, of a process that sets up its arithmetic."""
+    """Output lines of a process that sets up its arithmetic, and OpenMP's report."""
     fixed = {*PORTABLE_ENVIRONMENT, ONEDNN_LIMIT}
     inherited = {k: v for k, v in os.environ.items() if k not in fixed}
     inherited = {k: v for k, v in inherited.items() if not k.startswith(("GOMP_", "OMP_"))}
@@ -86,7 +86,7 @@ def fault_of(function, config):
     return message
 
 
-def test_the_environment_holds_what_portable_arithmetic_needs(arithmetic):
+def test_the_environment_is_set_for_portable_arithmetic(arithmetic):
     assert arithmetic.portable
     assert {name: os.environ[name] for name in PORTABLE_ENVIRONMENT} == {
         "ATEN_CPU_CAPABILITY": "avx2",
@@ -113,7 +113,7 @@ def test_a_new_process_is_portable_whatever_its_environment_says():
         "OMP_THREAD_LIMIT": None,
         "MKL_CBWR": "COMPATIBLE",
     }
-    # OpenMP itself says what it took over, when it was loaded
+    # OpenMP itself reports its settings when it is loaded
     assert "GOMP_SPINCOUNT = '30000'" in openmp
 
 
@@ -121,14 +121,14 @@ def test_a_process_that_has_computed_with_other_kernels_is_refused():
     (outcome, capability, _), _ = new_process(before="import torch; torch.ones(8).sin()\n")
     chosen = capability.split()[0]
     if chosen == "AVX2":
-        # torch's kernels are the right ones by chance; MKL has chosen its own on some CPUs
+        # torch's kernels are right by chance; MKL has chosen others on some CPUs
         assert outcome == "portable checked" or "MKL runs branch" in outcome
     else:
         assert outcome.startswith("refused: Portable arithmetic could not be set up: ")
         assert f"torch had already chosen {chosen} kernels; start a fresh process" in outcome
 
 
-def test_fast_arithmetic_with_avx2_alone_is_not_taken_for_portable():
+def test_fast_arithmetic_with_only_avx2_does_not_count_as_portable():
     (outcome, capability, environment), _ = new_process("fast", ATEN_CPU_CAPABILITY="avx2")
     assert (outcome, capability) == ("fast unchecked", "AVX2 3")
     assert eval(environment)["MKL_CBWR"] is None
@@ -186,7 +186,7 @@ def test_cpu_with_avx2_or_unknown_flags_is_accepted(monkeypatch, flags):
     assert setup_numerics(PORTABLE).portable
 
 
-def test_a_cpu_or_a_build_that_rounds_otherwise_is_refused(monkeypatch):
+def test_a_cpu_or_a_build_that_rounds_differently_is_refused(monkeypatch):
     monkeypatch.setattr(numerics, "golden_probe", lambda _: "0123456789abcdef")
     message = fault_of(setup_numerics, PORTABLE).replace(torch.__version__, "VERSION")
     assert f"gave 0123456789abcdef instead of {numerics._GOLDEN}" in message
@@ -200,7 +200,7 @@ def test_the_probe_gives_the_same_with_any_number_of_threads(arithmetic, threads
     assert numerics.golden_probe(arithmetic) == numerics._GOLDEN
 
 
-def test_the_probe_notices_what_rounds_otherwise(arithmetic):
+def test_the_probe_notices_different_rounding(arithmetic):
     fast = replace(arithmetic, portable=False)
     assert numerics.golden_probe(fast) != numerics._GOLDEN
 
@@ -246,7 +246,7 @@ def test_fast_mode_limits_onednn_to_float32_and_nothing_else(monkeypatch, machin
 
 @pytest.fixture
 def environment_of_torch(monkeypatch):
-    """The environment that torch would be imported in."""
+    """The environment in which torch would be imported."""
 
     def stop_there(config, given):
         others = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
@@ -269,10 +269,10 @@ def environment_of_torch(monkeypatch):
         ({"OMP_WAIT_POLICY": "PASSIVE"}, "0"),
     ],
 )
-def test_openmp_is_told_how_long_to_wait_before_torch_loads_it(
+def test_the_openmp_spin_count_is_set_before_torch_loads_it(
     environment_of_torch, config, given, expected
 ):
-    """OpenMP itself says what it takes over, when it is loaded."""
+    """OpenMP itself reports its settings when it is loaded."""
     library = next((Path(torch.__file__).parent / "lib").glob("libgomp*"))
     result = subprocess.run(
         [sys.executable, "-c", f"import ctypes; ctypes.CDLL({str(library)!r})"],
@@ -351,7 +351,7 @@ def test_precision(machine, devices, precision, expected):
 
 
 @pytest.mark.parametrize(("devices", "fixed"), [(("cuda",), True), ((), False)])
-def test_cublas_adds_up_in_one_order_where_it_computes(machine, devices, fixed):
+def test_cublas_has_one_accumulation_order(machine, devices, fixed):
     machine(*devices)
     os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
     setup_numerics(FAST)

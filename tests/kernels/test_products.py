@@ -1,4 +1,4 @@
-"""Products add up as defined: float32 fused multiply-adds along the inner dimension, in order."""
+"""The accumulation order of products: float32 fused multiply-adds along the inner dimension."""
 
 import hashlib
 import inspect
@@ -18,7 +18,7 @@ from tinyllm.kernels.accumulation import AccumulationCheck
 from tinyllm.kernels.numerics import ONEDNN_LIMIT, _cpu_flags
 from tinyllm.kernels.products import OnednnProducts, Products, choose_products
 
-# inner dimensions around blocks and around the longest that is added up in one go
+# inner dimensions around blocks and around the longest single sum
 SHAPES = [
     (1, 32, 1),
     (1, 600, 9),
@@ -57,7 +57,7 @@ def random(*shape, seed=3):
 
 
 def defined(a, b, plus=None):
-    """One number of a product, exactly as the definition has it."""
+    """One element of a product, by its definition."""
     length = len(a)
     parts = -(-length // products._LONGEST)
     size = -(-length // parts)
@@ -72,7 +72,7 @@ def defined(a, b, plus=None):
 
 
 def nearest_float32(exact):
-    """Round a fraction once, halves to even."""
+    """Round a fraction once, half to even."""
     near = np.float32(float(exact))
     candidates = [
         np.nextafter(near, np.float32(-np.inf)),
@@ -86,7 +86,7 @@ def nearest_float32(exact):
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_products_are_what_the_definition_says(shape, transposed):
+def test_products_follow_the_definition(shape, transposed):
     rows, inner, columns = shape
     a, b, plus = random(rows, inner), random(inner, columns), random(rows, columns)
     if transposed:
@@ -98,7 +98,7 @@ def test_products_are_what_the_definition_says(shape, transposed):
 
 
 @pytest.mark.parametrize("shape", PAIRS)
-def test_products_in_pairs_are_what_the_definition_says(shape):
+def test_products_in_pairs_follow_the_definition(shape):
     pairs, rows, inner, columns = shape
     a, b = random(pairs, rows, inner), random(pairs, inner, columns)
     result = multiply_pairs(a, b)
@@ -134,7 +134,7 @@ def test_operands_with_gaps_keep_to_the_definition():
     assert torch.equal(multiply_pairs(a[None], b[None])[0], result)
 
 
-def test_what_is_added_to_is_left_alone():
+def test_the_addend_is_not_changed():
     a, b, plus = random(8, 1100), random(1100, 6), random(8, 6)
     before = plus.clone()
     multiply(a, b, plus)
@@ -142,9 +142,9 @@ def test_what_is_added_to_is_left_alone():
 
 
 def hashes_of_products(products):
-    """A hash for each of three numbers of threads, of products of every kind.
+    """A hash of products of every kind, for each of three numbers of threads.
 
-    Short and long sums, whole and ragged blocks, one pair and many, transposed.
+    Short and long sums, full and partial blocks, one pair and many, transposed.
     """
     flat = [(2048, 128, 384), (2048, 768, 128), (384, 2048, 128), (2, 1500, 70), (70, 97, 33)]
     paired = [(64, 128, 32, 128), (6, 17, 20, 33), (1, 300, 600, 40), (4, 384, 1100, 256)]
@@ -167,7 +167,7 @@ def hashes_of_products(products):
 
 
 def test_vectors_and_threads_change_no_bit():
-    """On a CPU with AVX-512 this compares two kinds of kernels, elsewhere only threads."""
+    """This compares two kinds of kernels on a CPU with AVX-512, elsewhere only threads."""
     function = inspect.getsource(hashes_of_products)
     script = f"{ALONE}\n{function}\nprint(*hashes_of_products(products))"
     done = subprocess.run(
@@ -184,12 +184,12 @@ def test_vectors_and_threads_change_no_bit():
 
 
 @pytest.mark.skipif("avx512dq" not in _cpu_flags(), reason="this CPU has no AVX-512")
-def test_torchs_products_reach_onednn_where_the_cpu_has_avx512():
+def test_torchs_products_use_onednn_if_the_cpu_has_avx512():
     assert products._torch_asks_onednn()
 
 
 @pytest.mark.parametrize("plus", [None, random(40, 24)])
-def test_a_kernel_that_adds_up_in_another_order_is_refused(plus):
+def test_a_kernel_with_another_accumulation_order_is_refused(plus):
     a, b = random(40, 500), random(500, 24)
     halves = a[:, :250] @ b[:250] + a[:, 250:] @ b[250:]
     with pytest.raises(TinyLLMError, match=r"a product of 40x500 by 500x24 in another order"):
@@ -241,7 +241,7 @@ def test_only_portable_products_are_compared_with_their_definition(check, monkey
         (False, False, False, True),
     ],
 )
-def test_mkl_multiplies_only_where_it_is_quicker_and_nothing_has_to_be_repeated(
+def test_mkl_multiplies_only_where_it_is_faster_and_in_fast_mode(
     has_onednn, mkl_is_quicker, portable, by_mkl, monkeypatch
 ):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: has_onednn)
@@ -261,7 +261,7 @@ def test_mkl_multiplies_only_where_it_is_quicker_and_nothing_has_to_be_repeated(
         ("AVX2", "GenuineIntel", False),
     ],
 )
-def test_mkl_is_quicker_on_intels_cpus_with_avx512(capability, maker, quicker, monkeypatch):
+def test_mkl_is_preferred_on_intels_cpus_with_avx512(capability, maker, quicker, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(products.Path, "read_text", lambda *_, **__: f"vendor_id : {maker}")
     assert products._mkl_is_quicker() is quicker

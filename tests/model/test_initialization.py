@@ -1,4 +1,4 @@
-"""Heads that look back: where their attention lies before anything is learned."""
+"""Heads that look back: their attention before training."""
 
 import math
 
@@ -24,7 +24,7 @@ def looking_back(config):
 
 
 def attention(model, layer, tokens):
-    """Where each head looks: [heads, time, time]."""
+    """The attention of each head: [heads, time, time]."""
     config, block = model.config, model.blocks[layer]
     x = block.attention_norm(model.embedding(tokens[None]))
     qkv = block.attention.qkv_proj(x).view(1, len(tokens), 3, config.num_heads, config.head_dim)
@@ -40,7 +40,7 @@ def attention(model, layer, tokens):
 
 @pytest.mark.parametrize("config", [CONFIG, TIED, ONE_HEAD])
 @pytest.mark.parametrize("layer", [0, 1])
-def test_each_head_looks_most_at_its_distance(config, layer):
+def test_each_head_attends_most_at_its_distance(config, layer):
     tokens = torch.randint(VOCAB, (24,), generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         weights = attention(looking_back(config), layer, tokens)
@@ -52,7 +52,7 @@ def test_each_head_looks_most_at_its_distance(config, layer):
         assert by_distance[head + 1] > 3 / 24
 
 
-def test_the_rest_of_the_weights_stays_as_it_was():
+def test_the_other_weights_are_unchanged():
     model, before = looking_back(CONFIG), Transformer(CONFIG, VOCAB)
     init_weights(before, torch.Generator().manual_seed(3))
     for (name, weight), (_, old) in zip(

@@ -1,4 +1,4 @@
-"""The transformer: its start, its causality, its shape."""
+"""The transformer: initialization, causality, shapes."""
 
 import math
 
@@ -23,7 +23,7 @@ def initial(config, seed=0):
 
 
 def scrambled(config):
-    """A model none of whose weights is zero."""
+    """A model without zero weights."""
     model = Transformer(config, VOCAB).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -122,7 +122,7 @@ def test_number_of_parameters(config):
     assert Transformer(config, VOCAB).num_parameters() == expected
 
 
-def test_state_holds_parameters_alone():
+def test_state_holds_only_parameters():
     model = Transformer(CONFIG, VOCAB)
     assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
 
@@ -134,7 +134,7 @@ def test_full_window_fits_and_one_more_does_not():
         model(some_tokens(1, 13))
 
 
-def test_dropout_acts_in_training_alone():
+def test_dropout_applies_only_in_training():
     model, tokens = scrambled(CONFIG.model_copy(update={"dropout": 0.5})), some_tokens()
     assert torch.equal(model(tokens), model(tokens))
     model.train()
@@ -169,7 +169,7 @@ def turn(x):
 
 
 def reference_turn(x):
-    """By complex numbers, in double precision."""
+    """With complex numbers, in double precision."""
     time, head_dim = x.shape[1], x.shape[3]
     rates = THETA ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
     angles = torch.outer(torch.arange(time, dtype=torch.float64), rates)[:, None]
@@ -189,7 +189,7 @@ def test_rotation_and_its_gradient_are_those_of_complex_numbers(shape):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
 
 
-def test_rotary_tables_hold_unit_rotations_that_start_at_none():
+def test_rotary_tables_hold_unit_rotations_that_start_at_zero():
     cosines, sines = rotary_tables(50, 8, THETA)
     assert cosines.shape == sines.shape == (50, 1, 4)
     assert cosines[0, 0].tolist() == [1] * 4
@@ -199,7 +199,7 @@ def test_rotary_tables_hold_unit_rotations_that_start_at_none():
     assert sines[1, 0, 1].item() == pytest.approx(math.sin(0.1))
 
 
-def test_rotated_products_depend_on_the_distance_alone():
+def test_rotated_products_depend_only_on_the_distance():
     query, key = torch.randn(2, 1, 1, 1, 8)
     queries = turn(query.expand(1, 20, 1, 8))[0, :, 0]
     keys = turn(key.expand(1, 20, 1, 8))[0, :, 0]
@@ -215,8 +215,8 @@ def test_rotation_keeps_the_data_type():
 
 
 @pytest.mark.parametrize("config", [CONFIG, TIED])
-def test_the_model_is_the_textbooks(config):
-    """Written out once more, one head and one token at a time, in double precision."""
+def test_the_model_equals_the_textbook_one(config):
+    """Computed one head and one token at a time, in double precision."""
     model, tokens = scrambled(config), some_tokens(1, 9)[0]
     weights = {name: weight.double() for name, weight in model.state_dict().items()}
     width = config.head_dim

@@ -1,4 +1,4 @@
-"""dvc.yaml names everything that a stage depends on, and the core does not know who watches it."""
+"""dvc.yaml names everything that a stage depends on, and the core imports no observer."""
 
 import ast
 import importlib
@@ -14,10 +14,10 @@ from tinyllm.formats.closure import import_closure
 from tinyllm.training import recipe
 
 STAGES = ("prepare", "tokenize", "train", "evaluate", "export")
-# what a stage copies into its outs belongs to its code as well
+# what a stage copies into its outs is also its code
 TRAVELS_ALONG = {"export": ("tinyllm.formats.pyfunc_model",)}
-# room -> the rooms that it stands on
-ROOMS = {
+# package -> the packages that it may import
+PACKAGES = {
     "base": set(),
     "corpus": {"base"},
     "tokens": {"base"},
@@ -32,7 +32,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 
 
 def code_of(stage: str) -> set[Path]:
-    """The Python files that decide what a stage writes."""
+    """The Python files that can change what a stage writes."""
     return set(import_closure(f"stages.{stage}", *TRAVELS_ALONG.get(stage, ())))
 
 
@@ -65,49 +65,49 @@ def test_the_definition_can_be_read_at_a_glance():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_module_a_stage_imports_lies_in_a_dependency(stage):
+def test_every_module_a_stage_imports_is_in_a_dependency(stage):
     deps = code_deps(stage)
     missing = {file for file in code_of(stage) if not any(file.is_relative_to(dep) for dep in deps)}
     assert not missing, f"dvc.yaml, stage {stage}: add {sorted(map(str, missing))}"
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_dependency_gives_the_stage_a_module(stage):
+def test_every_dependency_holds_a_module_of_the_stage(stage):
     code = code_of(stage)
     spare = [dep for dep in code_deps(stage) if not any(f.is_relative_to(dep) for f in code)]
     assert not spare, f"dvc.yaml, stage {stage}: remove {spare}"
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_what_it_stands_on(room):
-    allowed = {f"tinyllm.{name}" for name in (room, *ROOMS[room])} | {"tinyllm"}
-    for file in (ROOT / "tinyllm" / room).glob("*.py"):
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_lower_ones(package):
+    allowed = {f"tinyllm.{name}" for name in (package, *PACKAGES[package])} | {"tinyllm"}
+    for file in (ROOT / "tinyllm" / package).glob("*.py"):
         ours = {name for name in imported_by(file) if name.partition(".")[0] == "tinyllm"}
         foreign = {name for name in ours if ".".join(name.split(".")[:2]) not in allowed}
         assert not foreign, f"{file.name} imports {sorted(foreign)}"
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_knows_neither_dvc_nor_mlflow(room):
-    # MLflow's own model format is the one thing that only MLflow can write
-    may = {"pyfunc.py", "pyfunc_model.py"} if room == "formats" else set()
-    for file in (ROOT / "tinyllm" / room).glob("*.py"):
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_core_imports_neither_dvc_nor_mlflow(package):
+    # only MLflow can write its model format
+    may = {"pyfunc.py", "pyfunc_model.py"} if package == "formats" else set()
+    for file in (ROOT / "tinyllm" / package).glob("*.py"):
         packages = {name.partition(".")[0] for name in imported_by(file)}
         assert file.name in may or not packages & {"dvc", "mlflow"}, file
 
 
-def test_every_package_is_a_room_or_the_app():
+def test_every_package_is_in_the_core_or_the_app():
     packages = {path.parent.name for path in (ROOT / "tinyllm").glob("*/__init__.py")}
-    assert packages == {*ROOMS, "app"}
+    assert packages == {*PACKAGES, "app"}
 
 
 def test_the_fingerprint_of_a_run_covers_the_code_that_train_depends_on():
-    folders = {f"tinyllm/{room}" for room in recipe._CODE}
+    folders = {f"tinyllm/{package}" for package in recipe._CODE}
     deps = {str(dep) for dep in code_deps("train")}
     assert folders == deps - {"stages/train.py", "tinyllm/__init__.py"}
 
 
-def test_the_parts_of_the_playground_are_a_dependency_of_the_export():
+def test_the_playgrounds_page_is_a_dependency_of_the_export():
     parts = list((ROOT / "tinyllm/formats/page").iterdir())
     assert len(parts) >= 4
     deps = [ROOT / dep for dep in code_deps("export")]
@@ -136,7 +136,7 @@ def test_a_command_takes_its_paths_and_its_sections(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_prompt_and_the_script_call_the_same_command(stage):
+def test_the_command_line_and_the_script_call_the_same_command(stage):
     from tinyllm.app.cli import main
 
     context = None

@@ -9,7 +9,7 @@ from tests.project import copy_made, run_in
 from tests.queue_kill import queue, runs_in, wait_for_queue
 
 pytestmark = pytest.mark.slow
-# one form of the model, since every experiment exports
+# one format of the model, since every experiment exports
 EXPORT = {"formats": ["pyfunc"], "verify_with": ["onnxruntime"]}
 
 
@@ -42,7 +42,7 @@ def test_a_block_runs(project, run, block):
     assert "Running" not in queue(project).values()
 
 
-def test_everything_that_the_blocks_ran_is_in_one_store_once(project):
+def test_every_run_of_the_blocks_is_in_the_store_once(project):
     """Experiments, a queue of two workers, a sweep, repeated seeds, and what was lost."""
     runs = runs_in(project)
     lost = [run for run in runs if run.info.status == "KILLED"]

@@ -1,4 +1,4 @@
-"""The pipeline through DVC, MLflow and HTTP, as a person uses it."""
+"""The pipeline through DVC, MLflow and HTTP, as a user runs it."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def test_a_forced_second_run_writes_the_same_bytes(project, run):
     assert len(runs_in(project)) == 1
 
 
-def test_the_first_run_is_tracked_whole(project):
+def test_the_first_run_is_tracked_completely(project):
     (run,) = runs_in(project)
     assert run.info.status == "FINISHED"
     assert run.data.params["train.max_steps"] == "60"
@@ -54,7 +54,7 @@ def test_metrics_and_plots_can_be_compared(run):
     assert "index.html" in page
 
 
-def test_going_back_to_earlier_parameters_runs_nothing(project, run):
+def test_returning_to_earlier_parameters_runs_nothing(project, run):
     params = (project / "params.yaml").read_text(encoding="utf-8")
     changed = params.replace("sample_length: 80", "sample_length: 40")
     (project / "params.yaml").write_text(changed, encoding="utf-8")
@@ -87,7 +87,7 @@ def test_the_champion_answers_over_http(project):
 
 
 def answers(port: int) -> bool:
-    """Tell whether the server answers."""
+    """Whether the server responds."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2):
             return True

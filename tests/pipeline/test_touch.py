@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-# what is touched: a file, a text in it and what takes its place, and the stages that have to run
+# what is touched: a file, a text in it and its replacement, and the stages that must run
 TOUCHES = {
     "a message about MLflow": (
         "tinyllm/app/tracking/tracker.py",
@@ -54,7 +54,7 @@ TOUCHES = {
 
 @pytest.fixture
 def touched(project, request) -> Iterator[tuple[Path, set[str]]]:
-    """The project with one thing changed, and the stages that have to run."""
+    """The project with one change, and the stages that must run."""
     file, before, after, stages = TOUCHES[request.param]
     path = project / file
     text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Without who watches, the stages write the same bytes, and read only what they declare."""
+"""Without the app, the stages write the same bytes, and read only what they declare."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from tests.project import clean_environment, copy_project
 pytestmark = pytest.mark.slow
 
 STAGES = ("prepare", "tokenize", "train", "evaluate", "export")
-# runs a stage as `python -m` does, and writes down every file of the project that it opens
+# runs a stage as `python -m` does, and records every file of the project that it opens
 SPY = """
 import json, os, runpy, sys
 opened, here = set(), os.getcwd() + os.sep
@@ -39,7 +39,7 @@ finally:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> tuple[Path, dict[str, list[str]]]:
-    """A copy of the project without tinyllm/app, all stages run, and what each has read."""
+    """A copy of the project without tinyllm/app after all stages, and what each has read."""
     folder = tmp_path_factory.mktemp("alone")
     copy_project(folder)
     shutil.rmtree(folder / "tinyllm" / "app")
@@ -89,7 +89,7 @@ def test_a_stage_reads_only_what_it_declares(alone, stage):
         for out in definition.get(kind, [])
     ]
     places = [Path(place) for place in (*deps, *outs, "params.yaml", ".tinyllm")]
-    # folders in the making are gone by now, and compiled code stands beside what it was made from
+    # temporary folders are gone by now, and compiled code is beside its source
     kept = [file for file in read[stage] if (folder / file).is_file()]
     foreign = [file for file in kept if not any(Path(file).is_relative_to(p) for p in places)]
     assert not [file for file in foreign if "__pycache__" not in file]

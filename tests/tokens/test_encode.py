@@ -1,4 +1,4 @@
-"""Splits to token files, and reading those."""
+"""Writing and reading token files."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from tinyllm.tokens.windows import load_tokens
 
 
 def refusal(call, *arguments):
-    """The one sentence with which something is refused."""
+    """The error message."""
     with pytest.raises(TinyLLMError) as caught:
         call(*arguments)
     message = str(caught.value)
@@ -27,7 +27,7 @@ def refusal(call, *arguments):
 
 @pytest.fixture
 def splits(tmp_path):
-    """Writes a prepared folder of given texts."""
+    """Writes a prepared folder with the given texts."""
 
     def write(train="aab\r\n", val="ab", test="ba"):
         folder = tmp_path / "splits"
@@ -46,14 +46,14 @@ def test_the_tokens_of_a_split_decode_to_its_text(prepared, tokens, split):
     assert tokenizer.decode(load_tokens(tokens, split)) == expected
 
 
-def test_the_alphabet_is_that_of_the_training_split_alone(splits, tmp_path):
+def test_the_alphabet_is_that_of_the_training_split_only(splits, tmp_path):
     meta = tokenize_corpus(TokenizeConfig(), splits(val="axé", test="x"), tmp_path / "out")
     assert CharacterTokenizer.load_state(tmp_path / "out/tokenizer.json").alphabet == "\n\rab"
     assert meta["vocab_size"] == 5
     assert load_tokens(tmp_path / "out", "val").tolist() == [3, 0, 0]
 
 
-def test_the_meta_data_describe_the_splits(splits, tmp_path):
+def test_the_metadata_describe_the_splits(splits, tmp_path):
     folder = splits(val="axéx", test="")
     meta = tokenize_corpus(TokenizeConfig(), folder, tmp_path / "out")
     assert json.loads((tmp_path / "out/meta.json").read_text(encoding="utf-8")) == meta
@@ -118,7 +118,7 @@ def test_a_missing_split_is_refused(splits, tmp_path, split):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_split_that_is_no_utf8_is_refused_with_its_byte(splits, tmp_path):
+def test_a_split_that_is_not_utf8_is_refused_with_its_byte(splits, tmp_path):
     folder = splits()
     (folder / "val.txt").write_bytes(b"a" * 20_000 + b"\xff")
     message = refusal(tokenize_corpus, TokenizeConfig(), folder, tmp_path / "out")
@@ -131,14 +131,14 @@ def test_a_training_split_without_a_frequent_character_is_refused(splits, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_tokens_without_meta_data_are_refused(tmp_path):
+def test_tokens_without_metadata_are_refused(tmp_path):
     message = refusal(load_tokens, tmp_path, "train")
     assert message.startswith(f"Cannot read {tmp_path / 'meta.json'}: ")
 
 
 @pytest.fixture
 def encoded(splits, tmp_path):
-    """A tokens folder of two-byte tokens that may be damaged."""
+    """A tokens folder with two-byte tokens that may be damaged."""
     alphabet = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
     tokenize_corpus(TokenizeConfig(), splits(train=alphabet), tmp_path / "out")
     return tmp_path / "out"

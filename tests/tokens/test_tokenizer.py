@@ -16,7 +16,7 @@ ASTRAL = st.text(st.characters(min_codepoint=0x10000), min_size=1)
 
 
 def refusal(path):
-    """The one sentence with which a file is refused as a tokenizer."""
+    """The error message for a file."""
     with pytest.raises(TinyLLMError) as caught:
         CharacterTokenizer.load_state(path)
     message = str(caught.value)
@@ -27,7 +27,7 @@ def refusal(path):
 
 @given(TEXTS | ASTRAL)
 @settings(deadline=None)
-def test_a_text_of_known_characters_comes_back(text):
+def test_a_text_of_known_characters_round_trips(text):
     tokenizer = CharacterTokenizer(text)
     tokens = tokenizer.encode(text)
     assert len(tokens) == len(text)
@@ -37,7 +37,7 @@ def test_a_text_of_known_characters_comes_back(text):
 
 @given(TEXTS, TEXTS | ASTRAL)
 @settings(deadline=None)
-def test_what_the_alphabet_lacks_becomes_the_replacement_character(alphabet, text):
+def test_unknown_characters_become_the_replacement_character(alphabet, text):
     tokenizer = CharacterTokenizer(alphabet)
     tokens = tokenizer.encode(text)
     assert [token == UNKNOWN_ID for token in tokens] == [char not in alphabet for char in text]
@@ -99,7 +99,7 @@ def test_an_empty_tokenizer_knows_nothing():
 @pytest.mark.parametrize(
     ("size", "dtype"), [(1, "uint8"), (255, "uint8"), (256, "uint16"), (65_536, "uint32")]
 )
-def test_tokens_take_the_smallest_type_that_holds_them(size, dtype):
+def test_tokens_have_the_smallest_type_that_holds_them(size, dtype):
     first = 0xF0000
     alphabet = "".join(map(chr, range(first, first + size)))
     tokenizer = CharacterTokenizer(alphabet)
@@ -178,7 +178,7 @@ def test_a_file_of_another_format_is_refused(tmp_path, content):
     assert refusal(path) == f"{path} is not a tokenizer of this program."
 
 
-def test_a_tokenizer_is_opened_by_the_name_of_its_kind(tmp_path):
+def test_a_tokenizer_is_loaded_by_its_format(tmp_path):
     path = tmp_path / "tokenizer.json"
     CharacterTokenizer("abc").save_state(path)
     opened = load_tokenizer(path)
@@ -186,7 +186,7 @@ def test_a_tokenizer_is_opened_by_the_name_of_its_kind(tmp_path):
     assert opened.encode("cab").tolist() == [3, 1, 2]
 
 
-def test_every_kind_writes_the_name_that_it_is_opened_by(tmp_path):
+def test_every_kind_writes_its_format(tmp_path):
     for name, kind in TOKENIZERS.items():
         kind().save_state(tmp_path / "tokenizer.json")
         assert json.loads((tmp_path / "tokenizer.json").read_text())["format"] == name
@@ -203,7 +203,7 @@ def test_every_kind_writes_the_name_that_it_is_opened_by(tmp_path):
         "tinyllm-characters-1",
     ],
 )
-def test_a_tokenizer_of_an_unknown_kind_is_refused_and_never_taken_for_another(tmp_path, state):
+def test_a_tokenizer_of_an_unknown_kind_is_refused(tmp_path, state):
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(state), encoding="utf-8")
     for opening in (load_tokenizer, CharacterTokenizer.load_state):

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def dataset(count=200, length=LENGTH):
-    """Tokens that tell their own position."""
+    """Tokens that equal their position."""
     return OptimizedTextDataset(np.arange(count, dtype=np.uint16), length, "train")
 
 

@@ -1,4 +1,4 @@
-"""What the tests of training share."""
+"""Shared by the tests of training."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """Such small matrices are not worth sharing out."""
+    """One thread, which is fastest for such small matrices."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""The inner loop: what a step and a validation do, and what they tell."""
+"""The inner loop: steps, validations and their events."""
 
 import math
 from dataclasses import replace
@@ -62,7 +62,7 @@ def test_a_run_learns_the_pattern(set_up):
     assert training.progress.best_val_loss < 0.3 * math.log(VOCAB)
 
 
-def test_steps_are_told_in_order(set_up):
+def test_steps_are_emitted_in_order(set_up):
     training, recorder = set_up(), Recorder()
     run(training, recorder)
     assert [event.step for event in recorder.steps] == list(range(1, 13))
@@ -88,7 +88,7 @@ def test_validation_comes_at_each_interval_and_at_the_end(set_up):
         assert vars(event) == row | {"best": event.best}
 
 
-def test_validation_tells_the_mean_loss_since_the_last_one(set_up):
+def test_validation_reports_the_mean_loss_since_the_last_one(set_up):
     recorder = Recorder()
     run(set_up(), recorder)
     losses = [event.loss for event in recorder.steps]
@@ -99,7 +99,7 @@ def test_validation_tells_the_mean_loss_since_the_last_one(set_up):
 
 def test_weights_are_kept_only_when_they_are_the_best(set_up):
     training, recorder = set_up(max_steps=40, learning_rate=0.05, eval_interval=2), Recorder()
-    # every third validation is on noise, which cannot be better than what was learned
+    # every third validation is on noise, where the loss cannot be the best
     noise = np.random.default_rng(0).integers(1, VOCAB, 77).astype(np.uint8)
     plain, device = training.val_loader, training.arithmetic.device
     noisy = EvaluationLoader(OptimizedTextDataset(noise, 8, "val"), 4, device)
@@ -154,7 +154,7 @@ def test_last_step_ends_the_call_within_an_epoch(set_up):
     assert (training.progress.step, training.train_loader.place.epoch) == (3, 0)
 
 
-def test_after_step_comes_once_for_each_step_when_the_state_is_whole(set_up):
+def test_after_step_is_called_once_per_step_with_a_consistent_state(set_up):
     training, seen = set_up(max_steps=6, eval_interval=3), []
 
     def after_step():
@@ -179,7 +179,7 @@ def test_accumulated_gradients_equal_those_of_one_large_batch(set_up, count):
 
 
 @pytest.mark.parametrize(("value", "word"), [(math.nan, "nan"), (math.inf, "nan|inf")])
-def test_loss_that_is_no_number_names_the_step(set_up, value, word):
+def test_a_nan_loss_names_the_step(set_up, value, word):
     training = set_up()
 
     def spoil():
@@ -217,7 +217,7 @@ def test_evaluation_is_the_mean_over_all_characters(set_up, arithmetic):
 
 
 @pytest.mark.parametrize("in_training", [True, False])
-def test_evaluation_knows_no_dropout_and_leaves_the_mode(set_up, arithmetic, in_training):
+def test_evaluation_disables_dropout_and_restores_the_mode(set_up, arithmetic, in_training):
     training = set_up(SHAPE.model_copy(update={"dropout": 0.5}))
     run(training)
     model = training.model.train(in_training)
@@ -236,7 +236,7 @@ def test_mixed_precision_trains_on_the_cpu_too(set_up, arithmetic):
     assert evaluate(training.model, training.val_loader, mixed) < before - 0.2
 
 
-def test_the_plain_model_and_the_fused_one_learn_alike(set_up, arithmetic, monkeypatch):
+def test_the_plain_and_the_fused_model_learn_the_same(set_up, arithmetic, monkeypatch):
     fused, plain = Recorder(), Recorder()
     run(set_up(), fused)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)

@@ -79,21 +79,21 @@ def test_singular_values_of_many_come_near_one_together():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_data_type_stays(dtype):
+def test_data_type_is_kept(dtype):
     (result,) = orthogonalize([some_matrices([(12, 8)])[0].to(dtype)])
     assert result.dtype == dtype
     assert_near_orthogonal(result.float())
 
 
 @pytest.mark.parametrize("products", [OnednnProducts(check=False), Products()])
-def test_whoever_multiplies_the_result_is_the_same_but_for_rounding(products):
+def test_all_products_give_the_same_result_up_to_rounding(products):
     matrices = some_matrices()
     results = zip(orthogonalize(matrices), orthogonalize_by(matrices, products), strict=True)
     for ours, other in results:
         torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-3)
 
 
-def test_singular_vectors_stay():
+def test_singular_vectors_are_kept():
     (matrix,) = some_matrices([(24, 16)])
     (result,) = orthogonalize([matrix])
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
@@ -109,7 +109,7 @@ def test_results_come_in_the_order_of_the_matrices():
         torch.testing.assert_close(result, alone, rtol=0, atol=1e-4)
 
 
-def test_orthogonalize_leaves_its_input_alone():
+def test_orthogonalize_does_not_change_its_input():
     matrices = some_matrices()
     before = [matrix.clone() for matrix in matrices]
     orthogonalize(matrices)
@@ -139,7 +139,7 @@ def test_fused_weight_differs_from_a_single_matrix():
     assert not torch.allclose(fused, single, atol=1e-3)
 
 
-def test_weights_together_are_trained_as_each_alone():
+def test_batched_weights_are_trained_like_single_ones():
     weights = [(some_weight(8, 20), 1), (some_weight(20, 8, seed=1), 2)]
     gradients = [[torch.randn(8, 20), torch.randn(20, 8)] for _ in range(3)]
     together = trained(weights, gradients)

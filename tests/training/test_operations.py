@@ -1,4 +1,4 @@
-"""The operations of a training step, walked one by one: none may depend on the CPU's vendor."""
+"""No operation of a training step may depend on the CPU's vendor."""
 
 from dataclasses import replace
 
@@ -20,14 +20,14 @@ from tinyllm.training.run import run_training
 # whose last bit depends on the CPU's vendor even when ATen, oneDNN and MKL are capped
 BANNED = {"sqrt", "log10", "log2", "asin", "acos", "atan", "atan2", "tan", "_cdist_forward"}
 DOUBLE_BANNED = {"log", "log1p"}
-# MKL's products round alike everywhere only when capped, and then depend on the thread count
+# MKL's products are the same everywhere only when capped, and then depend on the thread count
 MKL_PRODUCTS = {"mm", "bmm", "addmm", "addbmm", "baddbmm", "addmv", "mv", "dot"}
-# these reach oneDNN instead where they are large enough and the CPU has AVX-512
+# these use oneDNN instead if they are large enough and the CPU has AVX-512
 ONEDNN_PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1}
 
 
 class Walk(TorchDispatchMode):
-    """Remembers every operation that runs, and those that must not."""
+    """Records every operation, and the banned ones."""
 
     def __init__(self, *, products: bool):
         super().__init__()
@@ -75,11 +75,11 @@ def test_a_training_step_runs_no_banned_operation(arithmetic, optimizer, avx512,
         monkeypatch.setattr(products, "_torch_asks_onednn", lambda: False)
     elif not products._torch_asks_onednn():
         pytest.skip("this CPU has no AVX-512")
-    # the convolutions of AVX-512 add up in another order; a CPU that has it is never asked for one
+    # AVX-512 convolutions have another accumulation order; a CPU with AVX-512 must not run any
     portable = replace(arithmetic, products=OnednnProducts(check=avx512))
     walk = walk_training(portable, optimizer)
     assert walk.found == []
-    # the walk saw forward pass, backward pass and optimizer
+    # forward pass, backward pass and optimizer were recorded
     assert "_fused_adamw_" in walk.seen
     assert {"mkldnn::_linear_pointwise", "sigmoid"} <= walk.seen
     assert ("bmm" if avx512 else "convolution") in walk.seen

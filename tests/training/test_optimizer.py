@@ -1,4 +1,4 @@
-"""Optimizers: who trains what, how fast, and how gradients are clipped."""
+"""Optimizers: what each trains, learning rates, and gradient clipping."""
 
 import math
 from itertools import pairwise
@@ -153,7 +153,7 @@ def test_every_parameter_has_exactly_one_optimizer(optimizer, tie_embeddings):
 
 
 @both
-def test_matrices_inside_the_blocks_have_an_optimizer_of_their_own(optimizer):
+def test_matrices_inside_the_blocks_have_a_separate_optimizer(optimizer):
     model = model_of()
     others, matrices = Optimizers(model, config_of(optimizer=optimizer), PRODUCTS).all
     inside = {id(p) for name, p in model.named_parameters() if "_proj" in name}
@@ -182,7 +182,7 @@ def test_step_changes_every_weight(optimizer):
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_adamw_trains_as_torchs():
+def test_adamw_trains_like_torchs():
     rates = {"learning_rate": 0.01, "embedding_learning_rate": 0.01}
     config = config_of(optimizer="adamw", adam_beta1=0.9, adam_beta2=0.95, **rates)
     ours, reference = model_of(), model_of()
@@ -201,7 +201,7 @@ def test_adamw_trains_as_torchs():
 
 
 @both
-def test_state_goes_on_in_another_process(optimizer):
+def test_state_can_be_restored(optimizer):
     config = config_of(optimizer=optimizer)
     undisturbed = model_of()
     expected = trained(Optimizers(undisturbed, config, PRODUCTS), undisturbed, range(6))
@@ -227,11 +227,11 @@ def test_state_names_each_weight_once(optimizer):
     assert len(optimizers.state_tensors()) == expected
 
 
-def test_every_optimizer_of_the_section_is_there_and_no_other():
+def test_choices_and_optimizers_are_the_same():
     assert get_args(field_type(TrainingConfig, "optimizer")) == tuple(OPTIMIZERS)
 
 
-def test_an_unknown_optimizer_is_refused_by_the_section_and_never_taken_for_another():
+def test_an_unknown_optimizer_is_refused():
     with pytest.raises(ConfigError) as caught:
         TrainingConfig.parse({"optimizer": "sgd"})
     assert str(caught.value) == "train.optimizer: should be 'muon' or 'adamw', got 'sgd'."
@@ -241,7 +241,7 @@ def test_an_unknown_optimizer_is_refused_by_the_section_and_never_taken_for_anot
 
 
 def test_an_optimizer_is_one_entry(monkeypatch):
-    """What stands in `OPTIMIZERS` gets the matrices inside the blocks by their names."""
+    """An entry of `OPTIMIZERS` receives the matrices inside the blocks by name."""
     given = {}
 
     def plain(matrices, config, products):

@@ -1,4 +1,4 @@
-"""The name of a run follows from everything that can change a weight, and from nothing else."""
+"""The fingerprint of a run depends on everything that can change a weight, and nothing else."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from tinyllm.model.config import ModelConfig
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.recipe import Recipe
 
-ROOMS = {"base", "tokens", "model", "kernels", "training"}
+PACKAGES = {"base", "tokens", "model", "kernels", "training"}
 PACKAGE = Path(tinyllm.__file__).parent
 CODE = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
@@ -64,13 +64,13 @@ FAST = NumericsConfig(mode="fast")
 
 @pytest.fixture
 def tokens(tokens, tmp_path):
-    """A copy of the tokens that may be changed."""
+    """A copy of the tokens, to be changed."""
     return shutil.copytree(tokens, tmp_path / "tokens")
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A copy of the package, from which the fingerprint then takes the code."""
+    """A copy of the package, whose code the fingerprint then covers."""
     copy = tmp_path / "copy" / "tinyllm"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(tinyllm, "__file__", str(copy / "__init__.py"))
@@ -86,7 +86,7 @@ def name_of(tokens, model=None, training=None, numerics=None, **how):
     return recipe.fingerprint(tokens, **how)
 
 
-def test_the_values_tried_here_are_others_and_of_every_field():
+def test_the_other_values_differ_and_cover_every_field():
     tried = {
         ModelConfig: OTHER_MODEL,
         TrainingConfig: OTHER_TRAINING,
@@ -98,14 +98,14 @@ def test_the_values_tried_here_are_others_and_of_every_field():
         assert all(getattr(default, name) != value for name, value in others.items())
 
 
-def test_a_name_is_32_digits_and_the_same_each_time(tokens):
+def test_a_fingerprint_is_32_digits_and_the_same_each_time(tokens):
     name = name_of(tokens)
     assert len(name) == 32
     assert set(name) <= set("0123456789abcdef")
     assert name_of(tokens) == name
 
 
-def test_every_parameter_gives_another_name(tokens):
+def test_every_parameter_gives_another_fingerprint(tokens):
     names = [name_of(tokens)]
     names += [name_of(tokens, model={field: value}) for field, value in OTHER_MODEL.items()]
     names += [name_of(tokens, training={field: value}) for field, value in OTHER_TRAINING.items()]
@@ -113,7 +113,7 @@ def test_every_parameter_gives_another_name(tokens):
 
 
 @pytest.mark.parametrize("field", OTHER_NUMERICS)
-def test_numerics_give_another_name_where_they_can_change_a_bit(tokens, field):
+def test_numerics_give_another_fingerprint_if_they_can_change_a_bit(tokens, field):
     portable, fast = NumericsConfig(), FAST
     value = {field: OTHER_NUMERICS[field]}
     changes = name_of(tokens, numerics=portable.model_copy(update=value)) != name_of(tokens)
@@ -161,32 +161,32 @@ def test_the_place_of_the_code_does_not_count(tokens, request):
     assert name_of(tokens) == before
 
 
-def test_code_counts_where_it_can_change_a_weight_and_nowhere_else(tokens, package):
+def test_code_counts_only_where_it_can_change_a_weight(tokens, package):
     before = name_of(tokens)
-    assert {path.partition("/")[0] for path in CODE} > ROOMS
+    assert {path.partition("/")[0] for path in CODE} > PACKAGES
     for path in CODE:
         file = package / path
         content = file.read_bytes()
         file.write_bytes(content + b"#")
-        assert (name_of(tokens) != before) == (path.partition("/")[0] in ROOMS), path
+        assert (name_of(tokens) != before) == (path.partition("/")[0] in PACKAGES), path
         file.write_bytes(content)
     assert name_of(tokens) == before
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_a_file_more_less_or_renamed_counts(tokens, package, room):
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_an_added_removed_or_renamed_file_counts(tokens, package, name):
     names = {name_of(tokens)}
-    (package / room / "new.py").write_text("")
+    (package / name / "new.py").write_text("")
     names.add(name_of(tokens))
-    (package / room / "new.py").rename(package / room / "other.py")
+    (package / name / "new.py").rename(package / name / "other.py")
     names.add(name_of(tokens))
-    (package / room / "other.py").unlink()
-    (package / room / "__init__.py").unlink()
+    (package / name / "other.py").unlink()
+    (package / name / "__init__.py").unlink()
     names.add(name_of(tokens))
     assert len(names) == 4
 
 
-def test_without_the_seed_runs_that_differ_by_nothing_else_share_a_name(tokens):
+def test_without_the_seed_runs_that_differ_only_in_it_share_a_fingerprint(tokens):
     names = {name_of(tokens, training={"seed": seed}, with_seed=False) for seed in (0, 1, 1337)}
     assert len(names) == 1
     assert not names & {name_of(tokens, training={"seed": seed}) for seed in (0, 1, 1337)}
@@ -195,7 +195,7 @@ def test_without_the_seed_runs_that_differ_by_nothing_else_share_a_name(tokens):
         assert (other in names) == (field == "seed")
 
 
-def test_the_sections_bear_the_names_of_params_yaml():
+def test_the_sections_have_the_names_of_params_yaml():
     recipe = Recipe()
     assert recipe.sections() == {
         "model": ModelConfig(),
@@ -208,6 +208,6 @@ def test_training_imports_nothing_whose_code_does_not_count():
     outside = [
         path.as_posix()
         for path in import_closure("tinyllm.training.command", "tinyllm.training.workers")
-        if path.parts[1] not in ROOMS
+        if path.parts[1] not in PACKAGES
     ]
     assert outside == ["tinyllm/__init__.py"]

@@ -1,4 +1,4 @@
-"""Working checkpoints: two are kept, a damaged one gives way to the one before it."""
+"""Working checkpoints: two are kept, a damaged one is skipped."""
 
 import json
 import multiprocessing
@@ -122,7 +122,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_newest_gives_way_to_the_one_before(two, damage):
+def test_a_damaged_newest_one_is_skipped(two, damage):
     json_file, weights = (two.folder / name for name in files_of(9))
     damage(json_file, weights)
     assert_same(two.load_latest(), state_at(4))
@@ -133,7 +133,7 @@ def test_damaged_newest_gives_way_to_the_one_before(two, damage):
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "3", "null", '"step"', '{"step": 9}'])
-def test_foreign_json_is_set_aside(two, content):
+def test_foreign_json_is_skipped(two, content):
     (two.folder / files_of(9)[0]).write_text(content, encoding="utf-8")
     assert_same(two.load_latest(), state_at(4))
     assert set(files_of(9, "damaged-")) <= set(names(two))
@@ -144,14 +144,14 @@ def test_weights_without_json_are_not_read(two):
     assert_same(two.load_latest(), state_at(4))
 
 
-def test_nothing_whole_gives_none(two):
+def test_nothing_intact_gives_none(two):
     for step in (4, 9):
         flip_a_bit(None, two.folder / files_of(step)[1])
     assert two.load_latest() is None
     assert names(two) == files_of(4, "damaged-") + files_of(9, "damaged-")
 
 
-def test_a_run_goes_on_saving_after_a_damage(two):
+def test_a_run_keeps_saving_after_damage(two):
     flip_a_bit(None, two.folder / files_of(9)[1])
     two.load_latest()
     for step in (6, 9):
@@ -207,7 +207,7 @@ def test_lock_is_free_again_after_an_error(checkpoints):
         assert (checkpoints.folder / "lock").exists()
 
 
-def test_runs_of_other_folders_do_not_wait(tmp_path):
+def test_locks_of_other_folders_are_independent(tmp_path):
     first, second = (WorkingCheckpoints(tmp_path / name) for name in "ab")
     with first.locked(), second.locked():
         assert first.folder.is_dir()
@@ -227,7 +227,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @pytest.fixture
 def handlers():
-    """Handlers of our own for both signals, which record what reaches them."""
+    """Handlers for both signals that record what they receive."""
     reached = []
     ours = {number: (lambda n, _frame: reached.append(n)) for number in SIGNALS}
     before = {number: signal.signal(number, handler) for number, handler in ours.items()}
@@ -238,7 +238,7 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_asks_to_stop_and_nothing_else(handlers, number):
+def test_the_first_signal_only_asks_to_stop(handlers, number):
     with stop_on_signal() as asked:
         assert asked() == 0
         signal.raise_signal(number)
@@ -246,7 +246,7 @@ def test_the_first_signal_asks_to_stop_and_nothing_else(handlers, number):
     assert handlers["reached"] == []
 
 
-def test_handlers_are_given_back_also_after_an_error(handlers):
+def test_handlers_are_restored_also_after_an_error(handlers):
     def fail():
         assert all(signal.getsignal(number) is not handlers[number] for number in SIGNALS)
         raise ZeroDivisionError
@@ -258,7 +258,7 @@ def test_handlers_are_given_back_also_after_an_error(handlers):
     assert handlers["reached"] == [signal.SIGTERM]
 
 
-def test_a_later_block_knows_nothing_of_a_signal_before_it(handlers):
+def test_a_later_block_ignores_earlier_signals(handlers):
     with stop_on_signal():
         signal.raise_signal(signal.SIGTERM)
     with stop_on_signal() as asked:
@@ -268,7 +268,7 @@ def test_a_later_block_knows_nothing_of_a_signal_before_it(handlers):
 @pytest.mark.parametrize("second", SIGNALS)
 @pytest.mark.parametrize("first", SIGNALS)
 def test_the_second_signal_ends_the_process_at_once(first, second):
-    """In a fork, which has nothing to import."""
+    """In a fork, which need not import anything."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
 

@@ -1,4 +1,4 @@
-"""Whole runs: repeatable to the bit, however they are watched, stopped and resumed."""
+"""Whole runs: reproducible to the bit, however they are watched, stopped and resumed."""
 
 import functools
 import math
@@ -55,7 +55,7 @@ def checkpoints(tmp_path):
 
 
 class Stopper:
-    """Asks to stop, as a SIGTERM does, after each of the steps given."""
+    """Asks to stop, as SIGTERM does, after each of the given steps."""
 
     def __init__(self, *steps):
         self.steps, self.seen = steps, []
@@ -68,7 +68,7 @@ class Stopper:
         return 15 if self.seen and self.seen[-1] in self.steps else 0
 
     def keep_in(self, checkpoints, interval=NEVER):
-        """Arguments of a run that this watches."""
+        """Arguments for a run."""
         return {"tell": self.tell, "resume": Resume(checkpoints, interval, self.stop)}
 
 
@@ -160,7 +160,7 @@ def test_saving_changes_no_final_weight(train, undisturbed, tmp_path):
 
 @both
 @pytest.mark.parametrize("step", [1, 4, 5, 7, 11])
-def test_a_resumed_run_ends_as_an_undisturbed_one(train, undisturbed, checkpoints, optimizer, step):
+def test_a_resumed_run_ends_with_the_same_bytes(train, undisturbed, checkpoints, optimizer, step):
     assert stopped(train, checkpoints, step, optimizer=optimizer) == list(range(1, step + 1))
     torch.rand(7)
     watch = Stopper()
@@ -177,7 +177,7 @@ def test_a_run_stopped_after_every_step_ends_the_same(train, undisturbed, checkp
     assert_same(result, undisturbed(optimizer))
 
 
-def test_a_killed_run_goes_on_from_the_last_checkpoint(train, undisturbed, checkpoints):
+def test_a_killed_run_resumes_from_the_last_checkpoint(train, undisturbed, checkpoints):
     class Killer(Stopper):
         def tell(self, event):
             super().tell(event)
@@ -209,7 +209,7 @@ def test_checkpoint_can_be_used_in_another_folder(train, undisturbed, checkpoint
     assert_same(result, undisturbed("muon"))
 
 
-def test_a_finished_run_is_not_done_again(train, undisturbed, checkpoints):
+def test_a_finished_run_is_not_repeated(train, undisturbed, checkpoints):
     train(how=kept_in(checkpoints))
     watch = Stopper()
     result = train(how=watch.keep_in(checkpoints))
@@ -234,5 +234,5 @@ def test_without_a_place_to_resume_from_a_run_keeps_nothing(train, tmp_path, mon
     assert not list(tmp_path.iterdir())
 
 
-def test_windows_count_all_that_a_run_reads():
+def test_windows_are_all_that_a_run_reads():
     assert TrainingConfig(max_steps=50, batch_size=4, gradient_accumulation_steps=2).windows == 400

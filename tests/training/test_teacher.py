@@ -1,4 +1,4 @@
-"""The n-gram teacher: its distributions against a count by hand, and what it does to a run."""
+"""The n-gram teacher: its distributions against counts by hand, and its effect on a run."""
 
 from collections import Counter
 
@@ -63,7 +63,7 @@ def test_distributions_sum_to_one_and_favor_what_came():
     assert of_target.mean() > 2 / VOCAB
 
 
-def test_windows_shorter_than_the_order_are_softened_too():
+def test_windows_shorter_than_the_order_have_soft_targets_too():
     inputs, targets = (tensor[:, :2] for tensor in windows([3]))
     found = NgramTeacher(TEXT, VOCAB, 9, CPU).soften(inputs, targets)
     expected = by_hand(tuple(inputs[0].tolist()))
@@ -96,7 +96,7 @@ def test_its_weight_goes_from_the_first_to_the_last_value():
 
 @pytest.fixture
 def train(tokens, arithmetic):
-    """Train a small model on the sample; the loss that is compared is on the text itself."""
+    """Train a small model on the sample; returns its loss on the text itself."""
     data = load_token_data(tokens)
     short = TokenData(data.train, data.val[:800], data.vocab_size)
 
@@ -113,13 +113,13 @@ def test_a_short_run_learns_more_with_it(train):
     assert taught.best_val_loss < alone.best_val_loss - 0.02
 
 
-def test_a_weight_of_nothing_changes_no_bit(train):
+def test_a_weight_of_zero_changes_no_bit(train):
     alone = train(max_steps=3)
     idle = train(max_steps=3, teacher_order=4, teacher_weight=0.0, final_teacher_weight=0.0)
     assert all(torch.equal(alone.weights[name], idle.weights[name]) for name in alone.weights)
 
 
-def test_microbatches_are_taught_alike(train):
+def test_microbatches_have_the_same_soft_targets(train):
     settings = {"max_steps": 3, "teacher_order": 4}
     whole = train(**settings, batch_size=8)
     divided = train(**settings, batch_size=2, gradient_accumulation_steps=4)

@@ -1,4 +1,4 @@
-"""Several processes train together: the same bytes as one, and the end of one is the end of all."""
+"""Several processes train together: the same bytes as one, and all end when one ends."""
 
 import os
 import signal
@@ -74,7 +74,7 @@ def test_any_number_of_processes_gives_the_same_bytes(train, processes, microbat
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_run_and_a_rerun_goes_on(train, tmp_path):
+def test_a_killed_process_ends_the_run_and_it_resumes(train, tmp_path):
     checkpoints = WorkingCheckpoints(tmp_path / "work")
     with pytest.raises(TinyLLMError, match=r"Process 1 of the 2 .* ended \(SIGKILL\)"):
         train(2, watch=kills_a_worker, checkpoints=checkpoints)
@@ -82,7 +82,7 @@ def test_a_killed_process_ends_the_run_and_a_rerun_goes_on(train, tmp_path):
     assert_same(train(2, checkpoints=checkpoints), train(1))
 
 
-def test_a_process_that_cannot_begin_ends_the_run(train, tmp_path):
+def test_a_process_that_cannot_start_ends_the_run(train, tmp_path):
     (tmp_path / "meta.json").write_text("{}", encoding="utf-8")
     with pytest.raises(TinyLLMError, match=r"Process 1 .* ended \(.* describes no split train"):
         train(2, others=tmp_path)
@@ -106,7 +106,7 @@ def test_the_other_processes_end_with_this_one(train):
 
 
 def train_command(tokens, out: Path, *flags, launcher=(), env=None):
-    """`tinyllm train` in processes of its own, in a working folder of its own."""
+    """`tinyllm train` in separate processes, with a separate working folder."""
     shape = ("--d-model=32", "--num-heads=1", "--num-layers=1", "--d-ff=32", "--sequence-length=16")
     train = ("--max-steps=4", "--warmup-steps=1", "--batch-size=2", "--eval-interval=2")
     quiet = ("--no-tracking", "--no-progress", "--threads=1")
