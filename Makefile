@@ -6,15 +6,15 @@ PYTHON ?= python3
 TORCH ?= $(or $(patsubst .venv/.torch-%,%,$(wildcard .venv/.torch-*)),cpu)
 SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# compiled here and not at first use, which costs more and in some containers never happens; the locks
-# are complete, so nothing more is to be found out
+# compiled here, since compiling at first use is slower and in some containers impossible; without
+# dependency resolution, since the locks are complete
 INSTALL := uv pip install --quiet --compile-bytecode --no-deps --python .venv/bin/python
 
 SHAKESPEARE := data/raw/tinyshakespeare.txt
 DVCIGNORE := data/raw/.dvcignore
 UNFETCHED := /tinyshakespeare.txt.dvc
 SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
-# a file that was put there by hand is brought to DVC's cache, for experiments in copies
+# a file that was put there by hand is copied to DVC's cache, for experiments in copies
 SHAKESPEARE_CACHED := .dvc/cache/files/md5/6f/b458f1232090904fb40fe944165e91
 
 .DEFAULT_GOAL := help
@@ -29,8 +29,8 @@ help: ## List the targets
 	python -m pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
-# pip, since it takes a wheel that PIP_FIND_LINKS or a mirror has where PyTorch's own host cannot
-# be reached; it need not try that host often. Another build has the same version, and so has to go first.
+# pip, since it takes a wheel from PIP_FIND_LINKS or a mirror if PyTorch's own host cannot be reached,
+# with few retries there. Another build has the same version, so it must be uninstalled first.
 .venv/.torch-%: requirements/torch-%.txt .venv/.uv
 	$(if $(filter-out $@,$(wildcard .venv/.torch-*)),python -m pip uninstall --quiet --yes torch)
 	python -m pip install --quiet --retries 2 --no-compile --no-deps --require-hashes --requirement $<
@@ -45,14 +45,14 @@ help: ## List the targets
 	$(INSTALL) --require-hashes --requirement $<
 	@touch $@
 
-# While the text is not there, DVC must not miss it: `dvc status` speaks of what was run. A file
-# of the same name that holds anything else is somebody's own.
-setup: .venv/.installed ## Make the virtual environment (TORCH=cuda: with the CUDA build of torch)
+# Without the text, `dvc status` must not report it as missing. A file of the same name with other
+# contents is the user's.
+setup: .venv/.installed ## Create the virtual environment (TORCH=cuda: with the CUDA build of torch)
 	@[ -e $(SHAKESPEARE) ] || [ -e $(DVCIGNORE) ] || echo $(UNFETCHED) > $(DVCIGNORE)
 
 setup-dev: .venv/.installed-dev setup
 
-lock: .venv/.uv ## Make the locks of requirements/ anew (versions stay; requirements/lock --upgrade)
+lock: .venv/.uv ## Recreate the locks of requirements/ (versions stay; requirements/lock --upgrade)
 	requirements/lock
 
 repro: setup ## Run the pipeline: prepare, tokenize, train, evaluate, export
@@ -65,16 +65,16 @@ check: setup-dev lint ## Lint and the fast tests, for work in progress
 test: setup-dev lint ## Run all checks but the slow proofs: ruff, mypy, pytest with coverage
 	python -m pytest --numprocesses 2 --dist worksteal -m 'not slow and not exhaustive' --cov --cov-report=term --cov-fail-under=85
 
-slow: setup-dev ## The slow proofs: queues, kills, servers, sweeps, the commands of the documents
+slow: setup-dev ## Run the slow tests: queues, kills, servers, sweeps, the commands of the documents
 	python -m pytest --numprocesses $(or $(PROCESSES),2) --dist loadfile -m 'slow and not exhaustive' --cov --cov-report=
 
-prove: setup-dev ## Plant faults, kill the pipeline, open the exports in fresh environments
+prove: setup-dev ## Inject faults, kill the pipeline, open the exports in fresh environments
 	python -m pytest -m exhaustive
 
 docs: setup-dev ## Build the API reference into site/
 	python docs/reference.py site
 
-bench: setup-dev shakespeare ## Race the well-known small recipe for CPUs; where a step's time goes
+bench: setup-dev shakespeare ## Compare with the well-known small recipe for CPUs; profile a step
 	python benchmarks/peer.py $(SHAKESPEARE)
 	python benchmarks/step_time.py
 	mkdir -p .tinyllm
@@ -102,7 +102,7 @@ ui: setup ## Compare runs in the browser (MLflow, http://localhost:5000)
 chat: setup ## Talk to the model that was trained last
 	tinyllm console
 
-shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that lies there, and verify it
+shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that is there, and verify it
 	[ -e $(SHAKESPEARE) ] || git diff --quiet HEAD -- $(SHAKESPEARE).dvc || \
 		{ echo 'You have changed $(SHAKESPEARE).dvc; commit that or undo it first.'; exit 1; }
 	[ ! -e $(SHAKESPEARE) ] || echo '$(SHAKESPEARE_MD5)  $(SHAKESPEARE)' | md5sum --check
@@ -113,7 +113,7 @@ shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that lies there, 
 		cp $(SHAKESPEARE) $(SHAKESPEARE_CACHED).part && mv $(SHAKESPEARE_CACHED).part $(SHAKESPEARE_CACHED); }
 	@echo 'Train on it: dvc exp run -S prepare.source=$(SHAKESPEARE)'
 
-clean: setup ## Delete what the pipeline made; the environment and the runs in MLflow stay
+clean: setup ## Delete what the pipeline wrote; the environment and the runs in MLflow stay
 	python -m stages.clean
 	rm -f $(addprefix reports/evaluate/,curves.png positions.png surprise.png samples.txt)
 	rm -rf .tinyllm/training .tinyllm/logs .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage .coverage.*

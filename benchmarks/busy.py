@@ -1,10 +1,10 @@
-"""What a busy machine costs: a training step beside other programs, and on a quiet machine.
+"""The cost of a busy machine: a training step beside other programs, and on a quiet machine.
 
     python benchmarks/busy.py [TURNS] [STEPS]
 
-Trains the model of params.yaml on random tokens with its threads: as it comes, and with OpenMP's
-own way of waiting, which is the peer. Each variant is a process of its own; they take turns of so
-many steps, first on a quiet machine, then beside one endless loop for each core.
+Trains the model of params.yaml on random tokens with its threads: with our spin count, and with
+OpenMP's default, which is the peer. Each variant is a separate process; they take turns of STEPS
+steps, first on a quiet machine, then beside one endless loop per core.
 """
 
 import os
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.interleave import ROOT, measure, seconds_each, serve, table
 from tinyllm.app.params import load_params
 
-# turns of OpenMP's waiting loop: None leaves them to us, 300,000 is what OpenMP does by itself
+# OpenMP's spin count: None means ours, 300,000 is OpenMP's default
 VARIANTS = {"OpenMP's own waiting": "300000", "as it comes": None}
 
 
@@ -42,7 +42,7 @@ def run_variant(variant: str, steps: int) -> None:
 
 
 def run_turns(turns: int, steps: int, loops: int) -> dict[str, list[float]]:
-    """Measure all variants beside so many endless loops."""
+    """Measure all variants beside endless loops."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         commands = {name: [__file__, "--variant", name, str(steps)] for name in VARIANTS}
@@ -53,7 +53,7 @@ def run_turns(turns: int, steps: int, loops: int) -> dict[str, list[float]]:
 
 
 def main(turns: int, steps: int) -> None:
-    """Measure and print two tables, and how many times as long a step takes on a busy machine."""
+    """Measure; print two tables, and how many times slower a step is on a busy machine."""
     cores = os.cpu_count() or 1
     peer = next(iter(VARIANTS))
     medians: dict[str, list[float]] = {name: [] for name in VARIANTS}

@@ -1,10 +1,10 @@
-"""How fast one text is written, character by character, on one thread.
+"""How fast one text is generated, character by character, on one thread.
 
     python benchmarks/decode.py [REPEATS]
 
 The model has the shape of params.yaml with a window of 256 characters and random weights. The
-peers: the same model without a cache, as minimal GPTs are usually sampled from (the last 256
-characters are read anew for each one), and Hugging Face transformers' `generate(use_cache=True)`.
+peers: the same model without a cache, as in minimal GPTs (the last 256 characters are read again
+for each one), and Hugging Face transformers' `generate(use_cache=True)`.
 """
 
 import sys
@@ -28,7 +28,7 @@ VARIANTS = (
 
 
 def run_variant(variant: str) -> None:
-    """Write texts on demand."""
+    """Generate texts on demand."""
     import torch
 
     from tinyllm.app.params import load_params
@@ -61,7 +61,7 @@ def run_variant(variant: str) -> None:
 
 
 def without_cache(checkpoint):
-    """The whole window is read for each character."""
+    """Read the whole window for each character."""
     import torch
 
     tokens = torch.randint(1, 60, (1, WINDOW))
@@ -76,7 +76,7 @@ def without_cache(checkpoint):
 
 
 def with_reader(reader, prompt_length: int, rows: int):
-    """Through a cache; reading the prompt is not timed."""
+    """With a cache; reading the prompt is not timed."""
     prompt = [1 + place % 60 for place in range(prompt_length)]
 
     def work() -> float:
@@ -103,7 +103,7 @@ def with_onnx(checkpoint):
 
 
 def with_transformers(checkpoint):
-    """The exported model, as transformers generates."""
+    """The exported model in transformers."""
     import torch
     from transformers import AutoModelForCausalLM, logging
 

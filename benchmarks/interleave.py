@@ -1,7 +1,7 @@
-"""Measure several programs fairly: each in a process of its own, in turns, medians of the turns.
+"""Measure several programs fairly: in separate processes, in turns, with medians over the turns.
 
-A program is a Python file that calls `serve` with a function that does a piece of work and returns
-the seconds that one unit of it took; it waits for its turn on standard input.
+A program is a Python file that calls `serve` with a function that does some work and returns the
+seconds per unit; it waits for its turn on standard input.
 """
 
 import statistics
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def serve(work: Callable[[], float]) -> None:
-    """Do the work whenever a line comes in, and answer with what it returns."""
+    """Do the work for each line of standard input, and print its result."""
     work()
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -23,7 +23,7 @@ def serve(work: Callable[[], float]) -> None:
 
 
 def seconds_each(action: Callable[[], object], times: int) -> float:
-    """Seconds that an action takes, on average over `times` of it."""
+    """Mean seconds of an action over `times` calls."""
     since = time.perf_counter()
     for _ in range(times):
         action()
@@ -31,7 +31,7 @@ def seconds_each(action: Callable[[], object], times: int) -> float:
 
 
 def measure(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str, list[float]]:
-    """Seconds per unit of each program at each of its turns; one runs, the others wait."""
+    """Seconds per unit of each program in each turn; one runs while the others wait."""
     processes: dict[str, subprocess.Popen[str]] = {}
     try:
         for name, command in commands.items():
@@ -42,7 +42,7 @@ def measure(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str, li
                 stdout=subprocess.PIPE,
                 text=True,
             )
-            # the next one starts when this one waits: none warms up beside another
+            # the next one starts when this one waits, so that none warms up beside another
             if _answer(name, processes[name]) != "ready":
                 raise RuntimeError(f"{name} did not get ready")
         results: dict[str, list[float]] = {name: [] for name in processes}
@@ -59,7 +59,7 @@ def measure(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str, li
 
 
 def table(results: Mapping[str, Sequence[float]], peer: str, unit: str) -> str:
-    """A Markdown table: median, spread, and the ratio to the peer turn by turn (median)."""
+    """A Markdown table: median, spread, and the median ratio to the peer per turn."""
     lines = [f"| | median ms per {unit} | least | most | x {peer} |", "|---|---|---|---|---|"]
     for name, seconds in results.items():
         ratio = statistics.median(a / b for a, b in zip(seconds, results[peer], strict=True))

@@ -7,9 +7,9 @@ layers, 4 heads, 128 wide, a context of 64; batches of 12; AdamW at 1e-3 with be
 and weight decay 0.1, 100 steps of warm-up, a cosine to 1e-4, gradients clipped at 1, no dropout;
 2,000 steps end at a validation loss near 1.88. It is Hugging Face's `GPT2LMHeadModel`, trained by
 their `Trainer`, and by a bare loop of the same arithmetic. All its steps cost the same, so its time
-is 2,000 times that of one step, measured in turns of 30. Ours is timed whole, counting the n-grams
-of its teacher included: the preset `shakespeare-cpu`, which must end at 1.88 or lower on the full
-validation split. After that, the preset `shakespeare-98s` shows what the peer's time is good for.
+is 2,000 times that of one step, measured in turns of 30. Ours is timed completely, counting the
+n-grams of its teacher included: the preset `shakespeare-cpu`, which must end at 1.88 or lower on
+the full validation split. Then the preset `shakespeare-98s` shows the loss after the peer's time.
 """
 
 import math
@@ -66,14 +66,14 @@ def gpt2(vocab_size: int):
 
 
 def decayed_groups(model):
-    """Weight decay for matrices only, as the recipe has it."""
+    """Weight decay for matrices only, as in the recipe."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     return [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
 
 
 def bare_loop(text: Path):
-    """One step of the peer in a loop of its own."""
+    """One step of the peer in a bare loop."""
     import torch
     from torch.nn import functional as F
 
@@ -103,7 +103,7 @@ def bare_loop(text: Path):
 
 
 def trainer_loop(text: Path):
-    """The peer by transformers' Trainer, a whole short training a turn."""
+    """The peer with transformers' Trainer, a short run per turn."""
     import torch
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
@@ -164,7 +164,7 @@ def ours(mode: str, text: Path):
 
 
 def preset(name: str, mode: str, text: Path):
-    """A function that trains a preset from nothing: seconds, the run, its arithmetic."""
+    """A function that trains a preset from scratch: seconds, the run, its arithmetic."""
     from tinyllm.app.params import load_params
     from tinyllm.kernels.numerics import setup_numerics
 
@@ -192,7 +192,7 @@ def preset(name: str, mode: str, text: Path):
 
 
 def equal_time(text: Path) -> None:
-    """Train the preset for the peer's time once, and print what it reached."""
+    """Train the preset for the peer's time once, and print the result."""
     seconds, training, arithmetic = preset(EQUAL, "fast", text)()
     from tinyllm.training.loop import evaluate
 
@@ -226,7 +226,7 @@ def overlapping_loss(model, tokens, stride: int) -> float:
 
 
 def prepare(variant: str, text: Path):
-    """What a program does at each of its turns."""
+    """The work of a program in each turn."""
     if variant == PEERS[0]:
         return trainer_loop(text)
     if variant == PEERS[1]:

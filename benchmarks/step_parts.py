@@ -2,10 +2,10 @@
 
     python benchmarks/step_parts.py [PARAMS] [--plot FILE]
 
-PARAMS is a params file; params.yaml if left out. Prints the cost of each part of a step, the share
-of the machine's limit that the model's arithmetic reaches (the limit is the quickest product on the
-sizes at hand), and how a step grows with width, context and processes.
-Every line is a process of its own; each figure is a median.
+PARAMS is a params file, by default params.yaml. Prints the time of each part of a step, the share
+of the machine's limit that the model's arithmetic reaches (the limit is the fastest product of
+these sizes), and how a step grows with width, context and processes.
+Every line is from a separate process; all values are medians.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from tinyllm.base.replacing import write_out
 
 WARM_UP, TIMES = 3, 12
 VOCAB = 66
-# an earlier picture of this program's is replaced, and no other file
+# replaces only an earlier picture of this program
 PICTURE = OutFile("benchmarks/step_parts.py", b"\x89PNG\r\n", b"benchmarks/step_parts.py")
 PARTS = ("batch", "teacher", "forward", "backward", "clip", "AdamW", "Muon")
 
 
 def median(action: Callable[[], object], times: int = TIMES) -> float:
-    """Milliseconds that an action takes."""
+    """Milliseconds of an action."""
     seconds = []
     for _ in range(WARM_UP + times):
         since = time.perf_counter()
@@ -44,7 +44,7 @@ def median(action: Callable[[], object], times: int = TIMES) -> float:
 def operations(shape, tokens: int) -> float:
     """Floating-point operations of the products of one step: forward once, backward twice.
 
-    Attention counts for the half of the scores that is not masked.
+    Attention counts only the half of the scores that is not masked.
     """
     block = 4 * shape.d_model**2 + 3 * shape.d_model * shape.d_ff
     weights = shape.num_layers * block + shape.d_model * VOCAB
@@ -53,9 +53,9 @@ def operations(shape, tokens: int) -> float:
 
 
 def peaks(shape, tokens: int, products) -> dict[str, float]:
-    """The quickest product on the sizes at hand, in operations a second; a median as all else.
+    """The fastest product of these sizes, in operations per second; a median.
 
-    One is of oneDNN, the other of the library that the model asks on this machine.
+    By oneDNN, and by the library that the model uses on this machine.
     """
     import torch
 
@@ -97,7 +97,7 @@ def measure_parts(task: dict) -> dict[str, float]:
             training.teacher.soften(inputs, targets)
 
     def back_too():
-        # as a step begins: a gradient that is there would be added to
+        # as in a step, since gradients would accumulate
         training.model.zero_grad(set_to_none=True)
         forward().backward()
 
@@ -138,7 +138,7 @@ def set_up(task: dict):
 
 
 def measure_processes(task: dict) -> dict[str, float]:
-    """Milliseconds of a step that several processes take together."""
+    """Milliseconds of a step that several processes share."""
     import tempfile
 
     from tinyllm.app.params import load_params
@@ -177,14 +177,14 @@ def measure_processes(task: dict) -> dict[str, float]:
 
 
 def run(task: dict) -> dict[str, float]:
-    """Measure in a process of its own."""
+    """Measure in a separate process."""
     command = [sys.executable, __file__, "--task", json.dumps(task)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def growth(params: str) -> dict[str, list[tuple[int, float]]]:
-    """Milliseconds of a step by width, context and processes; characters a step stay the same."""
+    """Milliseconds of a step by width, context and processes, with the same characters per step."""
     from tinyllm.app.params import load_params
 
     sections = load_params(Path(params))
@@ -231,7 +231,7 @@ def show(times: dict[str, float]) -> None:
 
 
 def draw(times: dict[str, float], curves: dict[str, list[tuple[int, float]]], file: Path) -> None:
-    """The same figures as a picture."""
+    """Plot the results."""
     import io
 
     import matplotlib as mpl

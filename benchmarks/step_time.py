@@ -1,10 +1,10 @@
-"""What portable arithmetic costs: one training step, against `fast` and against plain PyTorch.
+"""The cost of portable arithmetic: one training step, against `fast` and plain PyTorch.
 
     python benchmarks/step_time.py [REPEATS]
 
-All train the model of params.yaml on random tokens. Plain PyTorch is `tinyllm.model.transformer`
-as it stands, trained by torch's own Muon and AdamW, with torch's default settings. A second one
-takes our Muon, which works on all matrices of a shape at once, through torch's batched product.
+All train the model of params.yaml on random tokens. Plain PyTorch is the unfused
+`tinyllm.model.transformer`, trained by torch's Muon and AdamW, with torch's default settings. A
+second one uses our Muon, which batches matrices of the same shape, with torch's batched product.
 """
 
 import sys
@@ -44,7 +44,7 @@ def run_variant(variant: str) -> None:
 
 
 def plain_arithmetic(numerics):
-    """Nothing but what everybody has."""
+    """PyTorch's own operations only."""
     import torch
 
     from tinyllm.kernels.arithmetic import Arithmetic
@@ -58,7 +58,7 @@ def plain_arithmetic(numerics):
 
 
 def use_torchs_own_optimizers(training) -> None:
-    """Train with torch.optim as it comes."""
+    """Train with plain torch.optim."""
     import torch
 
     config = training.config

@@ -3,9 +3,9 @@
     python benchmarks/sweep.py [--steps 300] [--trials 12] [--points 24] [--seeds 5]
 
 `tinyllm sweep` runs its trials through DVC in a reduced copy of the project. The grid, and the
-seeds at both best points, call the same run in this process, which is much quicker; that it is
-the same is checked at the sweep's best point. Both choose by the validation split and report the
-test split, as a mean over the same seeds: the best of 24 single runs is partly the luckiest.
+seeds at both best points, do the same runs in this process, which is much faster; a check at the
+sweep's best point shows that they are the same. Both choose by the validation split and report the
+test split, as a mean over the same seeds, since the best of 24 single runs is partly luck.
 """
 
 import json
@@ -27,7 +27,7 @@ from tinyllm.kernels.numerics import setup_numerics
 
 
 class Trainer:
-    """Trains and tests in this process, as the stages do, with some parameters changed."""
+    """Trains and evaluates in this process, as the stages do, with some parameters changed."""
 
     def __init__(self, project: Path) -> None:
         self._params = load_params(project / "params.yaml")
@@ -35,7 +35,7 @@ class Trainer:
         self._arithmetic = setup_numerics(self._params["numerics"])
 
     def bits(self, **changes) -> tuple[float, float]:
-        """Bits per character on val, which choose, and on test."""
+        """Bits per character on val, to choose by, and on test."""
         from tinyllm.evaluation.metrics import score_characters, summarize
         from tinyllm.kernels.fused import build_model
         from tinyllm.tokens.windows import (

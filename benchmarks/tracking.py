@@ -1,4 +1,4 @@
-"""What tracking costs a run, with a healthy store and with servers that fail.
+"""The cost of tracking, with a healthy store and with servers that fail.
 
     python benchmarks/tracking.py overhead [--steps 2000] [--turns 5] [--threads 1]
     python benchmarks/tracking.py faults   [--steps 2000] [--threads 1] [--only TEXT]
@@ -6,7 +6,7 @@
 Each run is a real `tinyllm train` of a small model with a point for every step. `overhead`
 trains with and without tracking in turn, into SQLite. `faults` trains beside a real MLflow server
 behind a proxy (tests/faults.py), each time between two runs without tracking; disk full needs
-root. The threads that compute should leave the server a core, as a machine of its own would.
+root. The training threads should leave the server a core.
 """
 
 import os
@@ -41,7 +41,7 @@ threads_option = click.option("--threads", default=1, show_default=True)
 
 
 def sections(steps: int, threads: int, seed: int = 1) -> dict[str, Section]:
-    """A model whose steps take 15 to 30 ms here, and a point for each."""
+    """A model whose steps take 15 to 30 ms here, each with a point."""
     return {
         "model": ModelConfig(d_model=64, num_heads=2, num_layers=3, d_ff=192, sequence_length=64),
         "train": TrainingConfig(seed=seed, max_steps=steps, batch_size=8, eval_interval=500),
@@ -67,7 +67,7 @@ def make_inputs(folder: Path) -> tuple[Path, Path]:
 @click.group()
 def main() -> None:
     """What tracking costs a run."""
-    # ended by `timeout`, say, servers and mounted disks are put away all the same
+    # clean up servers and mounted disks even if `timeout`, for example, ends this
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
@@ -76,7 +76,7 @@ def main() -> None:
 @threads_option
 @click.option("--turns", default=5, show_default=True)
 def overhead(steps: int, threads: int, turns: int) -> None:
-    """Train with tracking into SQLite and without, in turn; print the ratios."""
+    """Train with tracking into SQLite and without, in turns; print the ratios."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tokens, empty = make_inputs(folder)
@@ -87,7 +87,7 @@ def overhead(steps: int, threads: int, turns: int) -> None:
             chosen = sections(steps, threads, seed=turn)
             shutil.copyfile(empty, folder / "mlflow.db")
             both: dict[bool, Outcome] = {}
-            # who goes first changes from turn to turn
+            # the order alternates
             for tracked in (turn % 2 == 0, turn % 2 == 1):
                 uri = f"sqlite:///{folder / 'mlflow.db'}" if tracked else ""
                 both[tracked] = train_once(folder / f"{turn}{tracked}", tokens, chosen, uri)
@@ -105,7 +105,7 @@ def overhead(steps: int, threads: int, turns: int) -> None:
 @steps_option
 @threads_option
 @click.option("--lock-seconds", default=30.0, show_default=True)
-@click.option("--only", default="", help="Faults whose name holds this text.")
+@click.option("--only", default="", help="Faults whose name contains this text.")
 def faults(steps: int, threads: int, lock_seconds: float, only: str) -> None:
     """Train beside a real server through each fault; print a table."""
     with tempfile.TemporaryDirectory() as name:

@@ -23,7 +23,7 @@ _FLAGS = (
 
 @contextlib.contextmanager
 def chromium(width: int, height: int) -> Iterator[webdriver.Chrome]:
-    """A browser whose window shows so many pixels of a page."""
+    """A browser with a window of the given size in pixels."""
     options = webdriver.ChromeOptions()
     for flag in _FLAGS:
         options.add_argument(flag)
@@ -39,11 +39,11 @@ def chromium(width: int, height: int) -> Iterator[webdriver.Chrome]:
 
 
 def wait_for(driver: webdriver.Chrome, is_there: Callable[[webdriver.Chrome], object]) -> None:
-    """Wait until a page shows something; without it the picture is not taken."""
+    """Wait until a page shows something, or raise."""
     WebDriverWait(driver, _PATIENCE).until(is_there)
 
 
 def photograph(driver: webdriver.Chrome, picture: Path) -> None:
-    """Write what the window shows."""
+    """Save a picture of the window."""
     picture.parent.mkdir(parents=True, exist_ok=True)
     driver.save_screenshot(str(picture))

@@ -17,7 +17,7 @@ from docs.browser import chromium, photograph, wait_for
 
 STEPS = 300
 _EXPERIMENT = "tinyllm"
-# MLflow's own switches: the menu for training, and no assistant that opens itself
+# MLflow's settings: the menu for model training, and no automatic assistant
 _SETTINGS = {
     "mlflow.workflowType_v1": "machine_learning",
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,
@@ -28,7 +28,7 @@ _VIEW = "readme"
 
 @contextlib.contextmanager
 def serving(store: str) -> Iterator[str]:
-    """MLflow's pages on a store; yields the address they are at."""
+    """Serve MLflow's pages for a store; yields their address."""
     _share_view(MlflowClient(store))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -43,13 +43,13 @@ def serving(store: str) -> Iterator[str]:
 
 
 def photograph_comparison(address: str, picture: Path) -> None:
-    """Three runs beside their parallel coordinates and their curves."""
+    """Three runs with their parallel coordinates and curves."""
     experiment = MlflowClient(address).get_experiment_by_name(_EXPERIMENT).experiment_id
     page = f"/experiments/{experiment}/runs?compareRunsMode=CHART&viewStateShareKey={_VIEW}"
     with _open(address, page, 1500, 760) as driver:
         wait_for(driver, lambda d: len(d.find_elements("css selector", ".js-plotly-plot")) >= 2)
         wait_for(driver, lambda d: d.find_elements("css selector", ".parcoords"))
-        _hide(driver, ".modebar")  # buttons that only a mouse over a chart shows
+        _hide(driver, ".modebar")  # buttons that appear under the mouse
         time.sleep(5)  # curves are fetched after their axes are drawn
         photograph(driver, picture)
 
@@ -64,7 +64,7 @@ def photograph_version(address: str, picture: Path) -> None:
 
 
 def _share_view(client: MlflowClient) -> None:
-    """Keep the charts that the picture shows as a view of the experiment."""
+    """Save the charts of the picture as a view of the experiment."""
     experiment = client.get_experiment_by_name(_EXPERIMENT)
     view: dict[str, Any] = {
         "orderByKey": "metrics.`test_bits_per_character`",

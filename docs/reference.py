@@ -2,8 +2,8 @@
 
     python docs/reference.py site
 
-The first page is `import tinyllm` as a notebook sees it; the others are the rooms of the core, each
-with its modules.
+The first page is `import tinyllm` as a notebook sees it; the others are the packages of the core,
+with their modules.
 """
 
 import sys
@@ -18,16 +18,16 @@ MODULES = (
     *("tinyllm", "tinyllm.base", "tinyllm.corpus", "tinyllm.tokens", "tinyllm.model"),
     *("tinyllm.kernels", "tinyllm.training", "tinyllm.inference", "tinyllm.evaluation"),
     "tinyllm.formats",
-    # this one is a program that MLflow runs, and no module
+    # a program that MLflow runs, not a module
     "!tinyllm.formats.pyfunc_model",
 )
 
 
 def main(folder: Path) -> None:
-    """Write the pages; whatever cannot be documented is an error."""
+    """Write the pages; what cannot be documented is an error."""
     warnings.filterwarnings("error", module="pdoc")
     for name in tinyllm.__all__:
-        # pdoc shows what is there, and these names come when they are first asked for
+        # import the names now, since pdoc shows only what exists
         setattr(tinyllm, name, getattr(tinyllm, name))
     pdoc.render.configure(docformat="google", footer_text="tinyllm")
     pdoc.pdoc(*MODULES, output_directory=folder)

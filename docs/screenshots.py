@@ -30,7 +30,7 @@ PAGES = {"compare": photograph_comparison, "model": photograph_version}
 @click.argument("pictures", nargs=-1, type=click.Choice([*PLOTS, "playground", *PAGES]))
 @click.option("--store", help="Tracking URI of a store with runs; otherwise three are trained.")
 def main(pictures: tuple[str, ...], store: str | None) -> None:
-    """Write the pictures, or those that are named, to docs/images."""
+    """Write all pictures, or the named ones, to docs/images."""
     wanted = set(pictures or [*PLOTS, "playground", *PAGES])
     for name in wanted & PLOTS.keys():
         shutil.copyfile(ROOT / "reports" / PLOTS[name], IMAGES / f"{name}.png")
@@ -76,7 +76,7 @@ def _photograph_playground() -> None:
 
 
 def _shrink(picture: Path) -> None:
-    """Reduce the picture to 256 colors, which pages and plots hardly have."""
+    """Reduce the picture to 256 colors, enough for pages and plots."""
     command = ("pngquant", "--force", "--strip", "--speed", "1", "--output", picture, picture)
     subprocess.run(command, check=True)
 

@@ -1,4 +1,4 @@
-"""Delete the folders that the pipeline made, as `make clean` does; anything else in them stays."""
+"""Delete the folders that the pipeline wrote, for `make clean`; folders with other files stay."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stage evaluate: a trained model to metrics, pictures and samples."""
+"""Stage evaluate: a trained model to metrics, plots and samples."""
 
 from tinyllm.base.command import run_stage
 from tinyllm.evaluation.command import evaluate

@@ -1,4 +1,4 @@
-"""Stage export: a trained model to the forms that other programs open."""
+"""Stage export: a trained model to formats that other programs open."""
 
 from tinyllm.base.command import run_stage
 from tinyllm.formats.command import export
