@@ -43,6 +43,6 @@ class Recipe:
         }
         package = Path(tinyllm.__file__).parent
         files = {name: tokens / name for name in _DATA}
-        for name in _CODE:
-            files |= {f"{name}/{file.name}": file for file in (package / name).glob("*.py")}
+        for room in _CODE:
+            files |= {f"{room}/{file.name}": file for file in (package / room).glob("*.py")}
         return fingerprint(params, files)
