@@ -58,7 +58,7 @@ def touched(project, request) -> Iterator[tuple[Path, set[str]]]:
     file, before, after, stages = TOUCHES[request.param]
     path = project / file
     text = path.read_text(encoding="utf-8")
-    assert before in text, f"{file} holds no {before!r} any more"
+    assert before in text, f"{file} no longer holds {before!r}"
     path.write_text(text.replace(before, after, 1), encoding="utf-8")
     yield project, stages
     path.write_text(text, encoding="utf-8")

@@ -59,7 +59,7 @@ class BackgroundDelivery:
         While it is creating a store, the limit does not apply: the next command would have to
         start over. A process that cannot create it ends by itself.
         """
-        told = False
+        logged = False
         while True:
             try:
                 said, _ = self._process.communicate(timeout=patience)
@@ -69,8 +69,8 @@ class BackgroundDelivery:
                     self._process.kill()
                     said, _ = self._process.communicate()
                     return _last_line(said) or f"it was not done after {patience:g} seconds"
-            if not told:
-                told = True
+            if not logged:
+                logged = True
                 _log.info("MLflow creates its database, which takes a while the first time.")
         if self._process.returncode:
             return f"its delivery ended with exit code {self._process.returncode}"

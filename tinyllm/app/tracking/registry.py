@@ -13,8 +13,8 @@ WEIGHTS_TAG = "weights.sha256"
 _LONGEST_DESCRIPTION = 5000
 _ABOUT = """\
 Character-level language models, a version for each distinct weights. The alias `champion` is the
-best on its test text, `candidate` the newest that waits; `tinyllm history` tells who was champion
-when and why, `tinyllm promote` and `tinyllm rollback` change it.
+best on its test text, `candidate` the newest other one; `tinyllm history` shows past champions and
+why they were promoted, `tinyllm promote` and `tinyllm rollback` change the champion.
 """
 _REGISTRY_SCHEMES = ("models:/", "runs:/")
 
