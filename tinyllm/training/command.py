@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,15 @@ REPORTS = OutFolder(
 )
 
 
+@dataclass(frozen=True)
+class _Folders:
+    """What is read, and what is written."""
+
+    tokens: Path
+    out: Path
+    reports: Path
+
+
 @click.command(cls=Command)
 @click.option("--tokens", type=FOLDER, required=True, help="Folder of the tokenize stage.")
 @click.option("--out", type=FOLDER, required=True, help="Folder to write the model to.")
@@ -61,21 +71,21 @@ def train(
     if rank := rank_of_this_process():
         train_along(tokens, recipe, arithmetic, rank=rank)
         return
-    _train(tokens, out, reports, watch, (recipe, arithmetic, runtime))
+    _train(_Folders(tokens, out, reports), recipe, arithmetic, runtime, watch)
 
 
 def _train(
-    tokens: Path,
-    out: Path,
-    reports: Path,
+    folders: _Folders,
+    recipe: Recipe,
+    arithmetic: "Arithmetic",
+    runtime: RuntimeConfig,
     watch: Watch,
-    how: "tuple[Recipe, Arithmetic, RuntimeConfig]",
 ) -> None:
     from tinyllm.training.resume import Resume, WorkingCheckpoints, stop_on_signal
     from tinyllm.training.run import run_training
     from tinyllm.training.workers import start_workers
 
-    recipe, arithmetic, runtime = how
+    tokens, out = folders.tokens, folders.out
     fingerprint = recipe.fingerprint(tokens)
     configuration = recipe.fingerprint(tokens, with_seed=False)
     checkpoints = WorkingCheckpoints(working_folder() / "training" / fingerprint)
@@ -89,8 +99,8 @@ def _train(
         )
         group, _ = stack.enter_context(start_workers(tokens, recipe, arithmetic))
         result = run_training(data, recipe, arithmetic, tell=tell, resume=resume, group=group)
-        _write(result, recipe, tokens, out, reports)
-        for file in sorted(reports.glob("[!.]*")):
+        _write(result, recipe, folders, fingerprint)
+        for file in sorted(folders.reports.glob("[!.]*")):
             tell(FileWritten(file))
         weights = sha256(out / "model.safetensors")
         loss = {"best_val_loss": result.best_val_loss}
@@ -115,17 +125,15 @@ def _announce(tokens: Path, recipe: Recipe, arithmetic: "Arithmetic", tell: Tell
     return data
 
 
-def _write(
-    result: "TrainingResult", recipe: Recipe, tokens: Path, out: Path, reports: Path
-) -> None:
+def _write(result: "TrainingResult", recipe: Recipe, folders: _Folders, fingerprint: str) -> None:
     from tinyllm.model.checkpoint import save_checkpoint
     from tinyllm.tokens.tokenizer import load_tokenizer
 
-    splits = read_json(tokens / "meta.json")["splits"]
+    splits = read_json(folders.tokens / "meta.json")["splits"]
     facts = {
         "step": result.best_step,
         "val_loss": rounded(result.best_val_loss),
-        "fingerprint": recipe.fingerprint(tokens),
+        "fingerprint": fingerprint,
         "params": recipe.training.model_dump(),
         "data": {
             name: {"characters": splits[name]["tokens"], "fingerprint": splits[name]["fingerprint"]}
@@ -142,8 +150,8 @@ def _write(
         "val_bits_per_character": rounded(result.best_val_loss / math.log(2)),
         "parameters": result.num_parameters,
     }
-    with new_directory(reports, REPORTS) as folder:
+    with new_directory(folders.reports, REPORTS) as folder:
         write_csv(folder / "history.csv", history)
         write_json(folder / "metrics.json", metrics)
-    tokenizer = load_tokenizer(tokens / "tokenizer.json")
-    save_checkpoint(out, result.weights, recipe.model, tokenizer, facts)
+    tokenizer = load_tokenizer(folders.tokens / "tokenizer.json")
+    save_checkpoint(folders.out, result.weights, recipe.model, tokenizer, facts)
