@@ -1,7 +1,9 @@
 """Copies of the project as it stands, reduced, each in a repository of its own."""
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -56,12 +58,25 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-def copy_made(made: Path, target: Path) -> Path:
-    """A copy of a project whose pipeline ran, with its repository, cache, journal and store.
+# where MLflow's database names files
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+    ("datasets", "dataset_source"),
+)
 
-    Files of runs in its store stay where they were made.
-    """
+
+def copy_made(made: Path, target: Path) -> Path:
+    """A copy of a project whose pipeline ran, with its repository, cache, journal and store."""
     shutil.copytree(made, target, symlinks=True)
+    # MLflow notes absolute places: what the copy records must not land in the original
+    with contextlib.closing(sqlite3.connect(target / "mlflow.db")) as store, store:
+        for table, column in _PLACES:
+            store.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(made), str(target))
+            )
     # how much a store has got is noted by its address
     for state in (target / ".tinyllm" / "journal").glob("*.state.json"):
         text = state.read_text(encoding="utf-8")
