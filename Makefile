@@ -38,7 +38,7 @@ help: ## List the targets
 
 .venv/.installed: pyproject.toml requirements/runtime.txt .venv/.torch-$(TORCH)
 	$(INSTALL) --require-hashes --requirement requirements/runtime.txt
-	$(INSTALL) --no-build-isolation --editable .
+	$(INSTALL) --no-build-isolation --config-setting editable_mode=compat --editable .
 	@touch $@
 
 .venv/.installed-dev: requirements/dev.txt .venv/.installed
@@ -48,6 +48,8 @@ help: ## List the targets
 # Without the text, `dvc status` must not report it as missing. A file of the same name with other
 # contents is the user's.
 setup: .venv/.installed ## Create the virtual environment (TORCH=cuda: with the CUDA build of torch)
+	@[ '$(origin PYTHON)' != 'command line' ] || [ "$$($(PYTHON) -V)" = "$$(.venv/bin/python -V)" ] || \
+		{ echo '.venv holds another Python than $(PYTHON); delete .venv first.'; exit 1; }
 	@[ -e $(SHAKESPEARE) ] || [ -e $(DVCIGNORE) ] || echo $(UNFETCHED) > $(DVCIGNORE)
 
 setup-dev: .venv/.installed-dev setup

@@ -105,3 +105,22 @@ def test_the_library_needs_neither_dvc_nor_mlflow(checkpoint_folder):
         "sys.exit(bool({'dvc', 'mlflow', 'psutil', 'rich', 'scipy'} & sys.modules.keys()))\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_checkpoint_is_written_wherever_a_path_says(checkpoint, tmp_path):
+    weights = checkpoint.model.state_dict()
+    folder = str(tmp_path / "model")
+    tinyllm.save_checkpoint(folder, weights, checkpoint.model.config, checkpoint.tokenizer, {})
+    assert tinyllm.load_model(folder).tokenizer.alphabet == checkpoint.tokenizer.alphabet
+
+
+@pytest.mark.parametrize("fraction", [0, 1, 2, -0.5, math.nan])
+def test_a_share_that_is_none_is_refused(fraction):
+    tokenizer = tinyllm.CharacterTokenizer("ab")
+    with pytest.raises(tinyllm.TinyLLMError, match="must be between 0 and 1"):
+        tinyllm.TokenData.from_text("abab", tokenizer, val_fraction=fraction)
+
+
+def test_names_of_the_registry_are_for_the_command_line():
+    with pytest.raises(tinyllm.TinyLLMError, match="only the command line opens names"):
+        tinyllm.load_model("models:/tinyllm@champion")

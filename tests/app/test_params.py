@@ -149,3 +149,31 @@ def test_every_preset_can_take_the_place_of_params(preset):
     given = yaml.safe_load(preset.read_text(encoding="utf-8"))
     # DVC wants every section that a stage depends on
     assert set(given) >= {"prepare", "tokenize", "model", "train", "numerics", "evaluate", "export"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "numerics: {processes: 2}",
+            "numerics.processes (2) must divide train.gradient_accumulation_steps (1) evenly "
+            "in p.yaml.",
+        ),
+        (
+            "prepare: {test_fraction: 0}",
+            "prepare.test_fraction is 0 in p.yaml, so there is no test split to evaluate on; "
+            "set evaluate.split to val.",
+        ),
+    ],
+)
+def test_sections_that_contradict_each_other_are_refused_before_any_work(text, sentence):
+    with pytest.raises(ConfigError) as caught:
+        parse_params(text, "p.yaml")
+    assert str(caught.value) == sentence
+
+
+def test_sections_that_agree_are_taken():
+    text = "{numerics: {processes: 2}, train: {gradient_accumulation_steps: 4}}"
+    assert parse_params(text, "p.yaml")["numerics"].processes == 2
+    text = "{prepare: {test_fraction: 0}, evaluate: {split: val}}"
+    assert parse_params(text, "p.yaml")["evaluate"].split == "val"

@@ -58,7 +58,24 @@ def _check(raw: Mapping[Any, Any], where: str) -> dict[str, Section]:
         raise ConfigError(
             f"{', '.join(unknown)} in {where} is not a known section (known: {known})."
         )
-    return {name: cls.parse(raw.get(name), where) for name, cls in SECTIONS.items()}
+    sections = {name: cls.parse(raw.get(name), where) for name, cls in SECTIONS.items()}
+    _check_together(flatten(sections), where)
+    return sections
+
+
+def _check_together(values: Mapping[str, Any], where: str) -> None:
+    """Check what only a later stage would find, after hours of work."""
+    steps, processes = values["train.gradient_accumulation_steps"], values["numerics.processes"]
+    if steps % processes:
+        raise ConfigError(
+            f"numerics.processes ({processes}) must divide train.gradient_accumulation_steps "
+            f"({steps}) evenly in {where}."
+        )
+    if values["evaluate.split"] == "test" and values["prepare.test_fraction"] == 0:
+        raise ConfigError(
+            f"prepare.test_fraction is 0 in {where}, so there is no test split to evaluate on; set "
+            f"evaluate.split to val."
+        )
 
 
 def flatten(sections: Mapping[str, Section]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def load_model(source: str | Path, arithmetic: Arithmetic | None = None) -> Chec
     folder = Path(source)
     if not folder.is_dir():
         raise TinyLLMError(
-            f"There is no model at {folder}; run the pipeline first (dvc repro), or name a "
-            f"checkpoint folder, an export folder or models:/NAME@ALIAS."
+            f"There is no model at {folder}; name the folder of a checkpoint or an export. "
+            f"'dvc repro' makes them; only the command line opens names such as models:/NAME@ALIAS."
         )
     for candidate in _places(folder, "huggingface"):
         if (candidate / "config.json").is_file():

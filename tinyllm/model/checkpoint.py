@@ -27,7 +27,7 @@ CHECKPOINT = OutFolder(
 
 
 def save_checkpoint(
-    out: Path,
+    out: Path | str,
     weights: Mapping[str, Tensor],
     config: ModelConfig,
     tokenizer: Tokenizer,
@@ -53,7 +53,7 @@ def save_checkpoint(
         "model": config.model_dump(),
         "training": dict(training),
     }
-    with new_directory(out, CHECKPOINT) as folder:
+    with new_directory(Path(out), CHECKPOINT) as folder:
         write_bytes(folder / WEIGHTS, save(tensors))
         write_json(folder / CONFIG, description)
         tokenizer.save_state(folder / TOKENIZER)

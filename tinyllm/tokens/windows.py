@@ -33,7 +33,13 @@ class TokenData:
 
     @classmethod
     def from_text(cls, text: str, tokenizer: Tokenizer, val_fraction: float = 0.1) -> Self:
-        """Encode a text; its last `val_fraction` is for validation."""
+        """Encode a text; its last `val_fraction` is for validation.
+
+        Raises:
+            TinyLLMError: `val_fraction` is not between 0 and 1.
+        """
+        if not 0 < val_fraction < 1:
+            raise TinyLLMError(f"val_fraction is {val_fraction}, but must be between 0 and 1.")
         tokens = tokenizer.encode(text)
         cut = len(tokens) - round(len(tokens) * val_fraction)
         return cls(tokens[:cut], tokens[cut:], tokenizer.vocab_size)

@@ -45,6 +45,11 @@ def registry(name: str) -> Iterator[Any]:
     except TinyLLMError:
         raise
     except Exception as error:
+        if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+            raise TinyLLMError(
+                f"The registry at {shown_uri()} has no such model ({reason(error)}); 'dvc repro' "
+                f"registers one."
+            ) from None
         raise TinyLLMError(
             f"The registry at {shown_uri()} does not do that: {reason(error)}."
         ) from None

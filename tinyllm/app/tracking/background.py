@@ -14,8 +14,6 @@ import sys
 import threading
 import time
 
-import psutil
-
 from tinyllm.app.logger import get_logger
 from tinyllm.app.tracking.abandoned import deliver_abandoned
 from tinyllm.app.tracking.database import database_path, is_being_made
@@ -23,7 +21,6 @@ from tinyllm.app.tracking.delivery import Delivery
 from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.reasons import reason
 from tinyllm.app.tracking.store import connect, journal_folder, tracking_uri
-from tinyllm.app.tracking.system import SystemMetrics
 from tinyllm.formats.closure import ROOT
 
 _INTERVAL = 2.0
@@ -91,6 +88,10 @@ def main(fingerprint: str, stage: str) -> None:
         # others may wait for the store, so do not create it in idle time
         _make_store()
         _give_way()
+        import psutil
+
+        from tinyllm.app.tracking.system import SystemMetrics
+
         sampling = SystemMetrics(journal, psutil.Process(os.getppid()), _SAMPLE_INTERVAL)
     closed = threading.Event()
     threading.Thread(target=_watch, args=(closed,), daemon=True).start()

@@ -14,7 +14,6 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
 from filelock import FileLock, Timeout
 
 from tinyllm.base.errors import TinyLLMError
@@ -230,6 +229,8 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
 
 
 def _is_open_elsewhere(path: Path) -> bool:
+    import psutil
+
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             files = process.open_files() if process.pid != os.getpid() else ()

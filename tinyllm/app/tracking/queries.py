@@ -131,7 +131,10 @@ def _search(experiment: str, where: str) -> list[RunFacts]:
         deliver_abandoned()
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            raise TinyLLMError(f"There is no experiment '{experiment}' in {shown_uri()}.")
+            raise TinyLLMError(
+                f"There is no experiment '{experiment}' in {shown_uri()} yet; 'dvc repro' makes "
+                f"the first run."
+            )
         runs = client.search_runs([found.experiment_id], filter_string=where, max_results=10_000)
     except MlflowException as error:
         raise TinyLLMError(
