@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tinyllm.app.params import SECTIONS, flatten, load_params
+from tinyllm.app.params import SECTIONS, flatten, load_params, parse_params
 from tinyllm.base.errors import ConfigError
 from tinyllm.training.config import TrainingConfig
 
@@ -156,13 +156,17 @@ def test_every_preset_can_take_the_place_of_params(preset):
     [
         (
             "numerics: {processes: 2}",
-            "numerics.processes (2) must divide train.gradient_accumulation_steps (1) evenly "
-            "in p.yaml.",
+            (
+                "numerics.processes (2) must divide train.gradient_accumulation_steps (1) evenly "
+                "in p.yaml."
+            ),
         ),
         (
             "prepare: {test_fraction: 0}",
-            "prepare.test_fraction is 0 in p.yaml, so there is no test split to evaluate on; "
-            "set evaluate.split to val.",
+            (
+                "prepare.test_fraction is 0 in p.yaml, so there is no test split to evaluate on; "
+                "set evaluate.split to val."
+            ),
         ),
     ],
 )
