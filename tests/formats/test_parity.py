@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.formats.parity import TOLERANCES, Opened, compare
+from tinyllm.formats.parity import TOLERANCES, Native, Opened, compare
 
 
 class Disturbed:
@@ -31,7 +31,7 @@ def judge(checkpoint, text):
     def compare_with(disturb, precision="f32", every=1):
         reader = Disturbed(checkpoint.reader(), disturb, every)
         opened = Opened("some/export", "some runtime", precision, reader, greedy_characters=40)
-        return compare(opened, checkpoint.reader, passage)
+        return compare(opened, Native(checkpoint.reader, passage))
 
     return compare_with
 
@@ -79,6 +79,20 @@ def test_a_rounded_export_that_differs_is_reported(judge):
 def test_nan_is_a_difference(judge):
     with pytest.raises(TinyLLMError, match="inf, more than"):
         judge(lambda logits: np.nan)
+
+
+def test_the_model_reads_only_once_for_several_programs(checkpoint, text):
+    opened = []
+
+    def open_reader():
+        opened.append(checkpoint.reader())
+        return opened[-1]
+
+    native = Native(open_reader, checkpoint.tokenizer.encode(text[500:532]).tolist())
+    for program in ("one", "another"):
+        assert compare(Opened("export", program, "f32", checkpoint.reader()), native).same_text
+    # the passage, and the text that both wrote
+    assert len(opened) == 2
 
 
 def test_facts_hold_no_measurements(judge):

@@ -60,13 +60,13 @@ def machine(monkeypatch):
     return pretend
 
 
-def new_process(mode="portable", before="", **environment):
+def new_process(mode="portable", before="", after="", **environment):
     """Output lines of a process that sets up its arithmetic, and OpenMP's report."""
     fixed = {*PORTABLE_ENVIRONMENT, ONEDNN_LIMIT}
     inherited = {k: v for k, v in os.environ.items() if k not in fixed}
     inherited = {k: v for k, v in inherited.items() if not k.startswith(("GOMP_", "OMP_"))}
     result = subprocess.run(
-        [sys.executable, "-c", before + SET_UP, mode],
+        [sys.executable, "-c", before + SET_UP + after, mode],
         env=inherited | {"OMP_DISPLAY_ENV": "VERBOSE"} | environment,
         capture_output=True,
         text=True,
@@ -115,6 +115,15 @@ def test_a_new_process_is_portable_whatever_its_environment_says():
     }
     # OpenMP itself reports its settings when it is loaded
     assert "GOMP_SPINCOUNT = '30000'" in openmp
+
+
+@pytest.mark.parametrize("mode", ["portable", "fast"])
+def test_a_new_process_does_not_wait_for_a_compiler_that_it_never_uses(mode):
+    after = (
+        "\nprint([name for name in ('torch._dynamo', 'torch._inductor') if name in sys.modules])"
+    )
+    lines, _ = new_process(mode, after=after)
+    assert lines[-1] == "[]"
 
 
 def test_a_process_that_has_computed_with_other_kernels_is_refused():

@@ -6,11 +6,13 @@ text.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.inference.config import SamplingConfig
@@ -69,28 +71,62 @@ class Verdict:
         }
 
 
-def compare(opened: Opened, open_native: Callable[[], Reader], passage: list[int]) -> Verdict:
-    """Let a runtime and the model read `passage` and continue its beginning.
+class Native:
+    """What the model itself predicts on a passage, computed once for all programs.
 
     Args:
-        opened: the export in the runtime.
-        open_native: makes a reader of the model itself.
+        open_reader: makes a reader of the model.
         passage: tokens of held-out text, at most a context window.
+    """
+
+    def __init__(self, open_reader: Callable[[], Reader], passage: list[int]) -> None:
+        self.passage = passage
+        self._open_reader = open_reader
+        self._likeliest: dict[tuple[int, ...], bool] = {}
+
+    @cached_property
+    def logits(self) -> list[NDArray[np.float32]]:
+        """See `_read`."""
+        return list(_read(self._open_reader(), self.passage))
+
+    def is_likeliest(self, tokens: list[int]) -> bool:
+        """Whether the model would choose each token after the passage's beginning.
+
+        Of equally likely ones any will do.
+        """
+        key = tuple(tokens)
+        if key not in self._likeliest:
+            self._likeliest[key] = self._chooses(tokens)
+        return self._likeliest[key]
+
+    def _chooses(self, tokens: list[int]) -> bool:
+        slack = 2 * TOLERANCES[BINDING]
+        reader = self._open_reader()
+        logits = reader.start([self.passage[:PROMPT]])[0]
+        for token in tokens:
+            if logits[token] < logits[next_token(logits, _GREEDY, 0)] - slack:
+                return False
+            logits = reader.step([token])[0]
+        return True
+
+
+def compare(opened: Opened, native: Native) -> Verdict:
+    """Let a program read the passage and continue its beginning, and judge it by the model.
 
     Raises:
         TinyLLMError: a float32 export differs by more than its tolerance.
     """
-    difference = _read_both(open_native(), opened.reader, passage)
+    difference = _difference(_read(opened.reader, native.passage), native.logits)
     count = opened.greedy_characters
     since = time.perf_counter()
-    tokens = _write_greedily(opened.reader, passage[:PROMPT], count)
+    tokens = _write_greedily(opened.reader, native.passage[:PROMPT], count)
     speed = count / (time.perf_counter() - since)
     verdict = Verdict(
         export=opened.export,
         runtime=opened.runtime,
         precision=opened.precision,
         max_difference=difference,
-        same_text=_is_likeliest(open_native(), passage[:PROMPT], tokens),
+        same_text=native.is_likeliest(tokens),
         greedy_characters=count,
         characters_per_second=speed,
     )
@@ -103,17 +139,20 @@ def compare(opened: Opened, open_native: Callable[[], Reader], passage: list[int
     return verdict
 
 
-def _read_both(native: Reader, opened: Reader, passage: list[int]) -> float:
-    """Largest difference of logits over prompts of three lengths and every character after one."""
-    differences = []
+def _read(reader: Reader, passage: list[int]) -> Iterator[NDArray[np.float32]]:
+    """Logits after prompts of three lengths, and after every character that follows the last."""
     for length in (len(passage), len(passage) // 2, 1):
-        ours, theirs = native.start([passage[:length]]), opened.start([passage[:length]])
-        differences.append(float(np.abs(ours - theirs).max()))
+        yield reader.start([passage[:length]])
     for token in passage[1:]:
-        ours, theirs = native.step([token]), opened.step([token])
-        differences.append(float(np.abs(ours - theirs).max()))
-    # NaN differs from everything
-    return max(differences) if np.isfinite(differences).all() else np.inf
+        yield reader.step([token])
+
+
+def _difference(
+    theirs: Iterable[NDArray[np.float32]], ours: Iterable[NDArray[np.float32]]
+) -> float:
+    """Largest difference of a logit; infinite if one is not finite, as NaN differs from all."""
+    found = [float(np.abs(a - b).max()) for a, b in zip(theirs, ours, strict=True)]
+    return max(found) if np.isfinite(found).all() else np.inf
 
 
 def _write_greedily(reader: Reader, prompt: list[int], count: int) -> list[int]:
@@ -124,14 +163,3 @@ def _write_greedily(reader: Reader, prompt: list[int], count: int) -> list[int]:
         if len(tokens) < count:
             logits = reader.step(tokens[-1:])
     return tokens
-
-
-def _is_likeliest(native: Reader, prompt: list[int], tokens: list[int]) -> bool:
-    """Whether the model, too, would choose each token; of equally likely ones any will do."""
-    slack = 2 * TOLERANCES[BINDING]
-    logits = native.start([prompt])[0]
-    for token in tokens:
-        if logits[token] < logits[next_token(logits, _GREEDY, 0)] - slack:
-            return False
-        logits = native.step([token])[0]
-    return True

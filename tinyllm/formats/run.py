@@ -11,7 +11,7 @@ from tinyllm.formats.card import write_card
 from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.exporters import CARD, EXPORTERS, PARITY, Source
 from tinyllm.formats.gguf import check_gguf
-from tinyllm.formats.parity import Verdict, compare
+from tinyllm.formats.parity import Native, Verdict, compare
 from tinyllm.formats.requirements import what_is_possible
 from tinyllm.inference.reader import one_thread
 
@@ -68,7 +68,8 @@ def export_checkpoint(
 
 def verify(config: ExportConfig, source: Source, folder: Path) -> Iterator[Verdict]:
     """Compare every export in `folder` with the model, in the configured programs."""
-    passage = source.held_out[: source.checkpoint.model.config.sequence_length]
+    length = source.checkpoint.model.config.sequence_length
+    native = Native(source.checkpoint.reader, source.held_out[:length])
     for form in (name for name in EXPORTERS if name in config.formats):
         for opened in EXPORTERS[form].read_back(config, source, folder):
-            yield compare(opened, source.checkpoint.reader, passage)
+            yield compare(opened, native)

@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels.config import NumericsConfig
@@ -69,7 +69,9 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     from tinyllm.kernels.products import choose_products, send_products_to_onednn  # noqa: PLC0415
 
     torch.set_num_threads(config.threads * config.processes // processes)
-    torch.use_deterministic_algorithms(True)
+    # use_deterministic_algorithms would do the same, but imports torch's compiler, which takes
+    # as long as importing torch
+    torch.set_deterministic_debug_mode("error")
     # would fill every new tensor, but we never read uninitialized memory
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
@@ -178,6 +180,7 @@ def golden_probe(arithmetic: Arithmetic) -> str:
     """Hash of a small computation with the operations of training, on this CPU and wheel."""
     import torch  # noqa: PLC0415 - see setup_numerics
     from torch.nn import functional as F  # noqa: PLC0415 - see setup_numerics
+    from torch.optim.adamw import adamw  # noqa: PLC0415 - see setup_numerics
 
     from tinyllm.kernels.functional import norm_swiglu  # noqa: PLC0415 - see setup_numerics
 
@@ -187,15 +190,19 @@ def golden_probe(arithmetic: Arithmetic) -> str:
     norm.weight.copy_(torch.linspace(0.5, 1.5, 48))
     # more tokens than one sum may have, so that the weight's gradient has two parts
     x = torch.randn(5, 112, 48, generator=generator)
-    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    # the function, since a torch.optim.Optimizer imports torch's compiler
+    means, squares, step = torch.zeros_like(weight), torch.zeros_like(weight), torch.zeros(())
+    rates: dict[str, Any] = {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01}
+    update = {**rates, "eps": 1e-8, "fused": True, "amsgrad": False, "maximize": False}
     for _ in range(2):
         hidden = F.rms_norm(norm_swiglu(x, norm, weight, arithmetic), (16,))
         pairs = arithmetic.products.multiply_pairs(hidden.detach(), hidden.detach().mT)
         mixed = torch.softmax(pairs, dim=-1)
         loss = F.cross_entropy(hidden.flatten(0, 1), torch.arange(5 * 112) % 16)
-        (loss + (hidden * mixed[..., :16]).mean()).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        objective = loss + (hidden * mixed[..., :16]).mean()
+        gradients = torch.autograd.grad(objective, [weight])
+        with torch.no_grad():
+            adamw([weight], list(gradients), [means], [squares], [], [step], **update)
     return hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest()[:16]
 
 
