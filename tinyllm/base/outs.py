@@ -6,6 +6,7 @@ replaced if it is absent or empty, or begins as the command's files do. Everythi
 the user and stays.
 """
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -125,9 +126,12 @@ def check_places(
     for name, (path, kind) in outs.items():
         others = {other: where for other, (where, _) in outs.items() if other != name}
         try:
+            # a loop of links, which resolve() does not report from Python 3.13 on
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path.stat()
             _check_place(name, path, {**others, **(inputs or {})})
             why = kind.objection(path.resolve()) or _blocked(path.resolve())
-        # a loop of links is a RuntimeError before Python 3.13
+        # of an input, such a loop is a RuntimeError before Python 3.13
         except (OSError, RuntimeError) as error:
             why = f"cannot be used: {getattr(error, 'strerror', None) or error}"
         if why:
