@@ -66,7 +66,10 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     import torch  # noqa: PLC0415 - the environment has to be set first
 
     from tinyllm.kernels.arithmetic import Arithmetic  # noqa: PLC0415 - as above
-    from tinyllm.kernels.products import choose_products, send_products_to_onednn  # noqa: PLC0415
+    from tinyllm.kernels.products import (  # noqa: PLC0415 - as above
+        choose_products,
+        send_products_to_onednn,
+    )
 
     torch.set_num_threads(config.threads * config.processes // processes)
     # use_deterministic_algorithms would do the same, but imports torch's compiler, which takes
