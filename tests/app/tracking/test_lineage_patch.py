@@ -1,6 +1,8 @@
 """The patch of uncommitted changes: what is in it, what is not, and that it applies elsewhere."""
 
+import os
 import subprocess
+import time
 
 import pytest
 
@@ -61,6 +63,19 @@ def test_an_uncommitted_change_is_told_and_kept_as_a_patch(repository, elsewhere
     (repository / "duke.txt").write_text("salt and é\n", encoding="utf-8")
     assert uncommitted() == "yes"
     assert (elsewhere() / "duke.txt").read_text(encoding="utf-8") == "salt and é\n"
+
+
+def test_a_change_of_the_same_size_in_the_second_of_the_commit_is_kept(repository):
+    """As an experiment does, that is checked out and then given another value."""
+    changed, then = repository / "duke.txt", time.time_ns() - 10**10
+    # else git would see the change by the time of the change of the file's metadata
+    git("config", "core.trustctime", "false")
+    os.utime(changed, ns=(then, then))
+    git("update-index", "--refresh")
+    os.utime(repository / ".git" / "index", ns=(then, then))
+    changed.write_text("SALT\n")
+    os.utime(changed, ns=(then, then))
+    assert b"+SALT" in git_patch()
 
 
 def test_a_staged_change_and_a_binary_file_are_in_the_patch(repository, elsewhere):

@@ -68,7 +68,8 @@ def git_patch() -> bytes:
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
         }
         with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(index, own["GIT_INDEX_FILE"])
+            # with its time, by which git tells which files it has to read again
+            shutil.copy2(index, own["GIT_INDEX_FILE"])
         git("-C", top, "add", "--update", "--", ".", environment=own)
         names = "\0".join(find_new_files().taken)
         # skip files that cannot be added
