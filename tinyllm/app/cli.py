@@ -5,6 +5,7 @@ import importlib
 import click
 
 from tinyllm.app.stage_help import STAGE_HELP
+from tinyllm.base.barrier import Guarded
 
 # stage -> package of its command
 _PACKAGES = {
@@ -41,7 +42,7 @@ _COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Guarded, click.Group):
     """Lists commands from a table, so that `--help` imports neither torch nor mlflow."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -54,13 +55,7 @@ class LazyGroup(click.Group):
             return None
         package = _PACKAGES.get(cmd_name)
         name = f"tinyllm.{package}.command" if package else f"tinyllm.app.commands.{cmd_name}"
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            from tinyllm.base.command import missing_package
-
-            raise click.ClickException(str(missing_package(error))) from None
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(importlib.import_module(name), cmd_name)
         command.help = STAGE_HELP.get(cmd_name, command.help)
         return command
 
@@ -70,7 +65,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup)
 @click.version_option(package_name="tinyllm", prog_name="tinyllm")
 def main() -> None:
     """Train, evaluate, export and register a small character-level language model.

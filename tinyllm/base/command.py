@@ -4,7 +4,6 @@ A stage is a click command; `tinyllm NAME` and the script in `stages/` call the 
 """
 
 import functools
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -12,53 +11,38 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from annotated_types import Ge, Gt, Le, Lt
 
-from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.barrier import Guarded, barrier
 from tinyllm.base.events import find_watcher, unwatched
 from tinyllm.base.section import Section, field_type, read_params
+from tinyllm.base.streams import forgive_output, settle_streams
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-class Command(click.Command):
-    """A command that reports a `TinyLLMError` as one sentence and exits with its code."""
+class Command(Guarded):
+    """A command whose result is what it prints."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*args, **kwargs)
-        # click's mark for "do not rewrap", which a docstring writes as two characters
-        self.help = self.help and self.help.replace("\\b\n", "\b\n")
         self.sections: tuple[type[Section], ...] = getattr(self.callback, "sections", ())
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command and report its errors."""
-        if watcher := find_watcher():
-            watcher.prepare_process()
-        try:
+        """Run the command."""
+        with barrier(context.command_path):
+            if watcher := find_watcher():
+                watcher.prepare_process()
             return super().invoke(context)
-        except TinyLLMError as error:
-            self.fail(error)
-        except ModuleNotFoundError as error:
-            self.fail(missing_package(error))
-
-    def fail(self, error: TinyLLMError) -> None:
-        """Print the error and exit."""
-        watcher = find_watcher()
-        text = watcher.without_secrets(str(error)) if watcher else str(error)
-        click.secho(f"Error: {text}", fg="red", err=True)
-        sys.exit(error.exit_code)
 
 
-def missing_package(error: ModuleNotFoundError) -> TinyLLMError:
-    """The error to report if a package is not installed; if it is ours, reraise."""
-    package = (error.name or "").partition(".")[0]
-    if package in ("", "tinyllm"):
-        raise error
-    return TinyLLMError(
-        f"This needs {package}, which is not installed; install everything that the pipeline "
-        f"needs with: pip install 'tinyllm[pipeline]'."
-    )
+class WorkCommand(Command):
+    """A command whose result stays: not being able to print a line about it is no failure."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command."""
+        forgive_output()
+        return super().invoke(context)
 
 
 def run_stage(command: click.Command, paths: Mapping[str, str]) -> None:
@@ -69,16 +53,15 @@ def run_stage(command: click.Command, paths: Mapping[str, str]) -> None:
         paths: its path options, by flag.
     """
     assert isinstance(command, Command)  # noqa: S101 - for the type checker
+    settle_streams()
     file = Path("params.yaml")
     arguments = [argument for flag, path in paths.items() for argument in (flag, path)]
-    try:
+    with barrier(f"tinyllm {command.name}"):
         if watcher := find_watcher():
             watcher.check_params(file)
         params = read_params(file)
         for section in command.sections:
             arguments += section_arguments(section.parse(params.get(section.section), str(file)))
-    except TinyLLMError as error:
-        command.fail(error)
     command.main(arguments, prog_name=f"tinyllm {command.name}")
 
 

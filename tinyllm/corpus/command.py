@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from tinyllm.base.command import FOLDER, Command, section_options
+from tinyllm.base.command import FOLDER, WorkCommand, section_options
 from tinyllm.base.splits import SPLITS
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.prepare import prepare_corpus
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.option("--out", type=FOLDER, required=True, help="Folder to write the splits to.")
 @section_options(PrepareConfig)
 def prepare(out: Path, prepare: PrepareConfig) -> None:

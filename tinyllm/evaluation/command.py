@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tinyllm.base.command import FOLDER, Command, section_options, watched
+from tinyllm.base.command import FOLDER, WorkCommand, section_options, watched
 from tinyllm.base.events import DatasetRead, FileWritten, Measured, RunStarted, Watch
 from tinyllm.base.outs import check_places
 from tinyllm.evaluation.config import EvaluateConfig
@@ -12,7 +12,7 @@ from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.numerics import setup_numerics
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.option("--checkpoint", type=FOLDER, required=True, help="Folder of the train stage.")
 @click.option("--tokens", type=FOLDER, required=True, help="Folder of the tokenize stage.")
 @click.option(

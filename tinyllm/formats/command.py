@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyllm.base.command import FOLDER, Command, section_options, watched
+from tinyllm.base.command import FOLDER, WorkCommand, section_options, watched
 from tinyllm.base.events import ExportWritten, FileWritten, Measured, RunStarted, Watch
 from tinyllm.base.files import read_json, sha256
 from tinyllm.base.outs import check_places
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tinyllm.formats.parity import Verdict
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.option("--checkpoint", type=FOLDER, required=True, help="Folder of the train stage.")
 @click.option("--tokens", type=FOLDER, required=True, help="Folder of the tokenize stage.")
 @click.option(

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from tinyllm.base.command import FOLDER, Command, section_options
+from tinyllm.base.command import FOLDER, WorkCommand, section_options
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.encode import tokenize_corpus
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.option("--prepared", type=FOLDER, required=True, help="Folder of the prepare stage.")
 @click.option("--out", type=FOLDER, required=True, help="Folder to write tokens to.")
 @section_options(TokenizeConfig)

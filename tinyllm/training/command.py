@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyllm.base.command import FOLDER, Command, section_options, watched
+from tinyllm.base.command import FOLDER, WorkCommand, section_options, watched
 from tinyllm.base.events import CheckpointWritten, DatasetRead, FileWritten, RunStarted, Tell, Watch
 from tinyllm.base.files import (
     read_json,
@@ -48,7 +48,7 @@ class _Folders:
     reports: Path
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.option("--tokens", type=FOLDER, required=True, help="Folder of the tokenize stage.")
 @click.option("--out", type=FOLDER, required=True, help="Folder to write the model to.")
 @click.option("--reports", type=FOLDER, required=True, help="Folder for the history.")

@@ -1,6 +1,8 @@
 """Options made from sections: one per field, and the same section there and back."""
 
+import re
 from collections import Counter
+from pathlib import Path
 from typing import ClassVar
 
 import click
@@ -215,12 +217,16 @@ def test_a_failure_is_printed_and_exits_with_its_code(error, code):
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", "Error: It went wrong.\n")
 
 
-def test_a_bug_is_not_dressed_up_as_a_failure():
+def test_a_bug_is_one_sentence_that_names_the_log():
     @click.command(cls=Command)
     def probe():
         raise ZeroDivisionError
 
-    assert isinstance(CliRunner().invoke(probe).exception, ZeroDivisionError)
+    result = CliRunner().invoke(probe)
+    assert result.exit_code == 1
+    assert "failed unexpectedly (ZeroDivisionError)" in result.stderr
+    log = Path(re.search(r"The details are in (.+)\.\n", result.stderr)[1])
+    assert "test_options.py" in log.read_text(encoding="utf-8")
 
 
 class Ranges(Section):
