@@ -69,6 +69,7 @@ def make_repository(folder: Path) -> Path:
     write_lock(folder)
     (folder / "raw.txt").write_text("To be, or not to be. That is the question.\n")
     (folder / "params.yaml").write_text("prepare: {source: raw.txt}\n", encoding="utf-8")
+    (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     (folder / "code.py").write_text("pass\n", encoding="utf-8")
     ignored = ("data/", "models/", "reports/", ".tinyllm", "raw.txt", "mlflow.db*", "mlruns")
     (folder / ".gitignore").write_text("\n".join(ignored), encoding="utf-8")

@@ -93,5 +93,5 @@ def test_a_stage_that_fails_in_the_clone_is_told_with_what_it_said(tmp_path):
     with pytest.raises(TinyLLMError) as caught:
         run_pipeline(tmp_path)
     message = str(caught.value)
-    assert message.startswith("'dvc repro --force' failed in the clean clone: ")
+    assert message.startswith("'dvc repro' failed in the clean clone: ")
     assert "failed to reproduce 'season'" in message

@@ -58,6 +58,7 @@ def test_the_clone_holds_the_commit_the_changes_and_the_raw_text_and_no_out(
     assert pipeline.seen.pop(".gitignore") == (project / ".gitignore").read_text(encoding="utf-8")
     assert pipeline.seen == {
         "code.py": "changed\n",
+        "dvc.yaml": "stages: {}\n",
         "new.py": "new\n",
         "params.yaml": "prepare: {source: raw.txt}\n",
         "raw.txt": "To be, or not to be. That is the question.\n",

@@ -16,10 +16,12 @@ from typing import Any, Literal
 import psutil
 
 from tinyllm.app.experiments.space import override
+from tinyllm.app.repository import find_repository
 from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.lineage import git
 from tinyllm.app.tracking.outs import read_out
 from tinyllm.app.tracking.store import journal_folder
+from tinyllm.base.environment import child_environment
 from tinyllm.base.files import working_folder
 
 # experiments are compared without exports and registration
@@ -112,22 +114,28 @@ def run_experiment(
         environment: variables for the stages.
         watch: receives each validation loss; true asks to stop.
         log: file for DVC's output; a file beside it holds the process id.
+
+    Raises:
+        TinyLLMError: there is no repository, or it has no commit.
     """
+    commit = find_repository(Path.cwd()).commit
     mark = log.with_suffix(".pid")
     _end_leftover(mark, name)
-    if (known := _read(name)) is not None:
+    if (known := _read(name, commit)) is not None:
         return known
     sets = [word for key in point for word in ("-S", override(key, point[key]))]
     sets += [word for text in overrides for word in ("-S", text)]
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *sets, _LAST_STAGE]
     follower = Follower(name)
-    variables = {**os.environ, **(environment or {})}
-    bin_folder = str(Path(sys.executable).parent)
-    variables["PATH"] = f"{bin_folder}{os.pathsep}{variables.get('PATH', '')}"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - a fixed command with checked parameters
-            command, stdout=output, stderr=subprocess.STDOUT, env=variables, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=child_environment(**(environment or {})),
+            start_new_session=True,
         )
     try:
         mark.write_text(str(process.pid), encoding="utf-8")
@@ -138,7 +146,7 @@ def run_experiment(
         raise
     finally:
         mark.unlink(missing_ok=True)
-    if process.returncode == 0 and (done := _read(name, follower.fingerprint)) is not None:
+    if process.returncode == 0 and (done := _read(name, commit, follower.fingerprint)) is not None:
         return done
     reason = _reason(log)
     state: State = "diverged" if _DIVERGED.search(reason) else "failed"
@@ -199,11 +207,11 @@ def _lives(group: int) -> bool:
     return False
 
 
-def _read(name: str, fingerprint: str | None = None) -> Outcome | None:
+def _read(name: str, head: str, fingerprint: str | None = None) -> Outcome | None:
     """The metrics of a finished experiment on the current commit; None if there is none."""
-    head = git("rev-parse", "HEAD")
     ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
-    texts = [git("show", f"{ref}:reports/{stage}/metrics.json") for stage in ("train", "evaluate")]
+    paths = [f"./reports/{stage}/metrics.json" for stage in ("train", "evaluate")]
+    texts = [git("show", f"{ref}:{path}") for path in paths]
     if not all(texts):
         return None
     train, test = (json.loads(text) for text in texts)

@@ -9,6 +9,7 @@ from tinyllm.app.experiments.noise import judge_change
 from tinyllm.app.reporting.curves import draw_chart
 from tinyllm.app.reporting.revision import Revision
 from tinyllm.app.verification.verify import Verification
+from tinyllm.base.environment import child_environment
 from tinyllm.base.outs import OutFile
 
 _LOSS = "bits_per_character"
@@ -72,8 +73,11 @@ def _difference(base: Revision, what: str) -> str:
     result = subprocess.run(  # noqa: S603 - fixed arguments
         [sys.executable, "-m", "dvc", what, "diff", "--md", base.commit],
         cwd=base.root,
+        env=child_environment(),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if result.returncode:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyllm.app.repository import find_repository
 from tinyllm.app.tracking.lineage import git
 from tinyllm.app.tracking.outs import read_out
 from tinyllm.base.errors import TinyLLMError
@@ -23,7 +24,7 @@ class Revision:
     def text(self, path: str) -> str:
         """The text of a committed file; empty if there is none."""
         if self.commit:
-            return git("-C", str(self.root), "show", f"{self.commit}:{path}")
+            return git("-C", str(self.root), "show", f"{self.commit}:./{path}")
         file = self.root / path
         return file.read_text(encoding="utf-8") if file.is_file() else ""
 
@@ -51,8 +52,9 @@ def find_revision(root: Path, name: str) -> Revision:
     """The revision that a branch, tag or commit names.
 
     Raises:
-        TinyLLMError: git knows no such revision.
+        TinyLLMError: there is no repository or no commit, or git knows no such revision.
     """
+    find_repository(root)
     commit = git("-C", str(root), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if not commit:
         raise TinyLLMError(

@@ -1,5 +1,6 @@
 """Where a run comes from: commit, uncommitted changes, code, environment, experiment."""
 
+import functools
 import os
 import platform
 import subprocess
@@ -7,6 +8,12 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from tinyllm.app.logger import get_logger
+from tinyllm.app.repository import find_repository
+from tinyllm.base.environment import child_environment
+from tinyllm.base.errors import TinyLLMError
+
+_log = get_logger(__name__)
 # shared by runs that differ only in the seed
 CONFIGURATION_TAG = "tinyllm.configuration"
 # environment variables that link runs to their sweep
@@ -77,14 +84,27 @@ def git(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
 def run_git(
     *arguments: str, environment: Mapping[str, str] | None = None, given: bytes | None = None
 ) -> bytes:
-    """The output of git with `given` as standard input; empty if it fails or is missing."""
+    """The output of git with `given` as standard input; empty if it fails.
+
+    If git works in no way here, a warning says so, once.
+    """
     try:
         return subprocess.run(  # noqa: S603 - fixed arguments
             ["git", *arguments],  # noqa: S607 - whichever git the user has
             input=given,
+            stdin=None if given is not None else subprocess.DEVNULL,
             capture_output=True,
             check=True,
-            env={**os.environ, **(environment or {})},
+            env=child_environment(**(environment or {})),
         ).stdout
     except (OSError, subprocess.CalledProcessError):
+        _warn_once()
         return b""
+
+
+@functools.cache
+def _warn_once() -> None:
+    try:
+        find_repository(Path.cwd())
+    except TinyLLMError as error:
+        _log.warning("What is recorded names no commit: %s", error)

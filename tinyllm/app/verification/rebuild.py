@@ -8,39 +8,56 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from tinyllm.app.repository import find_repository
 from tinyllm.app.tracking.lineage import git
+from tinyllm.base.environment import child_environment
 from tinyllm.base.errors import TinyLLMError
 
-# variables that would tie the rebuilt pipeline to the original's experiment or store
-_TIES = ("DVC_", "MLFLOW_", "GIT_")
+# variables that would tie the rebuilt pipeline to the original's experiment, store or repository
+_TIES = ("DVC_", "MLFLOW_", "GIT_", "TINYLLM_")
+# what the user's configuration of git may not decide in a clone: newlines, filters, hooks
+_CLONE = ["git", "clone", "--quiet", "--no-checkout", "--template=", "--config=core.autocrlf=false"]
+_CLONE += [f"--config=core.{name}={os.devnull}" for name in ("attributesFile", "hooksPath")]
+# DVC's settings of the user and of the machine, such as another place or kind of cache
+_DVC_PLACES = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR")
 
 
 @contextlib.contextmanager
 def clean_clone(root: Path, commit: str, patch: bytes) -> Iterator[Path]:
-    """Yield a temporary clone of the repository at a commit, with a patch applied.
+    """Yield the project in a temporary clone of its repository at a commit, with a patch applied.
 
     Raises:
-        TinyLLMError: the commit is not in this repository, or the patch does not apply.
+        TinyLLMError: there is no repository, the commit is not in it, the project is not in the
+            commit, or the patch does not apply.
     """
+    repository = find_repository(root)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
-        clone = Path(folder) / "clone"
-        _call(["git", "clone", "--quiet", "--no-checkout", str(root), str(clone)], root)
-        if not git("-C", str(root), "cat-file", "-t", commit):
+        clone = Path(folder).resolve() / "clone"
+        top = str(repository.top)
+        # git trusts the original, or it would not have been found
+        trust = clone.with_name("gitconfig")
+        trust.write_text("[safe]\ndirectory = *\n", encoding="utf-8")
+        _call([*_CLONE, top, str(clone)], clone.parent, GIT_CONFIG_GLOBAL=str(trust))
+        if not git("-C", top, "cat-file", "-t", commit):
             raise TinyLLMError(
                 f"Commit {commit} is not in this repository; fetch the branch that it is on."
             )
         # a clone lacks commits that are no longer on a branch
-        _call(["git", "fetch", "--quiet", str(root), commit], clone)
+        fetch = ["git", "fetch", "--quiet", top, commit]
+        _call(fetch, clone, GIT_CONFIG_GLOBAL=str(trust))
         _call(["git", "checkout", "--quiet", "--detach", commit], clone)
         if patch:
-            place = Path(folder) / "patch"
+            place = clone.with_name("patch")
             place.write_bytes(patch)
             _call(["git", "apply", "--whitespace=nowarn", str(place)], clone)
-        yield clone
+        project = clone / repository.project
+        if not (project / "dvc.yaml").is_file():
+            raise TinyLLMError(
+                f"Commit {commit[:12]} has no pipeline in {repository.top / repository.project}; "
+                f"commit the project: git add --all && git commit"
+            )
+        yield project
 
 
 def copy_sources(root: Path, clone: Path) -> None:
@@ -57,11 +74,17 @@ def copy_sources(root: Path, clone: Path) -> None:
             f"The raw text {source} is neither in the commit nor in this working tree; put it "
             f"there and try again."
         )
-    (clone / source).parent.mkdir(parents=True, exist_ok=True)
+    target = Path(os.path.normpath(clone / source))
+    if not target.is_relative_to(find_repository(clone).top.parent):
+        raise TinyLLMError(
+            f"The raw text {source} lies outside of the repository; move it into the project, or "
+            f"name it by its absolute path."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
     if (root / source).is_dir():
-        shutil.copytree(root / source, clone / source)
+        shutil.copytree(root / source, target)
     else:
-        shutil.copyfile(root / source, clone / source)
+        shutil.copyfile(root / source, target)
 
 
 def run_pipeline(clone: Path) -> None:
@@ -70,21 +93,8 @@ def run_pipeline(clone: Path) -> None:
     Raises:
         TinyLLMError: a stage failed; the end of what it printed is in the message.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(_TIES)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    _call(["dvc", "repro", "--force", "--no-run-cache"], clone, environment)
-
-
-def read_lock(folder: Path) -> dict[str, Any]:
-    """The stages of a `dvc.lock`.
-
-    Raises:
-        TinyLLMError: there is none.
-    """
-    path = folder / "dvc.lock"
-    if not path.is_file():
-        raise TinyLLMError(f"There is no {path}; run dvc repro first.")
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["stages"])
+    own = dict.fromkeys(_DVC_PLACES, str(clone / ".dvc" / "tmp" / "user"))
+    _call([sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"], clone, **own)
 
 
 def _params_source(folder: Path) -> str:
@@ -93,10 +103,20 @@ def _params_source(folder: Path) -> str:
     return str(load_params(folder / "params.yaml")["prepare"].model_dump()["source"])
 
 
-def _call(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
+def _call(command: list[str], folder: Path, **changes: str) -> None:
+    ties = dict.fromkeys(name for name in os.environ if name.startswith(_TIES))
+    plain = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     result = subprocess.run(  # noqa: S603 - fixed commands
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env=child_environment(**{**ties, **plain, **changes}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if result.returncode:
         last = " | ".join((result.stdout + result.stderr).strip().splitlines()[-3:])
-        raise TinyLLMError(f"'{' '.join(command[:3])}' failed in the clean clone: {last}")
+        name = " ".join(command[2:4] if command[0] == sys.executable else command[:2])
+        raise TinyLLMError(f"'{name}' failed in the clean clone: {last}")

@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tinyllm.app.repository import find_repository
 from tinyllm.app.tracking.journal import Journal
-from tinyllm.app.tracking.lineage import environment_tags, git
+from tinyllm.app.tracking.lineage import environment_tags
 from tinyllm.app.tracking.patch import git_patch
 from tinyllm.app.verification.compare import Difference, compare_paths, first_differing_step
-from tinyllm.app.verification.rebuild import clean_clone, copy_sources, read_lock, run_pipeline
+from tinyllm.app.verification.lock import LockedOut, LockedStage, read_lock
+from tinyllm.app.verification.rebuild import clean_clone, copy_sources, run_pipeline
+from tinyllm.base.environment import child_environment
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_json
+from tinyllm.base.params_file import read_params
 
 CHECKPOINT = Path("models/checkpoint")
 
@@ -52,13 +54,21 @@ def changed_since_lock(root: Path) -> list[str]:
     result = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"],
         cwd=root,
+        env=child_environment(),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
-    if result.returncode:
-        raise TinyLLMError(f"'dvc status' failed: {result.stderr.strip()}")
-    return describe_changes(root, json.loads(result.stdout or "{}"))
+    try:
+        status = json.loads(result.stdout or "{}") if result.returncode == 0 else None
+    except ValueError:
+        status = None
+    if not isinstance(status, dict):
+        said = " ".join((result.stderr or result.stdout).split())
+        raise TinyLLMError(f"'dvc status' failed: {said.removeprefix('ERROR: ')}")
+    return describe_changes(root, status)
 
 
 def verify(
@@ -76,20 +86,21 @@ def verify(
         find_changes: describes what differs from dvc.lock.
 
     Raises:
-        TinyLLMError: there is no lock, or the pipeline fails in the clone.
+        TinyLLMError: there is no lock or no commit, or the pipeline fails in the clone.
     """
     expected = read_lock(root)
+    commit = find_repository(root).commit
     report = Verification(environment=environment_tags())
     report.changed = find_changes(root)
-    commit = git("-C", str(root), "rev-parse", "HEAD")
     with clean_clone(root, commit, git_patch()) as clone:
         copy_sources(root, clone)
         run(clone)
         rebuilt = read_lock(clone)
         for stage, entry in expected.items():
-            for out in entry.get("outs", []):
+            made = rebuilt.get(stage, LockedStage())
+            for out in entry.outs:
                 report.outs += 1
-                _compare_out(report, stage, out, rebuilt.get(stage, {}), (root, clone))
+                _compare_out(report, stage, out, made, (root, clone))
         if report.first_stage:
             report.first_step = _first_step(root, clone)
     if report.differences:
@@ -100,7 +111,7 @@ def verify(
 def describe_changes(root: Path, status: dict[str, Any]) -> list[str]:
     """DVC's status in words; outs that are not here do not count."""
     lock = read_lock(root)
-    outs = {out["path"] for entry in lock.values() for out in entry.get("outs", [])}
+    outs = {out.path for entry in lock.values() for out in entry.outs}
     not_here = {path for path in outs if not (root / path).exists()}
     found = []
     for stage, changes in status.items():
@@ -119,14 +130,14 @@ def describe_changes(root: Path, status: dict[str, Any]) -> list[str]:
                     if path not in not_here
                 ]
                 for file in items.keys() - paths.keys():
-                    locked = lock.get(stage, {}).get("params", {}).get(file, {})
+                    locked = lock.get(stage, LockedStage()).params.get(file, {})
                     found += [f"{stage}: {line}" for line in _changed_params(root / file, locked)]
     return found
 
 
 def _changed_params(file: Path, locked: dict[str, Any]) -> list[str]:
     """The parameters of the locked sections that have changed."""
-    now = _flat(yaml.safe_load(file.read_text(encoding="utf-8")))
+    now = _flat(read_params(file))
     before = _flat(locked)
     keys = {key for key in now if key.partition(".")[0] in locked} | before.keys()
     return [
@@ -147,16 +158,16 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _compare_out(
     report: Verification,
     stage: str,
-    out: dict[str, Any],
-    rebuilt: dict[str, Any],
+    out: LockedOut,
+    rebuilt: LockedStage,
     folders: tuple[Path, Path],
 ) -> None:
     root, clone = folders
-    path = out["path"]
-    found = next((o for o in rebuilt.get("outs", []) if o["path"] == path), None)
+    path = out.path
+    found = next((other for other in rebuilt.outs if other.path == path), None)
     is_here = (root / path).exists()
     files = compare_paths(root / path, clone / path, path) if is_here else []
-    if found is not None and found["md5"] == out["md5"] and not files:
+    if found is not None and found.md5 == out.md5 and not files:
         return
     report.first_stage = report.first_stage or stage
     if not files:
