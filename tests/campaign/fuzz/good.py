@@ -1,0 +1,128 @@
+"""Good files of every kind, of the smallest model that there is, and places to put bad ones."""
+
+import atexit
+import functools
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ALPHABET = "\n abcdefgh"
+
+
+@functools.cache
+def scratch() -> Path:
+    """A folder in memory, for this process."""
+    memory = Path("/dev/shm")
+    place = tempfile.mkdtemp(prefix="tinyllm-fuzz-", dir=memory if memory.is_dir() else None)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return Path(place)
+
+
+def empty(name: str) -> Path:
+    """An empty folder in the scratch folder."""
+    place = scratch() / name
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    return place
+
+
+@functools.cache
+def checkpoint() -> Any:
+    """A model of some hundred parameters."""
+    from tinyllm.kernels.config import NumericsConfig
+    from tinyllm.kernels.numerics import setup_numerics
+
+    arithmetic = setup_numerics(NumericsConfig(threads=1))
+    import torch
+
+    from tinyllm.inference.checkpoint import Checkpoint
+    from tinyllm.model.config import ModelConfig
+    from tinyllm.model.transformer import Transformer
+    from tinyllm.tokens.tokenizer import CharacterTokenizer
+
+    torch.manual_seed(0)
+    config = ModelConfig(d_model=4, num_heads=1, num_layers=1, d_ff=4, sequence_length=4)
+    tokenizer = CharacterTokenizer(ALPHABET)
+    weights = Transformer(config, tokenizer.vocab_size).state_dict()
+    return Checkpoint.from_weights(weights, config, tokenizer, arithmetic)
+
+
+def _write(name: str, write: Callable[[Path], Any]) -> Path:
+    place = scratch() / f"good-{name}"
+    if not place.exists():
+        place.mkdir()
+        write(place)
+    return place
+
+
+@functools.cache
+def checkpoint_folder() -> Path:
+    """A checkpoint of the train stage."""
+    from tinyllm.model.checkpoint import save_checkpoint
+
+    made = checkpoint()
+    facts = {"fingerprint": "f" * 32, "step": 3, "val_loss": 2.5, "data": {}}
+    place = scratch() / "good-checkpoint"
+    save_checkpoint(place, made.model.state_dict(), made.model.config, made.tokenizer, facts)
+    return place
+
+
+@functools.cache
+def huggingface_folder() -> Path:
+    """The model in Hugging Face's format."""
+    from tinyllm.formats.huggingface import write_huggingface
+
+    return _write("huggingface", lambda place: write_huggingface(checkpoint(), place))
+
+
+@functools.cache
+def onnx_folder() -> Path:
+    """The model as an ONNX graph."""
+    from tinyllm.formats.onnx_graph import write_onnx
+
+    return _write("onnx", lambda place: write_onnx(checkpoint(), place))
+
+
+@functools.cache
+def gguf_file() -> Path:
+    """The model as a GGUF file."""
+    from tinyllm.formats.gguf import write_gguf
+
+    place = _write("gguf", lambda place: write_gguf(checkpoint(), place, ["f32"]))
+    return place / "model-f32.gguf"
+
+
+@functools.cache
+def token_folder() -> Path:
+    """Token files of the tokenize stage."""
+    from tinyllm.tokens.config import TokenizeConfig
+    from tinyllm.tokens.encode import tokenize_corpus
+
+    source = scratch() / "good-prepared"
+    source.mkdir(exist_ok=True)
+    for split in ("train", "val", "test"):
+        (source / f"{split}.txt").write_text(ALPHABET * 3, encoding="utf-8")
+    place = scratch() / "good-tokens"
+    if not place.exists():
+        tokenize_corpus(TokenizeConfig(), source, place)
+    return place
+
+
+@functools.cache
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+@functools.cache
+def document(path: Path) -> Any:
+    """The document in a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def clear() -> None:
+    """Remove the scratch folder, for a process that does not end in the ordinary way."""
+    shutil.rmtree(scratch(), ignore_errors=True)

@@ -1,0 +1,117 @@
+"""Targets: what people and programs type and send: spaces, prompts, requests, lines, options."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.campaign.fuzz import good
+from tests.campaign.fuzz.draw import Draw
+from tests.campaign.fuzz.target import target
+
+_SPACES = (b"log(", b"uniform(", b"[", b"model.d_model=", b"train.learning_rate=", b"nan", b"inf")
+
+
+@target(
+    b"train.learning_rate=log(0.1,1)", b"model.d_model=[32,64]", b"model.num_layers=uniform(1,9,2)",
+    b"train.optimizer=[muon]", words=_SPACES, share=2.0,
+)  # fmt: skip
+def space(data: bytes) -> None:
+    """A search space, and a point of it."""
+    from tinyllm.app.experiments.space import check_point, override, parse_space
+
+    texts = data.decode("utf-8", "surrogateescape").split("\n")
+    axes = parse_space(texts)
+    for axis in axes:
+        value = axis.choices[0] if axis.choices else axis.low
+        override(axis.key, value)
+        check_point({}, {axis.key: value})
+
+
+@target(b"\0one\ntwo", b'\1{"prompt": "a"}\n', b'\1{"prompt": 3}', b"\1[", share=2.0)
+def prompts(data: bytes) -> None:
+    """A file of prompts."""
+    from tinyllm.app.commands import generate
+
+    draw = Draw(data)
+    path = good.scratch() / ("prompts.jsonl" if draw.byte() & 1 else "prompts.txt")
+    path.write_bytes(draw.rest())
+    for text in generate._read_prompts(path):
+        assert isinstance(text, str)
+
+
+@target(b"\1\0\1a", b"\2\3\5\50", share=0.5)
+def requests(data: bytes) -> None:
+    """What the served model is asked, after MLflow has read it."""
+    import pandas as pd
+
+    from tinyllm.formats.pyfunc_model import CharacterLanguageModel
+    from tinyllm.inference.config import SamplingConfig
+
+    draw = Draw(data)
+    served = CharacterLanguageModel()
+    served.model = good.checkpoint()
+    texts = [draw.word().encode("utf-8", "replace").decode() for _ in range(draw.byte() % 4)]
+    asked = {
+        draw.choose(list(SamplingConfig.model_fields)): draw.value() for _ in range(draw.byte() % 4)
+    }
+    asked["max_new_tokens"] = draw.choose([1, 3, 0, -1, "x", None])
+    given = pd.DataFrame({"prompt": pd.Series(texts, dtype=object)})
+    answer = served.predict(None, given, asked)
+    pairs = zip(answer["text"], texts, strict=True)
+    assert all(text.startswith(prompt) for text, prompt in pairs)
+
+
+@target(b"/temp 0\nabc", b"/topk -1\n/info", b"/seed 99999999999999999999", b"/load x", share=0.5)
+def console(data: bytes) -> None:
+    """Lines typed into the console."""
+    from tinyllm.app.console import TinyLLMConsole
+    from tinyllm.base.errors import TinyLLMError
+    from tinyllm.inference.config import SamplingConfig
+
+    def load(name: str) -> Any:
+        raise TinyLLMError(f"There is no {name}.")
+
+    shown: list[str] = []
+    few = {"max_new_tokens": 2}
+    opened = TinyLLMConsole(good.checkpoint(), "here", load, SamplingConfig(**few), shown.append)
+    for line in data.decode("utf-8", "surrogateescape").splitlines():
+        if not opened.handle(line):
+            break
+        opened.sampling = opened.sampling.model_copy(update=few)
+
+
+_FLAGS = (
+    ("tokenize", "--min-count", ("--prepared", "absent", "--out", "out")),
+    ("prepare", "--val-fraction", ("--source", "absent", "--out", "out")),
+    ("prepare", "--encoding", ("--source", "absent", "--out", "out")),
+    ("prepare", "--unicode-form", ("--source", "absent", "--out", "out")),
+    ("prepare", "--source", ("--out", "out")),
+    ("tokenize", "--prepared", ("--out", "out")),
+    ("generate", "--temperature", ("a", "--model", "absent")),
+    ("generate", "--stop", ("a", "--model", "absent")),
+    ("generate", "--model", ("a",)),
+    ("generate", "--prompts", ("--model", "absent")),
+    ("generate", "--batch-size", ("a", "--model", "absent")),
+    ("summary", "--reports", ()),
+    ("significance", "--metric", ("a", "b")),
+)
+
+
+@target(b"\0005", b"\1nan", b"\6-1", b"\0101e9", b"\4/", share=0.5)
+def flags(data: bytes) -> None:
+    """Values of options; anything but a sentence is a fault, however it was caught."""
+    from click.testing import CliRunner
+
+    from tinyllm.app.cli import main
+
+    draw = Draw(data)
+    command, flag, others = draw.choose(_FLAGS)
+    value = draw.text().replace("\0", "")
+    # a device that never ends is a case of its own
+    if not value or value.lstrip().startswith(("/dev", "/proc", "/sys")):
+        return
+    words = [f"{flag}={value}"] if len(value) % 2 else [flag, value]
+    place = good.empty("flags")
+    result = CliRunner().invoke(main, [command, *others, *words], input="")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code in (0, 1, 2), result.exit_code
+    assert not list(Path(place).iterdir())
