@@ -200,6 +200,7 @@ def test_values_that_do_not_fit_are_refused(section, values, words):
     ("section", "values"),
     [
         (TrainingConfig, {"max_steps": 10, "warmup_steps": 10}),
+        (TrainingConfig, {"max_steps": 10}),
         (PrepareConfig, {"val_fraction": 0.5, "test_fraction": 0}),
         (ModelConfig, {"d_model": 12, "num_heads": 3}),
         (NumericsConfig, {"mode": "fast", "device": "cuda", "precision": "bfloat16"}),

@@ -82,6 +82,8 @@ COSINE = LINEAR | {"decay": "cosine"}
         (SCHEDULE | {"warmup_steps": 0, "decay_fraction": 1.0}, 50, 0.5),
         ({"max_steps": 5, "warmup_steps": 5}, 4, 1.0),
         ({"max_steps": 1, "warmup_steps": 0}, 0, 1.0),
+        ({"max_steps": 10}, 0, 0.5),
+        ({"max_steps": 1}, 0, 1.0),
     ],
 )
 def test_learning_rate_factor(settings, step, expected):

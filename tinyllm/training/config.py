@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from tinyllm.base.section import Section
 
+_WARMUP_STEPS = 20
+
 
 class TrainingConfig(Section):
     """Optimizer, schedule, batches and validation."""
@@ -13,10 +15,10 @@ class TrainingConfig(Section):
     section: ClassVar[str] = "train"
 
     seed: int = Field(1337, ge=0, lt=2**63, description="seed of weights, batches and dropout")
-    max_steps: int = Field(850, ge=1, description="optimizer steps")
-    batch_size: int = Field(16, ge=1, description="windows per forward pass")
+    max_steps: int = Field(850, ge=1, le=1_000_000_000, description="optimizer steps")
+    batch_size: int = Field(16, ge=1, le=1_000_000, description="windows per forward pass")
     gradient_accumulation_steps: int = Field(
-        1, ge=1, description="forward passes per optimizer step"
+        1, ge=1, le=1_000_000, description="forward passes per optimizer step"
     )
     initial_attention: Literal["recent", "random"] = Field(
         "recent", description="where heads attend at first: the last few characters, or anywhere"
@@ -30,7 +32,11 @@ class TrainingConfig(Section):
     embedding_learning_rate: float = Field(
         0.01, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"
     )
-    warmup_steps: int = Field(20, ge=0, description="steps of linear warm-up")
+    warmup_steps: int = Field(
+        _WARMUP_STEPS,
+        ge=0,
+        description="steps of linear warm-up; by default a fifth of a run that is shorter",
+    )
     decay: Literal["linear", "cosine"] = Field("linear", description="shape of the decay")
     decay_fraction: float = Field(
         1.0, ge=0, le=1, description="share of the steps spent decaying, at the end"
@@ -61,11 +67,18 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
-        if self.warmup_steps > self.max_steps:
+        if self.warmup > self.max_steps:
             raise ValueError(
                 f"warmup_steps ({self.warmup_steps}) must not exceed max_steps ({self.max_steps})"
             )
         return self
+
+    @property
+    def warmup(self) -> int:
+        """Steps of warm-up: `warmup_steps`, unless that is the default and the run is shorter."""
+        if self.warmup_steps == _WARMUP_STEPS > self.max_steps:
+            return max(1, self.max_steps // 5)
+        return self.warmup_steps
 
     @property
     def windows(self) -> int:

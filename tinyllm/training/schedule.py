@@ -7,9 +7,9 @@ from tinyllm.training.config import TrainingConfig
 
 def learning_rate_factor(step: int, config: TrainingConfig) -> float:
     """Learning rate at `step` (counted from 0) as a share of the peak: warm-up, plateau, decay."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    decay_steps = config.decay_fraction * (config.max_steps - config.warmup_steps)
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    decay_steps = config.decay_fraction * (config.max_steps - config.warmup)
     decay_start = config.max_steps - decay_steps
     if step < decay_start or decay_steps == 0:
         return 1.0

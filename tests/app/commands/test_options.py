@@ -196,7 +196,10 @@ def test_no_two_sections_of_the_file_share_a_flag():
         (["--batch-size=1.5"], "train.batch_size: "),
         (["--learning-rate", "fast"], "train.learning_rate: expected a number, got 'fast'."),
         (["--optimizer=sgd"], "train.optimizer: should be 'muon' or 'adamw', got 'sgd'."),
-        (["--max-steps=1"], "train: warmup_steps (20) must not exceed max_steps (1)."),
+        (
+            ["--max-steps=1", "--warmup-steps=2"],
+            "train: warmup_steps (2) must not exceed max_steps (1).",
+        ),
     ],
 )
 def test_a_bad_flag_is_refused_with_the_sentence_of_the_section(arguments, sentence):
