@@ -19,6 +19,7 @@ from tinyllm.formats.gguf import (
     gguf_vocabulary,
     huggingface_weights,
 )
+from tinyllm.formats.gguf_header import check_header
 from tinyllm.formats.qwen3 import from_huggingface, to_huggingface
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.model.config import ModelConfig
@@ -83,6 +84,7 @@ def _read(path: Path) -> tuple[ModelConfig, list[str], Weights]:
     """The shape, the vocabulary and the weights in a file."""
     from gguf import GGUFReader, quants  # noqa: PLC0415 - an optional dependency
 
+    check_header(path)
     try:
         reader = GGUFReader(path)
         config = _read_config(reader)
@@ -91,17 +93,24 @@ def _read(path: Path) -> tuple[ModelConfig, list[str], Weights]:
             tensor.name: np.array(quants.dequantize(tensor.data, tensor.tensor_type))
             for tensor in reader.tensors
         }
+        # before as many layers are made as the file says
+        _check_count(config, len(arrays))
         with torch.device("meta"):
             expected = to_huggingface(Transformer(config, len(vocabulary)).state_dict(), config)
         names = gguf_names(expected, config.num_layers)
         weights = {name: arrays.pop(names[name]).reshape(expected[name].shape) for name in expected}
     except OSError as error:
         raise TinyLLMError(f"Cannot read {path}: {error.strerror or error}.") from None
-    except (KeyError, IndexError, ValueError, TinyLLMError):
+    except Exception:  # the reader checks little, and its errors have no common class
         raise TinyLLMError(f"{path} is damaged, or not a file that this program wrote.") from None
     if arrays:
         raise TinyLLMError(f"{path} holds tensors that the model lacks: {', '.join(arrays)}.")
     return config, vocabulary, weights
+
+
+def _check_count(config: ModelConfig, tensors: int) -> None:
+    if config.num_layers > tensors:
+        raise ValueError("there are fewer tensors than layers")
 
 
 def _read_config(reader: "GGUFReader") -> ModelConfig:
