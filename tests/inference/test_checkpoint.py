@@ -146,7 +146,7 @@ def test_weights_that_are_not_safetensors_are_reported(folder):
 @pytest.mark.parametrize("content", [{}, [], "text", 3, None, {"format": "other-1"}])
 def test_foreign_config_is_reported(folder, content):
     (folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
-    assert "does not describe a checkpoint of this program" in fault_of(folder)
+    assert "config.json was not written by this program" in fault_of(folder)
 
 
 def test_config_that_is_not_json_is_reported(folder):
@@ -166,7 +166,7 @@ def test_config_with_an_impossible_shape_is_reported(folder):
 @pytest.mark.parametrize("content", [[], {"format": "other-1"}])
 def test_foreign_tokenizer_is_reported(folder, content):
     (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-    assert "tokenizer.json is not a tokenizer of this program" in fault_of(folder)
+    assert "tokenizer.json was not written by this program" in fault_of(folder)
 
 
 @pytest.mark.parametrize(
@@ -183,4 +183,4 @@ def test_tensors_that_do_not_fit_are_reported(folder, change):
     tensors = read_tensors(folder / "model.safetensors")
     change(tensors)
     save_file(tensors, folder / "model.safetensors")
-    assert "do not fit its config.json" in fault_of(folder)
+    assert "do not fit the config.json" in fault_of(folder)

@@ -148,14 +148,13 @@ def test_a_missing_token_file_is_refused(encoded):
     (encoded / "train.bin").unlink()
     message = refusal(load_tokens, encoded, "train")
     assert message.startswith(f"Cannot read {encoded / 'train.bin'}: ")
-    assert "run the tokenize stage again" in message
 
 
-@pytest.mark.parametrize(("size", "count"), [(598, 299), (2, 1), (602, 301)])
-def test_a_token_file_of_another_length_is_refused(encoded, size, count):
+@pytest.mark.parametrize("size", [598, 2, 602])
+def test_a_token_file_of_another_length_is_refused(encoded, size):
     (encoded / "train.bin").write_bytes(b"\1\0" * (size // 2))
     message = refusal(load_tokens, encoded, "train")
-    assert f"holds {count} tokens instead of 300" in message
+    assert f"has {size} bytes instead of 600; run the tokenize stage again" in message
 
 
 @pytest.mark.parametrize("size", [0, 599, 1])

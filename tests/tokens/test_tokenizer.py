@@ -175,7 +175,7 @@ def test_a_damaged_tokenizer_is_refused(tmp_path, content):
 def test_a_file_of_another_format_is_refused(tmp_path, content):
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
-    assert refusal(path) == f"{path} is not a tokenizer of this program."
+    assert refusal(path) == f"{path} was not written by this program; run the tokenize stage again."
 
 
 def test_a_tokenizer_is_loaded_by_its_format(tmp_path):
@@ -209,4 +209,4 @@ def test_a_tokenizer_of_an_unknown_kind_is_refused(tmp_path, state):
     for opening in (load_tokenizer, CharacterTokenizer.load_state):
         with pytest.raises(TinyLLMError) as caught:
             opening(path)
-        assert str(caught.value) == f"{path} is not a tokenizer of this program."
+        assert str(caught.value).startswith(f"{path} was not written by this program; ")

@@ -6,7 +6,8 @@ from typing import Any
 
 from tinyllm.app.config import DisplayConfig, TrackingConfig
 from tinyllm.base.errors import ConfigError
-from tinyllm.base.section import Section, parse_yaml, read_params
+from tinyllm.base.params_file import parse_yaml, read_params
+from tinyllm.base.section import Section
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.formats.config import ExportConfig

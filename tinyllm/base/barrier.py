@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from tinyllm.base.environment import fence_process
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import working_folder
 from tinyllm.base.streams import drop_output, settle_streams
@@ -44,11 +45,19 @@ class Guarded(click.Command):
         """Run the command behind the barrier, and exit."""
         if not standalone_mode:
             return super().main(args, standalone_mode=False, **extra)
-        settle_streams()
-        with barrier(str(extra.get("prog_name") or "tinyllm")):
+        with guarded(str(extra.get("prog_name") or "tinyllm")):
             code = super().main(args, standalone_mode=False, **extra)
             sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextlib.contextmanager
+def guarded(name: str) -> Iterator[None]:
+    """A barrier around a whole process, which is made independent of what it inherited first."""
+    settle_streams()
+    with barrier(name):
+        fence_process()
+        yield
 
 
 @contextlib.contextmanager

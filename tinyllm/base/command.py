@@ -11,10 +11,11 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from annotated_types import Ge, Gt, Le, Lt
 
-from tinyllm.base.barrier import Guarded, barrier
+from tinyllm.base.barrier import Guarded, barrier, guarded
 from tinyllm.base.events import find_watcher, unwatched
-from tinyllm.base.section import Section, field_type, read_params
-from tinyllm.base.streams import forgive_output, settle_streams
+from tinyllm.base.params_file import read_params
+from tinyllm.base.section import Section, field_type
+from tinyllm.base.streams import forgive_output
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,10 +54,9 @@ def run_stage(command: click.Command, paths: Mapping[str, str]) -> None:
         paths: its path options, by flag.
     """
     assert isinstance(command, Command)  # noqa: S101 - for the type checker
-    settle_streams()
     file = Path("params.yaml")
     arguments = [argument for flag, path in paths.items() for argument in (flag, path)]
-    with barrier(f"tinyllm {command.name}"):
+    with guarded(f"tinyllm {command.name}"):
         if watcher := find_watcher():
             watcher.check_params(file)
         params = read_params(file)

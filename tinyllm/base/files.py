@@ -5,12 +5,17 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinyllm.base.errors import TinyLLMError
+
+# the tokenizer of an alphabet of all characters, in any format, is smaller
+LARGEST_TEXT = 200_000_000
 
 
 def repository_root() -> Path:
@@ -62,20 +67,69 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, buffer.getvalue())
 
 
-def read_csv(path: Path) -> list[dict[str, float]]:
+def check_regular(
+    path: Path, largest: int | None = None, error: type[TinyLLMError] = TinyLLMError
+) -> None:
+    """Check that a file can be read without waiting, and into memory.
+
+    Args:
+        path: the file.
+        largest: bytes that it may have; None: any number.
+        error: what to raise.
+
+    Raises:
+        TinyLLMError: it is missing, a folder, a pipe, a device, or too large.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as fault:
+        raise error(f"Cannot read {path}: {getattr(fault, 'strerror', None) or fault}.") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise error(f"Cannot read {path}: it is a folder.")
+    if not stat.S_ISREG(found.st_mode):
+        raise error(f"Cannot read {path}: it is not a regular file.")
+    if largest is not None and found.st_size > largest:
+        raise error(
+            f"Cannot read {path}: it has {found.st_size:,} bytes, more than the {largest:,} that "
+            f"such a file may have."
+        )
+
+
+def read_text(
+    path: Path, largest: int = LARGEST_TEXT, error: type[TinyLLMError] = TinyLLMError
+) -> str:
+    """Read a whole file as UTF-8, with its newlines unchanged; see `check_regular`.
+
+    Raises:
+        TinyLLMError: it cannot be read, or is not UTF-8.
+    """
+    check_regular(path, largest, error)
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as fault:
+        raise error(f"Cannot read {path}: {fault.strerror}.") from None
+    except UnicodeDecodeError as fault:
+        raise error(f"{path} is damaged: it is not UTF-8 at byte {fault.start}.") from None
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
     """Read the numbers that `write_csv` wrote.
 
     Raises:
-        TinyLLMError: the file is missing or is not a table of numbers.
+        TinyLLMError: the file is missing, or is not a table of finite numbers with these columns.
     """
+    text = read_text(path)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [{key: float(value) for key, value in row.items()} for row in rows]
-    except OSError as error:
-        raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
-    except (TypeError, ValueError, csv.Error):
-        raise TinyLLMError(f"{path} is damaged: it is not a table of numbers.") from None
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        table = [{key: float(row[key]) for key in columns} for row in rows]
+    except (KeyError, TypeError, ValueError, csv.Error):
+        table = None
+    if table is None or not all(math.isfinite(value) for row in table for value in row.values()):
+        raise TinyLLMError(
+            f"{path} is damaged: it is not a table of numbers with the columns "
+            f"{', '.join(columns)}."
+        )
+    return table
 
 
 def rounded(value: float) -> float:
@@ -87,13 +141,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        TinyLLMError: the file is missing or is not JSON.
+        TinyLLMError: the file is missing, too large, or is not JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
+        return json.loads(text)
+    except RecursionError:
+        raise TinyLLMError(f"{path} is damaged: it is nested too deeply.") from None
+    except ValueError as error:
         raise TinyLLMError(f"{path} is damaged: it is not JSON ({error}).") from None
 
 
@@ -103,15 +158,24 @@ def fingerprint(params: Mapping[str, Any], files: Mapping[str, Path]) -> str:
     Args:
         params: plain values.
         files: by name; where they are does not matter.
+
+    Raises:
+        TinyLLMError: a file is missing or is not a regular file.
     """
     digest = hashlib.sha256(json.dumps(dict(params), sort_keys=True).encode())
     for name, path in sorted(files.items()):
+        check_regular(path)
         digest.update(f"\0{name}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Hexadecimal SHA-256 of a file's bytes.
+
+    Raises:
+        TinyLLMError: it is missing or is not a regular file.
+    """
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

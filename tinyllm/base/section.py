@@ -9,10 +9,8 @@ import difflib
 import reprlib
 import types
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Self, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
@@ -97,38 +95,6 @@ class Section(BaseModel):
             if key
             else f"{name}: {message}"
         )
-
-
-def read_params(path: Path) -> dict[Any, Any]:
-    """Read the sections of a params.yaml, unchecked.
-
-    Raises:
-        ConfigError: the file is missing or is not a YAML mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
-    except ValueError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}.") from None
-    return parse_yaml(text, str(path))
-
-
-def parse_yaml(text: str, where: str) -> dict[Any, Any]:
-    """Like `read_params`, but from text; errors call it `where`.
-
-    Raises:
-        ConfigError: the text is not a YAML mapping.
-    """
-    try:
-        raw = yaml.safe_load(text)
-    # PyYAML does not wrap all errors in YAMLError
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        place = " ".join(str(error).split())
-        raise ConfigError(f"{where} is not valid YAML: {place}.") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{where} must hold sections such as 'train:', each with parameters.")
-    return raw
 
 
 def field_type(section: type[Section], name: str) -> Any:

@@ -13,7 +13,7 @@ class EvaluateConfig(Section):
     section: ClassVar[str] = "evaluate"
 
     split: Literal["test", "val"] = Field("test", description="the split to measure on")
-    eval_batch_size: int = Field(64, ge=1, description="windows per forward pass")
+    eval_batch_size: int = Field(64, ge=1, le=1_000_000, description="windows per forward pass")
     baseline_order: int = Field(
         5, ge=1, le=8, description="order of the n-gram model to compare with"
     )
@@ -22,6 +22,8 @@ class EvaluateConfig(Section):
         min_length=1,
         description="texts that samples continue",
     )
-    sample_seeds: int = Field(1, ge=0, description="samples per prompt, seeded 0, 1, 2, ...")
-    sample_length: int = Field(400, ge=1, description="characters per sample")
-    sample_temperature: float = Field(0.8, ge=0, description="temperature of the samples")
+    sample_seeds: int = Field(
+        1, ge=0, le=10_000, description="samples per prompt, seeded 0, 1, 2, ..."
+    )
+    sample_length: int = Field(400, ge=1, le=1_000_000, description="characters per sample")
+    sample_temperature: float = Field(0.8, ge=0, le=100, description="temperature of the samples")

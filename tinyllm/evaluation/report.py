@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import read_csv, read_json, rounded, write_csv, write_json, write_text
+from tinyllm.base.files import read_csv, rounded, write_csv, write_json, write_text
 from tinyllm.base.outs import OutFolder
 from tinyllm.base.replacing import new_directory
 from tinyllm.evaluation.baselines import KneserNeyModel
@@ -16,9 +16,12 @@ from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.tokens.meta import SplitFacts, read_meta
 from tinyllm.tokens.tokenizer import CharacterTokenizer
 from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, load_tokens
 
+# what is drawn of the train stage's history
+HISTORY = ("step", "train_loss", "val_loss")
 EVALUATION = OutFolder(
     writer="tinyllm evaluate",
     files=(
@@ -62,7 +65,7 @@ def evaluate_checkpoint(
         ConfigError: `out` holds something else.
         TinyLLMError: the split is missing or too short, or was encoded for another alphabet.
     """
-    losses = read_csv(history) if history else []
+    losses = read_csv(history, HISTORY) if history else []
     facts = _facts_of_split(tokens, config.split, checkpoint)
     held_out = load_tokens(tokens, config.split)
     length = checkpoint.model.config.sequence_length
@@ -72,12 +75,12 @@ def evaluate_checkpoint(
     vocab_size = checkpoint.tokenizer.vocab_size
     baseline = KneserNeyModel(load_tokens(tokens, "train"), vocab_size, config.baseline_order)
     metrics = {
-        **summarize(scores, facts["tokens"], facts["bytes"]),
+        **summarize(scores, facts.tokens, facts.bytes),
         "baseline_bits_per_character": rounded(baseline.bits_per_character(held_out)),
-        "characters": facts["tokens"],
-        "unknown_characters": sum(facts["unknown_characters"].values()),
+        "characters": facts.tokens,
+        "unknown_characters": sum(facts.unknown_characters.values()),
         "split": config.split,
-        "fingerprint": facts["fingerprint"],
+        "fingerprint": facts.fingerprint,
     }
     positions = bits_by_position(scores)
     passage = checkpoint.tokenizer.decode(held_out[1:2000])
@@ -107,16 +110,15 @@ def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
     return "\n".join(parts)
 
 
-def _facts_of_split(tokens: Path, split: str, checkpoint: Checkpoint) -> dict[str, Any]:
+def _facts_of_split(tokens: Path, split: str, checkpoint: Checkpoint) -> SplitFacts:
     tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
     if tokenizer.alphabet != checkpoint.tokenizer.alphabet:
         raise TinyLLMError(
             f"The checkpoint has another alphabet than {tokens}: they belong to different "
             f"corpora; run the train stage again."
         )
-    meta = read_json(tokens / "meta.json")
-    facts: dict[str, Any] = meta["splits"][split]
-    if facts["tokens"] == 0:
+    facts = read_meta(tokens).split(split)
+    if facts.tokens == 0:
         raise TinyLLMError(
             f"The {split} split is empty; set prepare.{split}_fraction above 0 and run again, or "
             f"set evaluate.split to val."

@@ -1,11 +1,12 @@
 """The export stage, as a command."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from tinyllm.base.command import FOLDER, WorkCommand, section_options, watched
+from tinyllm.base.documents import Document, Sha256, parse_document
 from tinyllm.base.events import ExportWritten, FileWritten, Measured, RunStarted, Watch
 from tinyllm.base.files import read_json, sha256
 from tinyllm.base.outs import check_places
@@ -15,6 +16,16 @@ from tinyllm.kernels.numerics import setup_numerics
 
 if TYPE_CHECKING:
     from tinyllm.formats.parity import Verdict
+
+_REMEDY = "run the evaluate stage again"
+
+
+class _Metrics(Document):
+    """What is used of the evaluate stage's metrics by name."""
+
+    split: Literal["test", "val"]
+    fingerprint: Sha256
+    bits_per_character: float
 
 
 @click.command(cls=WorkCommand)
@@ -50,6 +61,7 @@ def export(
     check_places({"--out": (out, EXPORT)}, inputs)
     loaded = load_checkpoint(checkpoint, arithmetic)
     metrics = read_json(evaluation / "metrics.json")
+    parse_document(metrics, _Metrics, str(evaluation / "metrics.json"), _REMEDY)
     held_out = load_tokens(tokens, metrics["split"])[: loaded.model.config.sequence_length]
     source = Source(loaded, held_out.tolist(), metrics)
     verdicts = export_checkpoint(export, source, out, report=lambda text: click.echo(f"  {text}"))

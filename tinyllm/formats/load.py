@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_json
 from tinyllm.formats.onnx_model import OnnxModel, load_onnx
@@ -10,7 +12,7 @@ from tinyllm.formats.tokenizer_json import tokenizer_from_huggingface
 from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
 from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.kernels.fused import build_model
-from tinyllm.model.checkpoint import read_tensors
+from tinyllm.model.checkpoint import read_weights, weight_shapes
 
 # where a format lies inside the folders of the export stage
 _INNER_FOLDERS = ("{}", "artifacts/{}", "pyfunc/artifacts/{}")
@@ -62,17 +64,19 @@ def _places(folder: Path, form: str) -> list[Path]:
 
 
 def _load_huggingface(folder: Path, arithmetic: Arithmetic | None) -> Checkpoint:
-    description = read_json(folder / "config.json")
-    weights = read_tensors(folder / "model.safetensors")
     tokenizer = tokenizer_from_huggingface(folder / "tokenizer.json")
+    description = read_json(folder / "config.json")
     try:
         config = config_from_huggingface(description)
-        model = build_model(config, tokenizer.vocab_size, arithmetic or default_arithmetic())
-        model.load_state_dict(from_huggingface(weights, config))
-        whole = weights.keys() == to_huggingface(model.state_dict(), config).keys()
-        whole = whole and description["vocab_size"] == tokenizer.vocab_size
-    except (KeyError, TypeError, ValueError, RuntimeError):
+        whole = description["vocab_size"] == tokenizer.vocab_size
+    except (KeyError, TypeError, ValueError):
         whole = False
     if not whole:
         raise TinyLLMError(f"The model in {folder} is not one that this program wrote.")
+    ours = weight_shapes(config, tokenizer.vocab_size)
+    empty = {name: torch.empty(shape, device="meta") for name, shape in ours.items()}
+    theirs = {name: tuple(one.shape) for name, one in to_huggingface(empty, config).items()}
+    weights = read_weights(folder / "model.safetensors", theirs)
+    model = build_model(config, tokenizer.vocab_size, arithmetic or default_arithmetic())
+    model.load_state_dict(from_huggingface(weights, config))
     return Checkpoint(model.eval(), tokenizer, {})

@@ -7,12 +7,21 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from tinyllm.base.documents import parse_document
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_json
 from tinyllm.inference.reader import CachedReader
 from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.kernels.fused import build_model
-from tinyllm.model.checkpoint import CONFIG, FORMAT, TOKENIZER, WEIGHTS, read_tensors
+from tinyllm.model.checkpoint import (
+    CONFIG,
+    REMEDY,
+    TOKENIZER,
+    WEIGHTS,
+    Description,
+    read_weights,
+    weight_shapes,
+)
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.tokenizer import CharacterTokenizer
@@ -60,19 +69,14 @@ def load_checkpoint(folder: Path, arithmetic: Arithmetic | None = None) -> Check
     """
     if not folder.is_dir():
         raise TinyLLMError(f"There is no checkpoint at {folder}; run the train stage first.")
-    description = read_json(folder / CONFIG)
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise TinyLLMError(f"{folder / CONFIG} does not describe a checkpoint of this program.")
+    facts = read_json(folder / CONFIG)
+    description = parse_document(facts, Description, str(folder / CONFIG), REMEDY)
     tokenizer = CharacterTokenizer.load_state(folder / TOKENIZER)
-    if description.get("vocab_size") != tokenizer.vocab_size or "training" not in description:
+    vocab_size = tokenizer.vocab_size
+    if description.vocab_size != vocab_size:
         raise TinyLLMError(f"{folder / CONFIG} does not fit the {TOKENIZER} beside it.")
-    config = ModelConfig.parse(description.get("model"), str(folder / CONFIG))
-    model = build_model(config, tokenizer.vocab_size, arithmetic or default_arithmetic())
-    weights = read_tensors(folder / WEIGHTS)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError:
-        raise TinyLLMError(
-            f"The tensors in {folder / WEIGHTS} do not fit its {CONFIG}; run the train stage again."
-        ) from None
-    return Checkpoint(model.eval(), tokenizer, description["training"])
+    config = ModelConfig.parse(description.model, str(folder / CONFIG))
+    weights = read_weights(folder / WEIGHTS, weight_shapes(config, vocab_size))
+    model = build_model(config, vocab_size, arithmetic or default_arithmetic())
+    model.load_state_dict(weights)
+    return Checkpoint(model.eval(), tokenizer, facts["training"])

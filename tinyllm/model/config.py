@@ -15,11 +15,13 @@ class ModelConfig(Section):
 
     section: ClassVar[str] = "model"
 
-    d_model: int = Field(128, ge=2, description="width of the residual stream")
-    num_heads: int = Field(4, ge=1, description="attention heads per block")
-    num_layers: int = Field(4, ge=1, description="transformer blocks")
-    d_ff: int = Field(384, ge=1, description="width of the feed-forward layer (SwiGLU)")
-    sequence_length: int = Field(128, ge=2, description="characters of context")
+    d_model: int = Field(128, ge=2, le=65_536, description="width of the residual stream")
+    num_heads: int = Field(4, ge=1, le=65_536, description="attention heads per block")
+    num_layers: int = Field(4, ge=1, le=1_000, description="transformer blocks")
+    d_ff: int = Field(
+        384, ge=1, le=1_000_000, description="width of the feed-forward layer (SwiGLU)"
+    )
+    sequence_length: int = Field(128, ge=2, le=16_384, description="characters of context")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate in the residual branches")
     rope_theta: float = Field(10000.0, gt=0, description="base wavelength of the rotary embedding")
     norm_eps: float = Field(1e-6, gt=0, description="epsilon of RMSNorm")

@@ -2,18 +2,35 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import StringConstraints
 
+from tinyllm.base.documents import Document, read_document
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import read_json, write_json
+from tinyllm.base.files import write_json
 
 UNKNOWN_TOKEN = "<unk>"  # noqa: S105 - a token of text, not a password
 UNKNOWN_ID = 0
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _FORMAT = "tinyllm-characters-1"
+_REMEDY = "run the tokenize stage again"
+_Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
+
+
+class _State(Document):
+    """What `save_state` writes."""
+
+    format: Literal["tinyllm-characters-1"]
+    alphabet: list[_Character]
+
+
+class _Kind(Document):
+    """What every kind of tokenizer writes."""
+
+    format: str
 
 
 class Tokenizer(Protocol):
@@ -104,12 +121,8 @@ class CharacterTokenizer:
         Raises:
             TinyLLMError: the file is missing, damaged or in another format.
         """
-        state = read_json(path)
-        alphabet = state.get("alphabet") if isinstance(state, dict) else None
-        whole = isinstance(alphabet, list) and all(isinstance(c, str) for c in alphabet)
-        if not whole or state.get("format") != _FORMAT:
-            raise TinyLLMError(f"{path} is not a tokenizer of this program.")
-        return cls("".join(alphabet or []))
+        state = read_document(path, _State, _REMEDY)
+        return cls("".join(state.alphabet))
 
     def _set_alphabet(self, alphabet: str) -> None:
         self.alphabet = "".join(sorted(set(alphabet)))
@@ -136,8 +149,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     Raises:
         TinyLLMError: the file is missing, damaged or of an unknown kind.
     """
-    state = read_json(path)
-    kind = state.get("format") if isinstance(state, dict) else None
+    kind = read_document(path, _Kind, _REMEDY).format
     if kind not in TOKENIZERS:
-        raise TinyLLMError(f"{path} is not a tokenizer of this program.")
+        raise TinyLLMError(f"{path} was not written by this program; {_REMEDY}.")
     return TOKENIZERS[kind].load_state(path)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import read_json
+from tinyllm.base.files import check_regular
+from tinyllm.tokens.meta import REMEDY, read_meta
 from tinyllm.tokens.tokenizer import Tokenizer
 
 Batch = tuple[Tensor, Tensor]
@@ -49,35 +50,36 @@ def load_token_data(folder: Path) -> TokenData:
     """Map the training and validation splits of the tokenize stage into memory.
 
     Raises:
-        TinyLLMError: the folder holds no such splits, or a file has the wrong length.
+        TinyLLMError: see `load_tokens`.
     """
     train, val = (load_tokens(folder, split) for split in ("train", "val"))
-    return TokenData(train, val, read_json(folder / "meta.json")["vocab_size"])
+    return TokenData(train, val, read_meta(folder).vocab_size)
 
 
 def load_tokens(folder: Path, split: str) -> NDArray[Any]:
     """Map the tokens of a split into memory: shape [tokens], read-only.
 
     Raises:
-        TinyLLMError: the folder holds no such split, or the file has the wrong length.
+        TinyLLMError: the folder holds no such split, the file has the wrong length, or a token is
+            beyond the vocabulary.
     """
-    meta = read_json(folder / "meta.json")
+    meta = read_meta(folder)
     path = folder / f"{split}.bin"
-    try:
-        dtype = np.dtype(meta["dtype"]).newbyteorder("<")
-        expected = meta["splits"][split]["tokens"]
-    except (KeyError, TypeError):
-        raise TinyLLMError(f"{folder / 'meta.json'} describes no split {split}.") from None
+    dtype = np.dtype(meta.dtype).newbyteorder("<")
+    check_regular(path)
+    found, expected = path.stat().st_size, meta.split(split).tokens * dtype.itemsize
+    if found != expected:
+        raise TinyLLMError(f"{path} has {found} bytes instead of {expected}; {REMEDY}.")
     if expected == 0:
         return np.zeros(0, dtype=dtype)
     try:
         tokens = np.memmap(path, dtype=dtype, mode="r")
     except (OSError, ValueError) as error:
-        raise TinyLLMError(f"Cannot read {path}: {error}; run the tokenize stage again.") from None
-    if len(tokens) != expected:
+        raise TinyLLMError(f"Cannot read {path}: {error}; {REMEDY}.") from None
+    if int(tokens.max()) >= meta.vocab_size:
         raise TinyLLMError(
-            f"{path} holds {len(tokens)} tokens instead of {expected}; "
-            f"run the tokenize stage again."
+            f"{path} holds the token {int(tokens.max())}, but there are only {meta.vocab_size}; "
+            f"{REMEDY}."
         )
     return tokens
 

@@ -11,7 +11,6 @@ import click
 from tinyllm.base.command import FOLDER, WorkCommand, section_options, watched
 from tinyllm.base.events import CheckpointWritten, DatasetRead, FileWritten, RunStarted, Tell, Watch
 from tinyllm.base.files import (
-    read_json,
     rounded,
     sha256,
     working_folder,
@@ -23,6 +22,7 @@ from tinyllm.base.replacing import new_directory
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.numerics import setup_numerics
 from tinyllm.model.config import ModelConfig
+from tinyllm.tokens.meta import read_meta
 from tinyllm.training.config import RuntimeConfig, TrainingConfig
 from tinyllm.training.recipe import Recipe
 
@@ -113,10 +113,9 @@ def _train(
 def _announce(tokens: Path, recipe: Recipe, arithmetic: "Arithmetic", tell: Tell) -> "TokenData":
     from tinyllm.tokens.windows import load_token_data
 
-    for split, facts in read_json(tokens / "meta.json")["splits"].items():
-        if split != "test":
-            tell(DatasetRead(split, tokens / f"{split}.bin", facts["fingerprint"], "training"))
-    data = load_token_data(tokens)
+    data, meta = load_token_data(tokens), read_meta(tokens)
+    for split in ("train", "val"):
+        tell(DatasetRead(split, tokens / f"{split}.bin", meta.split(split).fingerprint, "training"))
     seen = recipe.training.windows * recipe.model.sequence_length / len(data.train)
     click.echo(
         f"Training on {len(data.train):,} characters, {seen:.4g} times over, "
@@ -129,15 +128,15 @@ def _write(result: "TrainingResult", recipe: Recipe, folders: _Folders, fingerpr
     from tinyllm.model.checkpoint import save_checkpoint
     from tinyllm.tokens.tokenizer import load_tokenizer
 
-    splits = read_json(folders.tokens / "meta.json")["splits"]
+    meta = read_meta(folders.tokens)
     facts = {
         "step": result.best_step,
         "val_loss": rounded(result.best_val_loss),
         "fingerprint": fingerprint,
         "params": recipe.training.model_dump(),
         "data": {
-            name: {"characters": splits[name]["tokens"], "fingerprint": splits[name]["fingerprint"]}
-            for name in ("train", "val")
+            name: {"characters": facts.tokens, "fingerprint": facts.fingerprint}
+            for name, facts in (("train", meta.splits.train), ("val", meta.splits.val))
         },
     }
     history = [

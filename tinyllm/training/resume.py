@@ -16,11 +16,13 @@ from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import NonNegativeInt
 from safetensors.torch import save
 from torch import Tensor
 
+from tinyllm.base.documents import Document, Sha256, read_document
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import read_json, sha256, write_bytes, write_json
+from tinyllm.base.files import sha256, write_bytes, write_json
 from tinyllm.model.checkpoint import read_tensors
 
 _KEPT = 2
@@ -57,6 +59,14 @@ class TrainingState:
 
     step: int
     tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+class _Facts(Document):
+    """The JSON file of a working checkpoint."""
+
+    step: NonNegativeInt
+    sha256: Sha256
     facts: dict[str, Any]
 
 
@@ -104,7 +114,7 @@ class WorkingCheckpoints:
         for stem in reversed(self._stems()):
             try:
                 return self._load(stem)
-            except (TinyLLMError, KeyError, TypeError) as error:
+            except TinyLLMError as error:
                 _log.warning("Skipping the working checkpoint %s: %s", stem, error)
                 self._set_aside(stem)
         return None
@@ -116,11 +126,11 @@ class WorkingCheckpoints:
                 path.unlink(missing_ok=True)
 
     def _load(self, stem: str) -> TrainingState:
-        facts = read_json(self.folder / f"{stem}.json")
+        found = read_document(self.folder / f"{stem}.json", _Facts, "it is not used")
         weights = self.folder / f"{stem}.safetensors"
-        if not weights.is_file() or sha256(weights) != facts["sha256"]:
+        if sha256(weights) != found.sha256:
             raise TinyLLMError("its checksum does not match")
-        return TrainingState(facts["step"], read_tensors(weights), facts["facts"])
+        return TrainingState(found.step, read_tensors(weights), found.facts)
 
     def _stems(self) -> list[str]:
         return sorted(path.stem for path in self.folder.glob("step-*.json"))
