@@ -11,8 +11,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 INSTALL := uv pip install --quiet --compile-bytecode --no-deps --python .venv/bin/python
 
 SHAKESPEARE := data/raw/tinyshakespeare.txt
-DVCIGNORE := data/raw/.dvcignore
-UNFETCHED := /tinyshakespeare.txt.dvc
+# above data/raw, since DVC refuses a corpus with such a file in it
+DVCIGNORE := data/.dvcignore
+UNFETCHED := /raw/tinyshakespeare.txt.dvc
 SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
 # a file that was put there by hand is copied to DVC's cache, for experiments in copies
 SHAKESPEARE_CACHED := .dvc/cache/files/md5/6f/b458f1232090904fb40fe944165e91
@@ -50,6 +51,7 @@ help: ## List the targets
 setup: .venv/.installed ## Create the virtual environment (TORCH=cuda: with the CUDA build of torch)
 	@[ '$(origin PYTHON)' != 'command line' ] || [ "$$($(PYTHON) -V)" = "$$(.venv/bin/python -V)" ] || \
 		{ echo '.venv holds another Python than $(PYTHON); delete .venv first.'; exit 1; }
+	@[ "$$(cat data/raw/.dvcignore 2> /dev/null)" != /tinyshakespeare.txt.dvc ] || rm data/raw/.dvcignore
 	@[ -e $(SHAKESPEARE) ] || [ -e $(DVCIGNORE) ] || echo $(UNFETCHED) > $(DVCIGNORE)
 
 setup-dev: .venv/.installed-dev setup

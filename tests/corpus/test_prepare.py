@@ -149,6 +149,39 @@ def test_no_share_for_test_writes_an_empty_file(plays, tmp_path):
     assert read(tmp_path / "out", "test") == ""
 
 
+def test_what_was_taken_left_out_and_detected_is_told(plays, tmp_path):
+    (plays / "3.txt").write_bytes("é und ü\n".encode("utf-16"))
+    (plays / "notes.md").write_text("mine")
+    told = []
+    prepare_corpus(
+        PrepareConfig(source=str(plays), encoding="detect"), tmp_path / "out", told.append
+    )
+    assert told == [
+        f"{plays}: taken 3 files, left out 1: 1 not *.txt (notes.md)",
+        "  read as utf-8: 1.txt, 2.txt",
+        "  read as utf-16: 3.txt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("copy.txt", "abcdefghij", ["1.txt", "copy.txt"]),
+        ("list.txt", "".join(f"{n:04}\n" for n in range(500)), ["prepare.split_by"]),
+        ("book.txt", "*** END OF THE PROJECT GUTENBERG EBOOK", ["prepare.strip_gutenberg"]),
+    ],
+)
+def test_a_corpus_that_misleads_is_warned_of(plays, tmp_path, caplog, name, text, words):
+    prepare_corpus(PrepareConfig(source=str(plays)), tmp_path / "out")
+    assert caplog.text == ""
+    (plays / name).write_text(text)
+    if "list" in name:
+        (plays / "1.txt").unlink()
+    prepare_corpus(PrepareConfig(source=str(plays)), tmp_path / "out")
+    assert all(word in caplog.text for word in words)
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize("content", ["", " \n\t\n"])
 def test_a_corpus_without_text_is_refused(tmp_path, content):
     path = tmp_path / "play.txt"

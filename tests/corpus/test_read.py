@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.corpus.read import find_files, read_text
+from tinyllm.corpus.find import find_files, read_text
 
 FRENCH = "Où êtes-vous, ma chère? Voilà l'été, la forêt, le château et le garçon.\n" * 20
 
@@ -43,7 +43,7 @@ def test_files_of_a_folder_come_in_order_of_their_relative_paths(tmp_path):
     names = ["b.txt", "a/z.txt", "a.txt", "a/b/c.txt", "Z.txt", "a-b.txt"]
     for name in [*names, "other.md"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("text", encoding="utf-8")
     (tmp_path / "folder.txt").mkdir()
     found = [path.relative_to(tmp_path).as_posix() for path in find_files(tmp_path, "*.txt")]
     assert found == sorted(names)
@@ -52,20 +52,21 @@ def test_files_of_a_folder_come_in_order_of_their_relative_paths(tmp_path):
 def test_a_pattern_may_name_a_folder(tmp_path):
     for name in ("one/a.txt", "two/a.txt"):
         (tmp_path / name).parent.mkdir()
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("text", encoding="utf-8")
     assert find_files(tmp_path, "two/*.txt") == [tmp_path / "two/a.txt"]
 
 
 def test_a_missing_source_is_refused(tmp_path):
     message = refusal(find_files, tmp_path / "none", "*.txt")
-    assert message.startswith(f"There is no corpus at {tmp_path / 'none'};")
+    assert message.startswith(f"There is no corpus at {tmp_path / 'none'}, which cannot be found;")
     assert "prepare.source" in message
 
 
 def test_a_folder_without_a_match_is_refused(tmp_path):
     (tmp_path / "play.md").touch()
     message = refusal(find_files, tmp_path, "*.txt")
-    assert message.startswith(f"No file in {tmp_path} matches *.txt;")
+    assert message.startswith(f"No file in {tmp_path} matches '*.txt' and holds text: ")
+    assert "1 not *.txt (play.md)" in message
     assert "prepare.pattern" in message
 
 
@@ -148,3 +149,12 @@ def test_bytes_without_a_detectable_encoding_are_refused(play):
     path = play(bytes(range(256)) * 4)
     message = refusal(read_text, path, "detect")
     assert message.startswith(f"The encoding of {path} could not be detected;")
+
+
+def test_a_language_in_two_encodings_that_read_alike_is_refused(play):
+    # cp1253 and ISO 8859-7 differ in the first letter alone
+    text = "\u0386\u03bd\u03b4\u03c1\u03b1 \u03bc\u03bf\u03b9 \u03ad\u03bd\u03b5\u03c0\u03b5\n"
+    path = play((text * 40).encode("cp1253"))
+    message = refusal(read_text, path, "detect")
+    assert message.startswith(f"The encoding of {path} is doubtful: it may be ")
+    assert "prepare.encoding" in message

@@ -15,8 +15,7 @@ from tinyllm.corpus.prepare import prepare_corpus
 @section_options(PrepareConfig)
 def prepare(out: Path, prepare: PrepareConfig) -> None:
     """Read raw text, clean it, and split it into train.txt, val.txt and test.txt."""
-    summary = prepare_corpus(prepare, out)
-    click.echo(f"{summary['files']} file(s) from {prepare.source}")
+    summary = prepare_corpus(prepare, out, tell=click.echo)
     for name in SPLITS:
         split = summary[name]
         click.echo(

@@ -21,13 +21,18 @@ class PrepareConfig(Section):
     unicode_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = Field(
         "NFC", description="Unicode normalization form"
     )
+    strip_gutenberg: bool = Field(
+        False, description="drop the header and licence around a book of Project Gutenberg"
+    )
     strip_stage_directions: bool = Field(
         False, description="drop [bracketed] stage directions and lines such as 'Exeunt.'"
     )
     strip_headings: bool = Field(False, description="drop lines such as 'ACT I. SCENE II. A hall.'")
     collapse_blank_lines: bool = Field(True, description="turn runs of blank lines into one")
-    split_by: Literal["file", "corpus"] = Field(
-        "file", description="cut each file, or the joined corpus, into train, val and test"
+    split_by: Literal["file", "corpus", "lines"] = Field(
+        "file",
+        description="cut each file, or the joined corpus, into train, val and test; or deal out "
+        "the lines of each file, for lists in some order",
     )
     val_fraction: float = Field(0.1, gt=0, lt=1, description="share of characters to validate on")
     test_fraction: float = Field(0.1, ge=0, lt=1, description="share of characters to test on")

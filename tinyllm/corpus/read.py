@@ -4,6 +4,8 @@ import codecs
 from pathlib import Path
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.corpus.detect import detect_encoding
+from tinyllm.corpus.find import find_files
 
 DETECT = "detect"
 
@@ -22,48 +24,35 @@ def load_text(source: str | Path, pattern: str = "*.txt", encoding: str = "utf-8
     return "".join(read_text(path, encoding) for path in find_files(Path(source), pattern))
 
 
-def find_files(source: Path, pattern: str) -> list[Path]:
-    """Return `source` itself if it is a file, else the files in it, sorted by relative path.
-
-    Raises:
-        TinyLLMError: the source is missing, or no file in the folder matches.
-    """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise TinyLLMError(
-            f"There is no corpus at {source}; put a text file or a folder there, or set "
-            f"prepare.source to where it is."
-        )
-    try:
-        files = [path for path in source.rglob(pattern) if path.is_file()]
-    except (NotImplementedError, ValueError) as error:
-        raise TinyLLMError(
-            f"prepare.pattern is {pattern!r}, which matches no file name: {error}; use for "
-            f"example *.txt."
-        ) from None
-    if not files:
-        raise TinyLLMError(
-            f"No file in {source} matches {pattern}; add text files, or set prepare.pattern."
-        )
-    return sorted(files, key=lambda path: path.relative_to(source).as_posix())
-
-
 def read_text(path: Path, encoding: str) -> str:
     """Decode a file; a byte order mark is dropped, newlines stay as they are.
 
     Args:
         path: the file.
-        encoding: any of Python's codecs, or `detect` to let charset-normalizer guess.
+        encoding: any of Python's codecs, or `detect` to find it out.
 
     Raises:
-        TinyLLMError: the file cannot be read, the codec is unknown, or a byte does not decode.
+        TinyLLMError: the file cannot be read, the codec is unknown, a byte does not decode, or
+            what is to be detected is doubtful.
+    """
+    return decode(path, read_bytes(path), encoding)[0]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of the corpus.
+
+    Raises:
+        TinyLLMError: it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
-    name = _detect(path, data) if encoding == DETECT else encoding
+
+
+def decode(path: Path, data: bytes, encoding: str) -> tuple[str, str]:
+    """The text of a file's bytes, and the name of their encoding; see `read_text`."""
+    name = detect_encoding(path, data) if encoding == DETECT else encoding
     try:
         text = data.decode(codecs.lookup(name).name)
         # some codecs give lone surrogates, which no UTF-8 file can hold
@@ -82,15 +71,4 @@ def read_text(path: Path, encoding: str) -> str:
             f"prepare.encoding is {encoding!r}, which is not an encoding that Python knows; "
             f"use for example utf-8, cp1252 or detect."
         ) from None
-    return text.removeprefix("\ufeff")
-
-
-def _detect(path: Path, data: bytes) -> str:
-    from charset_normalizer import from_bytes  # noqa: PLC0415 - as slow as all other imports
-
-    best = from_bytes(data).best()
-    if best is None:
-        raise TinyLLMError(
-            f"The encoding of {path} could not be detected; set prepare.encoding to its name."
-        )
-    return best.encoding
+    return text.removeprefix("\ufeff"), name

@@ -12,7 +12,7 @@ from tinyllm.app.params import load_params
 from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.files import fingerprint
 from tinyllm.corpus.config import PrepareConfig
-from tinyllm.corpus.read import find_files
+from tinyllm.corpus.find import find_files
 from tinyllm.formats.closure import ROOT, import_closure
 
 
