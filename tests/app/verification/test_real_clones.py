@@ -85,6 +85,18 @@ def test_a_model_made_from_uncommitted_changes_is_made_again(made_project, tmp_p
     assert "Reproduced" in result.stdout
 
 
+def test_what_the_pipeline_is_at_is_told(tmp_path):
+    said = "echo '12 more steps take about 2 minutes'; printf '5%%\\rstep 5: 2.1 bits\\nother\\n'"
+    stages = {"prepare": {"cmd": "true"}, "train": {"cmd": said}}
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": stages}), encoding="utf-8")
+    run_in(tmp_path, "git", "init", "--quiet")
+    run_in(tmp_path, "dvc", "init", "--quiet")
+    told = []
+    run_pipeline(tmp_path, told.append)
+    progress = ["train", "  12 more steps take about 2 minutes", "  step 5: 2.1 bits"]
+    assert told in (["prepare", *progress], [*progress, "prepare"])
+
+
 def test_a_stage_that_fails_in_the_clone_is_told_with_what_it_said(tmp_path):
     stage = {"cmd": "echo it is the salt >&2; exit 3"}
     (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"season": stage}}), encoding="utf-8")

@@ -164,7 +164,7 @@ def test_a_change_alone_is_no_reproduction_though_the_bytes_are_the_same(found):
 
 def test_without_a_lock_it_says_what_to_do(project, found):
     (project / "dvc.lock").unlink()
-    with pytest.raises(TinyLLMError, match="run dvc repro first"):
+    with pytest.raises(TinyLLMError, match="run 'dvc repro' first"):
         found()
 
 
@@ -204,10 +204,11 @@ def test_a_pipeline_that_fails_leaves_no_clone(pipeline, found):
     ],
 )
 def test_the_command_prints_what_was_found_and_exits_by_it(monkeypatch, found, code, lines):
-    monkeypatch.setattr("tinyllm.app.verification.verify.verify", lambda _root: found)
+    monkeypatch.setattr("tinyllm.app.verification.verify.verify", lambda *_: found)
     result = CliRunner().invoke(main, ["verify"])
     assert result.exit_code == code
-    assert result.stdout.splitlines()[1:] == lines
+    assert result.stdout.splitlines() == lines
+    assert "Running the pipeline in a clean clone" in result.stderr
     as_json = CliRunner().invoke(main, ["verify", "--json"])
     assert as_json.exit_code == code
     assert json.loads(as_json.stdout) == found.to_dict()

@@ -9,7 +9,7 @@ import pytest
 from tinyllm.app import watch
 from tinyllm.app.config import DisplayConfig, TrackingConfig
 from tinyllm.app.tracking.store import connect
-from tinyllm.app.watch.display import TrainingDisplay
+from tinyllm.app.watch.display import TrainingDisplay, duration
 from tinyllm.base.events import FileWritten, Measured, RunStarted, StepTaken, Validated
 from tinyllm.training.config import TrainingConfig
 
@@ -102,6 +102,28 @@ def test_a_validation_is_a_point_and_a_line(messages):
         "step 1: 1.0000 bits per character on val, the best so far",
         "step 2: 2.0000 bits per character on val",
     ]
+
+
+def test_a_long_run_says_once_how_long_it_takes(messages):
+    started = RunStarted("train", FINGERPRINT, {"train": TrainingConfig(max_steps=2000)})
+    with TrainingDisplay(started, SILENT, Curves()) as display:
+        for number in range(1, 31):
+            display.tell(step(number))
+    # 450 characters a second, 100 a step
+    assert messages.messages == ["1990 more steps take about 7 minutes"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(21, "about 30 seconds"), (100, "about 2 minutes"), (9000, "about 2.5 hours")],
+)
+def test_a_duration_is_told_in_the_unit_that_people_would_choose(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_the_bar_and_the_log_have_one_unit(capsys):
+    shown([step(n, 2 * math.log(2)) for n in range(1, 26)], DisplayConfig())
+    assert "2.000 bits per character" in capsys.readouterr().err
 
 
 def test_what_is_not_for_the_screen_leaves_it_alone(tmp_path, capsys):

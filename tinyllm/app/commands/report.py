@@ -1,5 +1,6 @@
 """`tinyllm report`."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def report(base: str, out: Path | None, *, verified: bool) -> None:
     from tinyllm.app.reporting.markdown import REPORT, write_report
     from tinyllm.app.reporting.repeats import repeated_losses
     from tinyllm.app.reporting.revision import Revision, find_revision
+    from tinyllm.app.verification.rebuild import run_pipeline
     from tinyllm.app.verification.verify import verify
     from tinyllm.base.outs import check_places
     from tinyllm.base.replacing import write_out
@@ -30,7 +32,8 @@ def report(base: str, out: Path | None, *, verified: bool) -> None:
         check_places({"--out": (out, REPORT)})
     root = Path.cwd()
     other = find_revision(root, base)
-    found = verify(root) if verified else None
+    tell = functools.partial(click.echo, err=True)
+    found = verify(root, functools.partial(run_pipeline, tell=tell)) if verified else None
     text = write_report(other, Revision(root), found, repeated_losses(other))
     if out is None:
         click.echo(text, nl=False)

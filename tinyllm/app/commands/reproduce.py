@@ -1,5 +1,6 @@
 """`tinyllm reproduce`."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -22,9 +23,11 @@ def reproduce(source: str, as_json: bool) -> None:
     tinyllm reproduce models:/tinyllm@champion
     """
     from tinyllm.app.verification.compare import as_json as to_json
+    from tinyllm.app.verification.rebuild import run_pipeline
     from tinyllm.app.verification.reproduce import reproduce as run
 
-    report = run(Path.cwd(), source)
+    tell = functools.partial(click.echo, err=True)
+    report = run(Path.cwd(), source, functools.partial(run_pipeline, tell=tell))
     if as_json:
         click.echo(to_json(report.to_dict()))
     else:

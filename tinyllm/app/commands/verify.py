@@ -1,5 +1,6 @@
 """`tinyllm verify`."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -18,11 +19,12 @@ def verify(as_json: bool) -> None:
     step, and what has changed since dvc.lock was written. Exit code 0: reproduced; 1: not.
     """
     from tinyllm.app.verification.compare import as_json as to_json
+    from tinyllm.app.verification.rebuild import run_pipeline
     from tinyllm.app.verification.verify import verify as run
 
-    if not as_json:
-        click.echo("Running the pipeline in a clean clone; this takes as long as it took at first.")
-    report = run(Path.cwd())
+    tell = functools.partial(click.echo, err=True)
+    tell("Running the pipeline in a clean clone; this takes as long as it took at first.")
+    report = run(Path.cwd(), functools.partial(run_pipeline, tell=tell))
     if as_json:
         click.echo(to_json(report.to_dict()))
     else:

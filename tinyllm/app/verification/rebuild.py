@@ -1,12 +1,14 @@
 """Runs the pipeline again in a clean clone that shares nothing with this working tree."""
 
+import collections
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tinyllm.app.repository import find_repository
@@ -21,6 +23,9 @@ _CLONE = ["git", "clone", "--quiet", "--no-checkout", "--template=", "--config=c
 _CLONE += [f"--config=core.{name}={os.devnull}" for name in ("attributesFile", "hooksPath")]
 # DVC's settings of the user and of the machine, such as another place or kind of cache
 _DVC_PLACES = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR")
+# lines of DVC and of the train stage that say how far it is
+_STAGE = re.compile(r"Running stage '(.+)'")
+_PROGRESS = re.compile(r"step \d+: |\d+ more steps take ")
 
 
 @contextlib.contextmanager
@@ -87,14 +92,26 @@ def copy_sources(root: Path, clone: Path) -> None:
         shutil.copyfile(root / source, target)
 
 
-def run_pipeline(clone: Path) -> None:
+def run_pipeline(clone: Path, tell: Callable[[str], None] = lambda _: None) -> None:
     """Run every stage in the clone, from scratch.
+
+    Args:
+        clone: the project in the clone.
+        tell: receives a line when a stage starts, and what the train stage says of its progress.
 
     Raises:
         TinyLLMError: a stage failed; the end of what it printed is in the message.
     """
     own = dict.fromkeys(_DVC_PLACES, str(clone / ".dvc" / "tmp" / "user"))
-    _call([sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"], clone, **own)
+    command = [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"]
+    _call(command, clone, lambda line: _pass_on(line, tell), **own)
+
+
+def _pass_on(line: str, tell: Callable[[str], None]) -> None:
+    if started := _STAGE.match(line):
+        tell(started[1])
+    elif _PROGRESS.match(line):
+        tell(f"  {line}")
 
 
 def _params_source(folder: Path) -> str:
@@ -103,20 +120,29 @@ def _params_source(folder: Path) -> str:
     return str(load_params(folder / "params.yaml")["prepare"].model_dump()["source"])
 
 
-def _call(command: list[str], folder: Path, **changes: str) -> None:
+def _call(
+    command: list[str],
+    folder: Path,
+    heard: Callable[[str], None] = lambda _: None,
+    **changes: str,
+) -> None:
     ties = dict.fromkeys(name for name in os.environ if name.startswith(_TIES))
     plain = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-    result = subprocess.run(  # noqa: S603 - fixed commands
+    last: collections.deque[str] = collections.deque(maxlen=3)
+    with subprocess.Popen(  # noqa: S603 - fixed commands
         command,
         cwd=folder,
         env=child_environment(**{**ties, **plain, **changes}),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-        check=False,
-    )
-    if result.returncode:
-        last = " | ".join((result.stdout + result.stderr).strip().splitlines()[-3:])
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - a pipe
+        for line in filter(None, map(str.strip, process.stdout)):
+            last.append(line)
+            heard(line)
+    if process.returncode:
         name = " ".join(command[2:4] if command[0] == sys.executable else command[:2])
-        raise TinyLLMError(f"'{name}' failed in the clean clone: {last}")
+        raise TinyLLMError(f"'{name}' failed in the clean clone: {' | '.join(last)}")

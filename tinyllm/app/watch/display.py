@@ -15,6 +15,8 @@ from tinyllm.base.events import Event, RunStarted, StepTaken, Validated
 from tinyllm.training.config import TrainingConfig
 
 _log = get_logger(__name__)
+# seconds
+_WORTH_SAYING = 20.0
 
 
 class TrainingDisplay:
@@ -28,6 +30,7 @@ class TrainingDisplay:
         self._bar = ProgressBar(training.max_steps, show=config.progress)
         self._tokens = 0
         self._since: float | None = None
+        self._estimated = False
 
     def __enter__(self) -> Self:
         """Return the display, whose bar appears with the first step."""
@@ -68,7 +71,7 @@ class TrainingDisplay:
             self._since, self._tokens = now, 0
 
     def _record(self, event: StepTaken, seconds: float) -> None:
-        note = f"loss {event.loss:.3f}"
+        note = f"{event.loss / math.log(2):.3f} bits per character"
         values = {
             "train_loss": event.loss,
             "learning_rate": event.learning_rate,
@@ -79,5 +82,22 @@ class TrainingDisplay:
         if self._tokens:
             speed = values["characters_per_second"] = self._tokens / max(seconds, 1e-9)
             note += f", {speed:,.0f} characters/s"
+            self._estimate(event, speed)
         self._bar.note(note)
         self._tracker.metrics(event.step, values)
+
+    def _estimate(self, event: StepTaken, speed: float) -> None:
+        """Say once how long the run will take, as soon as the speed is known."""
+        left = (self._max_steps - event.step) * event.tokens / speed
+        if not self._estimated and left > _WORTH_SAYING:
+            with tqdm.external_write_mode():
+                _log.info("%d more steps take %s", self._max_steps - event.step, duration(left))
+        self._estimated = True
+
+
+def duration(seconds: float) -> str:
+    """A time span in the unit that people would choose."""
+    minutes = seconds / 60
+    if minutes < 1.5:
+        return f"about {math.ceil(seconds / 10) * 10:d} seconds"
+    return f"about {minutes:.0f} minutes" if minutes < 90 else f"about {minutes / 60:.1f} hours"
