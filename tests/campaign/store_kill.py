@@ -1,18 +1,14 @@
-"""Kill whoever makes MLflow's database, at many moments, and see that nothing is lost by it.
+"""Killing whoever makes MLflow's database, and seeing that nothing is lost by it.
 
-    python -m tests.store_kills [KILLS]     fifty if not said; exit code 1 if one store is unusable
-
-Each time `tinyllm sync` has a run to deliver and no store to deliver it to. It is killed (kill -9)
-while it makes one, at moments spread evenly over the making. Then there is no store or a whole
-one, and the next `tinyllm sync` delivers everything. Every fifth store is MLflow's own, made in
-place by its library and killed likewise, which leaves a half-made one.
+`tinyllm sync` has a run to deliver and no store to deliver it to, and is killed while it makes one.
+Then there is no store or a whole one, and the next `tinyllm sync` delivers everything. MLflow's own
+library makes a store in place, and killed likewise leaves a half-made one.
 """
 
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,28 +123,3 @@ def seconds_to_make(folder: Path, command: list[str]) -> float:
     process, since = start(make_project(folder), command)
     process.wait(LONGEST_WAIT)
     return time.monotonic() - since
-
-
-def main(count: int) -> int:
-    """Kill `count` times and print a table."""
-    outcomes = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        whole = {
-            "tinyllm": seconds_to_make(folder / "a", SYNC),
-            "MLflow": seconds_to_make(folder / "b", IN_PLACE),
-        }
-        print({maker: round(seconds, 2) for maker, seconds in whole.items()}, flush=True)
-        for number in range(count + count // 5):
-            maker = "MLflow" if number % 6 == 5 else "tinyllm"
-            command = IN_PLACE if maker == "MLflow" else SYNC
-            after = whole[maker] * (number + 0.5) / (count + count // 5)
-            outcomes.append(kill_once(folder / str(number), command, after))
-            print(f"{number + 1:3}  {outcomes[-1]}", flush=True)
-    good = sum(outcome.good for outcome in outcomes)
-    print(f"{good} of {len(outcomes)} stores are usable and hold everything")
-    return 0 if good == len(outcomes) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 50))
