@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from tinyllm.app.tracking.names import name_problem
 from tinyllm.base.section import Section
 
 
@@ -33,3 +34,11 @@ class TrackingConfig(Section):
         ge=0,
         description="bits per character by which a model must beat the champion to replace it",
     )
+
+    @field_validator("experiment", "registered_model")
+    @classmethod
+    def _is_a_name_in_mlflow(cls, name: str, info: ValidationInfo) -> str:
+        """Refuse now what MLflow would refuse after hours of training."""
+        if problem := name_problem(name, of_model=info.field_name == "registered_model"):
+            raise ValueError(f"a name in MLflow {problem}")
+        return name

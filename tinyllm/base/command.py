@@ -58,7 +58,7 @@ def run_stage(command: click.Command, paths: Mapping[str, str]) -> None:
     arguments = [argument for flag, path in paths.items() for argument in (flag, path)]
     with guarded(f"tinyllm {command.name}"):
         if watcher := find_watcher():
-            watcher.check_params(file)
+            watcher.check_params(file, str(command.name))
         params = read_params(file)
         for section in command.sections:
             arguments += section_arguments(section.parse(params.get(section.section), str(file)))

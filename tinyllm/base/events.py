@@ -137,8 +137,8 @@ class Watcher(Protocol):
     def without_secrets(self, text: str) -> str:
         """The message with its secrets removed."""
 
-    def check_params(self, path: Path) -> None:
-        """Check the parameters of all stages, so that none fails hours later over a typo."""
+    def check_params(self, path: Path, stage: str) -> None:
+        """Check what `stage` and all later ones need, so that none fails hours later."""
 
     def watch(
         self, sections: Sequence[Section], started: RunStarted

@@ -77,8 +77,8 @@ def parse_yaml(text: str, where: str) -> dict[Any, Any]:
         raw = yaml.load(text, _Loader)  # noqa: S506
     except ConfigError as error:
         raise ConfigError(f"{where}, {error}.") from None
-    # PyYAML does not wrap all errors in YAMLError
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
+    # a hostile text makes PyYAML raise anything, an IndexError for `!!int`
+    except Exception as error:
         place = " ".join(str(error).split())
         raise ConfigError(f"{where} is not valid YAML: {place}.") from None
     if not isinstance(raw, dict):

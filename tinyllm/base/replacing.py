@@ -133,7 +133,7 @@ def _clear_abandoned(place: Path, kind: OutFolder) -> None:
 def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

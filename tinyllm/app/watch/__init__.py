@@ -27,16 +27,20 @@ def prepare_process() -> None:
     take_password_from_url()
 
 
-def check_params(path: Path) -> None:
-    """Check every section of params.yaml.
+def check_params(path: Path, stage: str) -> None:
+    """Check every section of params.yaml, and what this stage and the later ones need.
 
     Raises:
         ConfigError: the file is missing, is not YAML, or holds an unknown section or key or a
             value out of range.
+        TinyLLMError: a package, memory, disk or text is missing.
     """
+    from tinyllm.app.logger import setup_logger
     from tinyllm.app.params import load_params
+    from tinyllm.app.preflight import check_everything
 
-    load_params(path)
+    setup_logger()
+    check_everything(load_params(path), stage)
 
 
 @contextlib.contextmanager
