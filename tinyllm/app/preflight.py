@@ -14,6 +14,7 @@ from tinyllm.base.section import Section
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.formats.config import ExportConfig
+from tinyllm.formats.requirements import what_is_possible
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.training.config import TrainingConfig
@@ -84,9 +85,6 @@ def _by_type(sections: Mapping[str, Section]) -> _Params:
 
 def _check_packages(params: _Params) -> None:
     """Raise `TinyLLMError` if the export stage would lack a package."""
-    # imports torch
-    from tinyllm.formats.requirements import what_is_possible
-
     what_is_possible(params.export)
 
 

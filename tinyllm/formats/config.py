@@ -7,6 +7,14 @@ from pydantic import Field
 from tinyllm.base.section import Section
 
 Format = Literal["huggingface", "onnx", "gguf", "pyfunc", "playground"]
+# the packages that each format needs
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "huggingface": (),
+    "onnx": ("onnx",),
+    "gguf": ("gguf",),
+    "pyfunc": ("mlflow", "onnx", "onnxruntime"),
+    "playground": (),
+}
 Precision = Literal["f32", "f16", "q8_0"]
 Runtime = Literal["transformers", "onnxruntime", "llama.cpp"]
 

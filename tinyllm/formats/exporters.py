@@ -37,10 +37,6 @@ class Exporter(Protocol):
     """One export format."""
 
     @property
-    def packages(self) -> tuple[str, ...]:
-        """The packages needed to write it."""
-
-    @property
     def files(self) -> tuple[str, ...]:
         """Patterns of everything that it writes, or once wrote, in the export folder."""
 
@@ -62,7 +58,6 @@ class Exporter(Protocol):
 class HuggingFace:
     """A Qwen3 model and a fast tokenizer, without code of ours."""
 
-    packages: tuple[str, ...] = ()
     names = (
         "config.json",
         "generation_config.json",
@@ -88,7 +83,6 @@ class HuggingFace:
 class Onnx:
     """One graph for prompts and continuations."""
 
-    packages = ("onnx",)
     names = ("model.onnx", "tokenizer.json")
     files = tuple(f"onnx/{name}" for name in names)
 
@@ -109,7 +103,6 @@ class Onnx:
 class Gguf:
     """A llama.cpp file for each precision."""
 
-    packages = ("gguf",)
     files = tuple(f"gguf/model-{precision}.gguf" for precision in get_args(Precision))
 
     def write(self, config: ExportConfig, source: Source, folder: Path) -> None:
@@ -148,7 +141,6 @@ _EARLIER_CODE = (
 class Pyfunc:
     """An MLflow model for the registry; it includes the ONNX and Hugging Face formats."""
 
-    packages = ("mlflow", "onnx", "onnxruntime")
     _code = (
         *(path.as_posix() for path in import_closure("tinyllm.formats.pyfunc_model")),
         *(f"tinyllm/{path}" for path in _EARLIER_CODE),
@@ -192,7 +184,6 @@ class Pyfunc:
 class Playground:
     """A page that runs the model in a browser."""
 
-    packages: tuple[str, ...] = ()
     files = (PLAYGROUND,)
 
     def write(self, config: ExportConfig, source: Source, folder: Path) -> None:  # noqa: ARG002 - Exporter's

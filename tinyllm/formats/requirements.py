@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from importlib import metadata
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.formats.config import ExportConfig
-from tinyllm.formats.exporters import EXPORTERS
+from tinyllm.formats.config import PACKAGES, ExportConfig
 
 _log = logging.getLogger(__name__)
 
 # the packages of each format and of each runtime
-_WRITERS = {name: form.packages for name, form in EXPORTERS.items()}
+_WRITERS = PACKAGES
 _RUNTIMES = {
     "transformers": ("transformers",),
     "onnxruntime": ("onnxruntime",),
