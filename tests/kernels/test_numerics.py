@@ -14,6 +14,7 @@ import torch
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels import numerics
 from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.cores import usable_cores
 from tinyllm.kernels.numerics import (
     ONEDNN_LIMIT,
     PORTABLE_ENVIRONMENT,
@@ -25,6 +26,7 @@ PORTABLE, FAST = NumericsConfig(mode="portable"), NumericsConfig(mode="fast")
 SET_UP = """
 import os, sys
 from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.cores import usable_cores
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels.numerics import setup_numerics
 try:
@@ -107,7 +109,7 @@ def test_a_new_process_is_portable_whatever_its_environment_says():
     (outcome, capability, environment), openmp = new_process(
         ATEN_CPU_CAPABILITY="default", MKL_CBWR="AUTO", OMP_DYNAMIC="TRUE", OMP_THREAD_LIMIT="1"
     )
-    assert (outcome, capability) == ("portable checked", "AVX2 3")
+    assert (outcome, capability) == ("portable checked", f"AVX2 {min(3, usable_cores())}")
     assert eval(environment) == {
         "OMP_DYNAMIC": None,
         "OMP_THREAD_LIMIT": None,
@@ -233,10 +235,15 @@ def test_refused_machine_is_left_as_it_was(monkeypatch):
     assert os.environ == {"OMP_DYNAMIC": "TRUE"}
 
 
-@pytest.mark.parametrize("mode", ["portable", "fast"])
+@pytest.mark.parametrize("cores", [1, 2, 8])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_threads_are_set(mode, threads):
-    setup_numerics(NumericsConfig(mode=mode, threads=threads))
+def test_only_where_bytes_depend_on_them_threads_may_outnumber_the_cores(
+    monkeypatch, threads, cores
+):
+    monkeypatch.setattr(numerics, "usable_cores", lambda: cores)
+    setup_numerics(NumericsConfig(mode="portable", threads=threads))
+    assert torch.get_num_threads() == min(threads, cores)
+    setup_numerics(NumericsConfig(mode="fast", threads=threads))
     assert torch.get_num_threads() == threads
 
 

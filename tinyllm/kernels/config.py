@@ -22,7 +22,7 @@ class NumericsConfig(Section):
         "auto", description="auto: bfloat16 on CUDA in fast mode, float32 elsewhere"
     )
     threads: int = Field(
-        2, ge=1, le=1024, description="threads of each process, whatever the number of cores"
+        2, ge=1, le=1024, description="threads of each process; in portable mode at most one a core"
     )
     processes: int = Field(
         1,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.cores import usable_cores
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +72,9 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
         send_products_to_onednn,
     )
 
-    torch.set_num_threads(config.threads * config.processes // processes)
+    threads = config.threads * config.processes // processes
+    # threads without a core of their own wait for each other; in fast mode they would change bytes
+    torch.set_num_threads(min(threads, usable_cores()) if portable else threads)
     # use_deterministic_algorithms would do the same, but imports torch's compiler, which takes
     # as long as importing torch
     torch.set_deterministic_debug_mode("error")
