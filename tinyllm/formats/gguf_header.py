@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import check_regular
 
 _MAGIC, _VERSIONS = b"GGUF", (2, 3)
 _STRING, _ARRAY = 8, 9
@@ -22,15 +23,16 @@ def check_header(path: Path) -> None:
     Raises:
         TinyLLMError: it is not, it does not, or the file cannot be read.
     """
-    if not path.is_file():
-        raise TinyLLMError(f"There is no file {path}; run the export stage first.")
+    check_regular(path)
     try:
         with path.open("rb") as file:
             _Walk(file, path.stat().st_size).walk()
     except OSError as error:
         raise TinyLLMError(f"Cannot read {path}: {error.strerror or error}.") from None
     except ValueError as error:
-        raise TinyLLMError(f"{path} is damaged, or no GGUF file: {error}.") from None
+        raise TinyLLMError(
+            f"{path} is damaged, or not a file that this program wrote: {error}."
+        ) from None
 
 
 class _Walk:
