@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import MutableMapping
 from types import TracebackType
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _HIDDEN = "***"
@@ -14,11 +15,15 @@ _HIDDEN = "***"
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#'\"<>]*@")
 # `?password=...` in database URLs, and the like
 _QUERY = re.compile(
-    r"([?&][^=&\s]*(?:pass|pwd|token|secret|key|auth|sig)[^=&\s]*=)[^&\s'\"<>]+", re.IGNORECASE
+    r"([?&][^=&\s]*(?:pass|pwd|token|secret|key|auth|sig|cred)[^=&\s]*=)[^&\s'\"<>]+", re.IGNORECASE
 )
 _STORE = "MLFLOW_TRACKING_URI"
-# MLflow's variables for the same
-_SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+# of variables that hold secrets, such as MLFLOW_TRACKING_PASSWORD and AWS_SECRET_ACCESS_KEY
+_SECRET_NAME = re.compile(
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CREDENTIALS?|(?:API|ACCESS|PRIVATE|SECRET)_?KEY)"
+    r"(?:_ID)?$",
+    re.IGNORECASE,
+)
 # shorter ones may occur anywhere by chance
 _SHORTEST = 6
 
@@ -32,6 +37,15 @@ def without_secrets(text: str) -> str:
     for secret in _known_secrets():
         text = text.replace(secret, _HIDDEN)
     return _QUERY.sub(rf"\1{_HIDDEN}", _USER_INFO.sub("", text))
+
+
+def without_secrets_in(value: Any) -> Any:
+    """Plain values without secrets in their strings."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {key: without_secrets_in(each) for key, each in value.items()}
+    return value
 
 
 def take_password_from_url(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -93,8 +107,8 @@ def _before_host() -> str:
 
 
 def _known_secrets() -> list[str]:
-    """Passwords of this process's store, plain and URL-encoded, the longest first."""
-    found = {os.environ.get(name, "") for name in _SECRETS}
+    """Secrets of this process's environment, plain and URL-encoded, the longest first."""
+    found = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)}
     password = _before_host().partition("://")[2].partition(":")[2]
     # a driver that ends the password at its first `@` shows the rest as the host
     found |= {password, unquote(password), *password.split("@")}

@@ -12,19 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.store_kills import IN_PLACE, SYNC, kill_once
+from tests.campaign.store_kill import IN_PLACE, SYNC, kill_once
 from tests.waiting import wait_until
 from tinyllm.app.tracking import background, database
 from tinyllm.app.tracking.background import BackgroundDelivery
 from tinyllm.app.tracking.database import (
     Condition,
-    database_path,
     examine,
     is_being_made,
     make_ready,
 )
-from tinyllm.app.tracking.journal import Journal
-from tinyllm.app.tracking.store import connect, journal_folder, tracking_uri
 from tinyllm.base.errors import TinyLLMError
 
 pytestmark = pytest.mark.medium
@@ -63,27 +60,28 @@ def half_made(tmp_path, empty_store):
     return path
 
 
-@pytest.mark.parametrize(
-    ("uri", "path"),
-    [
-        ("sqlite:///mlflow.db", "mlflow.db"),
-        ("sqlite:////a/b c.db?timeout=3", "/a/b c.db"),
-        ("sqlite://", None),
-        ("sqlite:///:memory:", None),
-        ("http://host", None),
-        ("postgresql://user@host/mlflow", None),
-    ],
-)
-def test_the_file_of_a_store(uri, path):
-    found = database_path(uri)
-    assert (None if found is None else str(found)) == path
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Do something when a new store is complete, and not yet in its place."""
+
+    def arrange(action):
+        publish = database._publish
+
+        def publish_late(unfinished, path):
+            action()
+            publish(unfinished, path)
+
+        monkeypatch.setattr(database, "_publish", publish_late)
+
+    return arrange
 
 
-def test_a_store_is_made_whole_and_nothing_else_beside_it(tmp_path, made_by_mlflow):
+def test_a_store_is_made_whole_and_nothing_else_beside_it(tmp_path, made_by_mlflow, meanwhile):
     path = tmp_path / "deep" / "mlflow.db"
-    created = []
-    make_ready(path, lambda: created.append(examine(path)))
-    assert created == [Condition.ABSENT]
+    before = []
+    meanwhile(lambda: before.append(examine(path)))
+    make_ready(path)
+    assert before == [Condition.ABSENT]
     assert examine(path) is Condition.WHOLE
     assert names(path.parent) == ["mlflow.db", "mlflow.db.lock"]
     from mlflow import MlflowClient
@@ -93,22 +91,24 @@ def test_a_store_is_made_whole_and_nothing_else_beside_it(tmp_path, made_by_mlfl
     client.create_experiment("tinyllm")
 
 
-def test_a_whole_store_is_left_alone(tmp_path, empty_store):
+def test_a_whole_store_is_left_alone(tmp_path, empty_store, meanwhile):
     path = tmp_path / "mlflow.db"
     shutil.copyfile(empty_store, path)
     before = path.read_bytes()
-    make_ready(path, lambda: pytest.fail("nothing was made"))
+    meanwhile(lambda: pytest.fail("a store was made"))
+    make_ready(path)
     assert path.read_bytes() == before
     assert names(tmp_path) == ["mlflow.db"]
 
 
-def test_several_that_want_a_store_at_once_get_the_same(tmp_path):
+def test_several_that_want_a_store_at_once_get_the_same(tmp_path, meanwhile):
     path, made = tmp_path / "mlflow.db", []
     start = threading.Barrier(4)
+    meanwhile(lambda: made.append(1))
 
     def want(_):
         start.wait()
-        make_ready(path, lambda: made.append(1))
+        make_ready(path)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(want, range(4)))
@@ -145,19 +145,9 @@ def test_a_store_with_data_but_no_experiment_stays(half_made, empty_store):
 def test_a_link_to_a_place_for_a_store_is_followed(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "mlflow.db").symlink_to("disk/store.db")
-    seen = []
-    make_ready(tmp_path / "mlflow.db", lambda: seen.append(is_being_made(tmp_path / "mlflow.db")))
-    assert seen == [True]
+    make_ready(tmp_path / "mlflow.db")
     assert (tmp_path / "mlflow.db").is_symlink()
     assert examine(tmp_path / "disk/store.db") is Condition.WHOLE
-
-
-def test_a_damaged_state_does_not_keep_a_store_from_being_made(workspace):
-    (workspace / "mlflow.db").unlink()
-    journal_folder().mkdir(parents=True)
-    (journal_folder() / "abc.state.json").write_text("[1]")
-    connect()
-    assert examine(workspace / "mlflow.db") is Condition.WHOLE
 
 
 def test_an_empty_file_is_no_store_yet(tmp_path):
@@ -247,9 +237,10 @@ def test_an_older_store_is_not_upgraded_behind_its_owners_back(tmp_path, empty_s
     assert path.read_bytes() == before
 
 
-def test_a_store_that_somebody_else_made_meanwhile_is_kept(tmp_path, empty_store):
+def test_a_store_that_somebody_else_made_meanwhile_is_kept(tmp_path, empty_store, meanwhile):
     path = tmp_path / "mlflow.db"
-    make_ready(path, lambda: shutil.copyfile(empty_store, path))
+    meanwhile(lambda: shutil.copyfile(empty_store, path))
+    make_ready(path)
     assert path.read_bytes() == empty_store.read_bytes()
     assert names(tmp_path) == ["mlflow.db", "mlflow.db.lock"]
 
@@ -260,26 +251,14 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         make_ready(tmp_path / "file" / "mlflow.db")
 
 
-def test_who_makes_a_store_is_seen(tmp_path):
+def test_who_makes_a_store_is_seen(tmp_path, meanwhile):
     path = tmp_path / "mlflow.db"
     assert not is_being_made(path)
     seen = []
-    make_ready(path, lambda: seen.append(is_being_made(path)))
+    meanwhile(lambda: seen.append(is_being_made(path)))
+    make_ready(path)
     assert seen == [True]
     assert not is_being_made(path)
-
-
-def test_a_new_store_gets_everything_again(workspace):
-    journal = Journal(journal_folder(), "a" * 32)
-    journal.add("run", stage="train", experiment="tinyllm", name="run", params={}, tags={})
-    uri = tracking_uri()
-    journal.save_state(uri, {"offset": journal.path.stat().st_size, "run_id": "gone"})
-    journal.save_state("http://elsewhere", {"offset": 1, "run_id": "there"})
-    assert journal.pending(uri) == 0
-    (workspace / "mlflow.db").unlink()
-    connect()
-    assert journal.state(uri) == {"offset": 0, "run_id": None}
-    assert journal.state("http://elsewhere") == {"offset": 1, "run_id": "there"}
 
 
 @contextlib.contextmanager
@@ -315,6 +294,14 @@ def test_a_delivery_that_makes_no_store_is_not_waited_for(workspace):
     delivery = BackgroundDelivery("b" * 32, "evaluate")
     os.kill(delivery._process.pid, signal.SIGSTOP)
     assert delivery.finish(0.2) == "it was not done after 0.2 seconds"
+
+
+def test_a_newer_store_is_told_from_an_older_one(tmp_path, empty_store):
+    path = tmp_path / "mlflow.db"
+    shutil.copyfile(empty_store, path)
+    run_sql(path, "DROP TABLE webhooks", "UPDATE alembic_version SET version_num = 'feedc0ffee'")
+    with pytest.raises(TinyLLMError, match="from a newer version of MLflow than"):
+        make_ready(path)
 
 
 @pytest.mark.slow

@@ -35,14 +35,14 @@ def fill(journal, folder):
     for step in (1, 2, 3):
         journal.add_metrics(step, {"loss": 1 / step, "norm": 2.0})
     journal.add("dataset", name="train", source="/d/train.bin", digest="d" * 64, context="training")
-    journal.add("artifact", path=journal.keep(folder / "curves.png"), folder="train")
+    journal.add("artifact", **journal.files.keep(folder / "curves.png"), folder="train")
     journal.add("text", text="as it was", file="lineage/note.txt")
     journal.add("figures", step=2, values={"test_loss": 0.75})
-    copy = journal.keep(folder / "model")
-    journal.add("checkpoint", name="checkpoint", path=copy, metrics={"val_loss": 0.5}, **model)
+    copy = journal.files.keep(folder / "model")
+    journal.add("checkpoint", name="checkpoint", **copy, metrics={"val_loss": 0.5}, **model)
     facts = {"test_fingerprint": "e" * 64, "bits_per_character": 2.5}
-    copy = journal.keep(folder / "model")
-    journal.add("export", name="export", registered_model="tiny", path=copy, **model, **facts)
+    copy = journal.files.keep(folder / "model")
+    journal.add("export", name="export", registered_model="tiny", **copy, **model, **facts)
     journal.add("status", value="FINISHED")
 
 
@@ -122,14 +122,15 @@ def test_a_journal_without_events_opens_no_store(journal, workspace, monkeypatch
     assert not (workspace / "never.db").exists()
 
 
-def test_the_copies_of_files_are_deleted_once_delivered(journal, workspace):
+def test_small_copies_stay_after_the_delivery_and_large_ones_go(journal, workspace):
     fill(journal, workspace)
-    copies = journal.path.with_suffix(".files")
-    assert len([path for path in copies.rglob("*") if path.is_file()]) == 3
+    (workspace / "large").write_bytes(bytes(1_000_001))
+    journal.add("artifact", **journal.files.keep(workspace / "large"), folder="train")
     deliver(journal)
-    assert list(copies.iterdir()) == []
-    assert (workspace / "curves.png").exists()
-    assert (workspace / "model" / "model.safetensors").exists()
+    copies = journal.path.with_suffix(".files")
+    names = sorted(path.name for path in copies.rglob("*") if path.is_file())
+    assert names == ["curves.png", "model.safetensors", "model.safetensors"]
+    assert (workspace / "large").exists()
 
 
 @pytest.mark.parametrize("place", range(11))

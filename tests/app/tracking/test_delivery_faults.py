@@ -44,6 +44,17 @@ def model(workspace):
     return workspace / "model"
 
 
+LARGE = bytes(range(256)) * 4000
+
+
+@pytest.fixture
+def large(workspace):
+    """A file whose copy does not stay, alone in a folder."""
+    (workspace / "large").mkdir()
+    (workspace / "large" / "model.bin").write_bytes(LARGE)
+    return workspace / "large" / "model.bin"
+
+
 @pytest.fixture
 def other_store(workspace, empty_store):
     """The address of a second store, empty."""
@@ -96,47 +107,60 @@ def break_off(monkeypatch):
 
 def test_a_copy_whose_event_comes_after_a_delivery_still_arrives(journal, picture):
     add_run(journal)
-    copy = journal.keep(picture)
+    copy = journal.files.keep(picture)
     picture.unlink()
     deliver(journal)
-    journal.add("artifact", path=copy, folder="train")
+    journal.add("artifact", **copy, folder="train")
     deliver(journal)
     assert artifact("train/curves.png") == b"picture"
-    assert not Path(copy).exists()
 
 
-def test_a_copy_is_deleted_when_its_own_event_is_delivered(journal, picture, break_off):
+def test_a_large_copy_is_deleted_when_its_own_event_is_delivered(journal, large, break_off):
     add_run(journal)
-    first, second = journal.keep(picture), journal.keep(picture)
-    journal.add("artifact", path=first, folder="train")
+    first, second = journal.files.keep(large), journal.files.keep(large)
+    large.unlink()
+    journal.add("artifact", **first, folder="train")
     journal.add("text", text="between", file="note.txt")
-    journal.add("artifact", path=second, folder="evaluate")
+    journal.add("artifact", **second, folder="evaluate")
     break_off(journal, "log_text")
-    assert [Path(copy).exists() for copy in (first, second)] == [False, True]
+    assert [journal.files.find(copy) is not None for copy in (first, second)] == [False, True]
     deliver(journal)
-    assert artifact("evaluate/curves.png") == b"picture"
-    assert not Path(second).exists()
+    assert artifact("evaluate/model.bin") == LARGE
+    assert journal.files.find(second) is None
 
 
-def test_a_second_store_gets_the_rest_of_a_journal_whose_copies_are_gone(
-    journal, picture, model, other_store, monkeypatch, warnings
+def test_a_second_store_gets_large_files_from_where_they_were_made(
+    journal, large, other_store, monkeypatch, warnings
 ):
     add_run(journal)
-    copies = [journal.keep(picture), journal.keep(model), journal.keep(model)]
-    journal.add("artifact", path=copies[0], folder="train")
-    journal.add("checkpoint", **{**MODEL, "name": "checkpoint"}, path=copies[1], metrics={"v": 1.0})
-    journal.add("export", **MODEL, **FACTS, path=copies[2])
+    event = {**MODEL, "name": "checkpoint", "metrics": {"v": 1.0}}
+    journal.add("artifact", **journal.files.keep(large), folder="train")
+    journal.add("checkpoint", **event, **journal.files.keep(large.parent))
+    deliver(journal)
+    assert list(journal.path.with_suffix(".files").iterdir()) == []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other_store)
+    deliver(journal)
+    assert warnings.messages == []
+    assert artifact("train/model.bin") == LARGE
+    assert len(logged_models()) == 1
+
+
+def test_a_second_store_goes_without_large_files_that_have_changed(
+    journal, large, other_store, monkeypatch, warnings
+):
+    add_run(journal)
+    journal.add("artifact", **journal.files.keep(large), folder="train")
+    journal.add("export", **MODEL, **FACTS, **journal.files.keep(large.parent))
     journal.add_metrics(1, {"loss": 1.0})
     journal.add("text", text="as it was", file="note.txt")
     journal.add("status", value="FINISHED")
     deliver(journal)
-    assert warnings.messages == []
-    assert len(logged_models()) == 2
+    large.write_bytes(b"another model")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", other_store)
     deliver(journal)
-    assert [record.levelname for record in warnings.records] == ["WARNING"] * 3
-    for message, copy in zip(warnings.messages, copies, strict=True):
-        assert copy in message
+    names = ("large/model.bin of the run", "large of the run")
+    assert len(warnings.messages) == 2
+    assert all(text.startswith(name) for text, name in zip(warnings.messages, names, strict=True))
     assert figures("loss") == [1.0]
     assert artifact("note.txt") == b"as it was"
     assert only_run().info.status == "FINISHED"
@@ -165,7 +189,7 @@ def test_an_export_that_broke_off_is_delivered_again_as_one_model(
     journal, model, break_off, method
 ):
     add_run(journal)
-    journal.add("export", **MODEL, **FACTS, path=journal.keep(model))
+    journal.add("export", **MODEL, **FACTS, **journal.files.keep(model))
     break_off(journal, method)
     deliver(journal)
     (logged,) = logged_models()
@@ -177,7 +201,7 @@ def test_an_export_that_broke_off_is_delivered_again_as_one_model(
 def test_an_export_that_comes_a_second_time_makes_no_second_model(journal, model):
     add_run(journal)
     for _ in range(2):
-        journal.add("export", **MODEL, **FACTS, path=journal.keep(model))
+        journal.add("export", **MODEL, **FACTS, **journal.files.keep(model))
         deliver(journal)
         journal.path.with_suffix(".state.json").unlink()
     assert len(logged_models()) == 1
@@ -188,7 +212,7 @@ def test_an_export_that_comes_a_second_time_makes_no_second_model(journal, model
 def test_a_model_whose_upload_broke_off_is_uploaded_anew(journal, model, break_off, kind):
     add_run(journal)
     event = {**MODEL, **FACTS, "name": kind, "metrics": {}}
-    journal.add(kind, **event, path=journal.keep(model))
+    journal.add(kind, **event, **journal.files.keep(model))
     break_off(journal, "log_model_artifacts")
     (begun,) = logged_models()
     assert begun.status == "PENDING"

@@ -1,14 +1,13 @@
 """The journal: whole events, torn lines, steps once, what was delivered where, kept files."""
 
 import json
+import logging
 import math
 import os
-from pathlib import Path
 
 import pytest
 
-from tinyllm.app.tracking.journal import Journal
-from tinyllm.base.errors import TinyLLMError
+from tinyllm.app.tracking.journal import Journal, all_journals
 
 HERE, THERE = "sqlite:///here.db", "http://there:5000"
 
@@ -18,13 +17,28 @@ def journal(tmp_path):
     return Journal(tmp_path / "journal", "a" * 32)
 
 
+@pytest.fixture
+def warnings(caplog, monkeypatch):
+    """What the journal warned of."""
+    logger = logging.getLogger("tinyllm")
+    for name, value in (("propagate", False), ("handlers", [caplog.handler])):
+        monkeypatch.setattr(logger, name, value)
+    return caplog
+
+
 def again(journal):
     """The same journal as another process opens it."""
     return Journal(journal.path.parent, journal.fingerprint)
 
 
-def kinds(journal, offset=0):
-    return [event["kind"] for event, _ in journal.events(offset)]
+def note(journal, text):
+    """Add an event that is told by its text."""
+    journal.add("text", text=text, file="note.txt")
+
+
+def notes(journal, offset=0):
+    """The texts of events, and the kinds of those without."""
+    return [event.get("text", event["kind"]) for event, _ in journal.events(offset)]
 
 
 def points(journal):
@@ -53,52 +67,52 @@ def test_an_event_comes_back_with_its_time(journal, monkeypatch):
 
 def test_offsets_lead_to_the_events_behind_them(journal):
     for number in range(4):
-        journal.add(f"event {number}")
+        note(journal, f"event {number}")
     ends = [end for _, end in journal.events()]
-    assert kinds(journal, ends[1]) == ["event 2", "event 3"]
+    assert notes(journal, ends[1]) == ["event 2", "event 3"]
     assert [end for _, end in journal.events(ends[1])] == ends[2:]
-    assert kinds(journal, ends[3]) == []
+    assert notes(journal, ends[3]) == []
 
 
 def test_a_torn_last_line_is_not_there_yet(journal):
-    journal.add("one")
-    journal.add("two")
+    note(journal, "one")
+    note(journal, "two")
     whole = journal.path.read_bytes()
     for size in range(whole.index(b"\n") + 1, len(whole)):
         journal.path.write_bytes(whole[:size])
-        assert kinds(journal) == ["one"]
+        assert notes(journal) == ["one"]
     journal.path.write_bytes(whole)
-    assert kinds(journal) == ["one", "two"]
+    assert notes(journal) == ["one", "two"]
 
 
 def test_a_torn_line_in_the_middle_costs_that_event_only(journal):
     for number in range(3):
-        journal.add(f"event {number}")
+        note(journal, f"event {number}")
     lines = journal.path.read_bytes().splitlines(keepends=True)
     journal.path.write_bytes(lines[0] + lines[1][:20] + b"\n" + lines[2])
-    assert kinds(journal) == ["event 0", "event 2"]
+    assert notes(journal) == ["event 0", "event 2"]
     *_, (_, end) = journal.events()
     assert end == journal.path.stat().st_size
 
 
 def test_after_a_torn_last_line_the_next_event_is_whole(journal):
-    journal.add("one")
+    note(journal, "one")
     whole = journal.path.read_bytes()
     journal.path.write_bytes(whole + b'{"kind": "tw')
     resumed = again(journal)
-    resumed.add("three")
+    note(resumed, "three")
     resumed.add_metrics(1, {"loss": 1.0})
-    assert kinds(journal) == ["one", "three", "metrics"]
-    assert kinds(journal, len(whole)) == ["three", "metrics"]
+    assert notes(journal) == ["one", "three", "metrics"]
+    assert notes(journal, len(whole)) == ["three", "metrics"]
     *_, (_, end) = journal.events()
     assert end == journal.path.stat().st_size
 
 
 def test_a_last_line_that_lacks_but_its_end_is_kept(journal):
-    journal.add("one")
+    note(journal, "one")
     journal.path.write_bytes(journal.path.read_bytes().removesuffix(b"\n"))
-    again(journal).add("two")
-    assert kinds(journal) == ["one", "two"]
+    note(again(journal), "two")
+    assert notes(journal) == ["one", "two"]
 
 
 def test_steps_are_kept_once(journal):
@@ -141,71 +155,24 @@ def test_a_loss_that_is_no_number_survives(journal):
 
 
 def test_every_store_has_a_state_of_its_own(journal):
-    journal.add("one")
-    journal.save_state(HERE, {"offset": 7, "run_id": "r1"})
-    journal.save_state(THERE, {"offset": 3, "run_id": "r2"})
-    journal.save_state(HERE, {"offset": 9, "run_id": "r1"})
-    assert again(journal).state(HERE) == {"offset": 9, "run_id": "r1"}
-    assert again(journal).state(THERE) == {"offset": 3, "run_id": "r2"}
+    for number in range(3):
+        note(journal, f"event {number}")
+    first, second, third = (end for _, end in journal.events())
+    journal.save_state(HERE, {"offset": first, "run_id": "r1"})
+    journal.save_state(THERE, {"offset": second, "run_id": "r2"})
+    journal.save_state(HERE, {"offset": third, "run_id": "r1"})
+    assert again(journal).state(HERE) == {"offset": third, "run_id": "r1"}
+    assert again(journal).state(THERE) == {"offset": second, "run_id": "r2"}
     assert again(journal).state("another") == {"offset": 0, "run_id": None}
 
 
 def test_pending_counts_what_a_store_has_not_got(journal):
     for number in range(3):
-        journal.add(f"event {number}")
+        note(journal, f"event {number}")
     (_, end), *_ = journal.events()
     journal.save_state(HERE, {"offset": end, "run_id": "r"})
     assert journal.pending(HERE) == 2
     assert journal.pending(THERE) == 3
-
-
-def test_a_kept_file_outlives_the_one_it_was_copied_from(journal, tmp_path):
-    source = tmp_path / "figure.png"
-    copies = []
-    for contents in ("first", "second"):
-        source.write_text(contents)
-        copies.append(journal.keep(source))
-        source.unlink()
-    assert [Path(copy).read_text() for copy in copies] == ["first", "second"]
-    assert [Path(copy).name for copy in copies] == ["figure.png"] * 2
-
-
-def test_a_kept_folder_is_copied_with_all_below_it(journal, tmp_path):
-    (tmp_path / "model" / "sub").mkdir(parents=True)
-    (tmp_path / "model" / "sub" / "weights").write_bytes(b"\x00\x01")
-    copy = Path(journal.keep(tmp_path / "model"))
-    assert copy.name == "model"
-    assert (copy / "sub" / "weights").read_bytes() == b"\x00\x01"
-
-
-def test_forgetting_deletes_the_copies_and_nothing_else(journal, tmp_path):
-    source = tmp_path / "figure.png"
-    source.write_text("x")
-    other = Journal(journal.path.parent, "b" * 32)
-    copy, second, kept = journal.keep(source), journal.keep(source), other.keep(source)
-    journal.add("artifact", path=copy)
-    for path in (copy, copy, kept, str(source), str(journal.path)):
-        journal.forget(path)
-    assert not Path(copy).parent.exists()
-    assert all(Path(path).read_text() == "x" for path in (second, kept, source))
-    assert kinds(journal) == ["artifact"]
-
-
-def test_forgetting_deletes_a_folder_with_all_below_it(journal, tmp_path):
-    (tmp_path / "model" / "sub").mkdir(parents=True)
-    (tmp_path / "model" / "sub" / "weights").write_bytes(b"numbers")
-    copy = journal.keep(tmp_path / "model")
-    again(journal).forget(copy)
-    assert not Path(copy).parent.exists()
-    assert (tmp_path / "model" / "sub" / "weights").exists()
-
-
-def test_kept_bytes_lie_under_their_name_until_they_are_forgotten(journal):
-    copies = [journal.keep_bytes("kept.patch", data) for data in (b"\x00\r\n\xe9", b"")]
-    assert [Path(copy).read_bytes() for copy in copies] == [b"\x00\r\n\xe9", b""]
-    assert [Path(copy).name for copy in copies] == ["kept.patch"] * 2
-    journal.forget(copies[0])
-    assert [Path(copy).exists() for copy in copies] == [False, True]
 
 
 def test_a_line_of_the_journal_is_one_line_of_json(journal):
@@ -218,8 +185,8 @@ def test_a_line_of_the_journal_is_one_line_of_json(journal):
 def test_the_owner_alone_may_read_it(journal, tmp_path, mask):
     before = os.umask(mask)
     try:
-        journal.add("one")
-        journal.keep_bytes("patch", b"x")
+        note(journal, "one")
+        journal.files.keep_bytes({"patch": b"x"}, "lineage")
         journal.save_state(HERE, {"offset": 0, "run_id": None})
     finally:
         os.umask(before)
@@ -234,45 +201,103 @@ def test_a_journal_that_others_could_read_is_closed_to_them(journal):
     journal.path.parent.mkdir(mode=0o755)
     journal.path.write_text("")
     journal.path.chmod(0o644)
-    journal.add("one")
+    note(journal, "one")
     assert journal.path.stat().st_mode & 0o777 == 0o600
     assert journal.path.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_password_does_not_stand_in_the_state(journal):
-    journal.add("one")
+    note(journal, "one")
     (_, end), *_ = journal.events()
+    journal.save_state("postgresql://me:{}@db/x".format("hunter2"), {"offset": end, "run_id": "s"})
     state_file = journal.path.with_name(f"{journal.fingerprint}.state.json")
-    # as it was written when passwords still stood there
-    state_file.write_text(json.dumps({"http://me:hunter2@there": {"offset": end, "run_id": "r"}}))
-    assert journal.state("http://there") == {"offset": end, "run_id": "r"}
-    journal.save_state("postgresql://me:hunter2@db/x", {"offset": end, "run_id": "s"})
-    assert set(json.loads(state_file.read_text())) == {"http://there", "postgresql://db/x"}
+    assert set(json.loads(state_file.read_text())) == {"postgresql://db/x"}
 
 
-def test_a_journal_of_an_earlier_version_is_closed_and_forgets_passwords(journal):
+def test_the_state_of_a_store_in_the_project_moves_with_it(tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    journal = Journal(before / ".tinyllm" / "journal", "a" * 32)
+    note(journal, "one")
+    journal.save_state(f"sqlite:///{before}/mlflow.db", {"offset": 0, "run_id": "r"})
+    before.rename(after)
+    moved = Journal(after / ".tinyllm" / "journal", "a" * 32)
+    assert moved.state(f"sqlite:///{after}/mlflow.db")["run_id"] == "r"
+    assert moved.state(f"sqlite:///{tmp_path}/mlflow.db")["run_id"] is None
+
+
+def test_a_journal_of_an_earlier_version_is_closed_to_others(journal):
     journal.close_to_others()
     assert not journal.path.parent.exists()
-    journal.add("one")
+    note(journal, "one")
     state_file = journal.path.with_name(f"{journal.fingerprint}.state.json")
-    state_file.write_text('{"http://me:hunter2@there": {"offset": 0, "run_id": "r"}}')
+    state_file.write_text("{}")
     for path in (journal.path.parent, journal.path, state_file):
         path.chmod(0o755)
     journal.close_to_others()
-    assert "hunter2" not in state_file.read_text()
-    assert journal.state("http://there")["run_id"] == "r"
     modes = [p.stat().st_mode & 0o777 for p in (journal.path.parent, journal.path, state_file)]
     assert [mode & 0o077 for mode in modes] == [0, 0, 0]
 
 
-def test_a_state_that_holds_no_stores_is_told(journal):
-    journal.add("one")
-    journal.path.with_name(f"{journal.fingerprint}.state.json").write_text("[1]")
-    with pytest.raises(TinyLLMError, match="is damaged"):
-        journal.pending(HERE)
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", "", "null", '{"sqlite:///here.db": 3}', '{"sqlite:///here.db": {"offset": "1"}}'],
+)
+def test_a_damaged_state_counts_as_none_and_is_told(journal, warnings, text):
+    note(journal, "one")
+    state_file = journal.path.with_name(f"{journal.fingerprint}.state.json")
+    state_file.write_text(text)
+    assert journal.pending(HERE) == 1
+    assert str(state_file) in warnings.messages[0]
+    journal.save_state(HERE, {"offset": 0, "run_id": "r"})
+    assert journal.state(HERE)["run_id"] == "r"
 
 
-def test_a_path_of_a_hostile_line_deletes_nothing(journal):
-    kept = Path(journal.keep_bytes("file", b"x"))
-    journal.forget(str(kept.parent.parent / ".." / "x"))
-    assert kept.exists()
+@pytest.mark.parametrize("offset", [5, 10**9])
+def test_a_state_of_another_journal_counts_from_the_beginning(journal, offset):
+    note(journal, "one")
+    journal.save_state(HERE, {"offset": offset, "run_id": "r"})
+    assert journal.state(HERE) == {"offset": 0, "run_id": "r"}
+
+
+DAMAGED = [
+    b"{}",
+    b"[]",
+    b"3",
+    b"\xff\xfe",
+    b'{"kind": "magic", "time": 1}',
+    b'{"kind": ["text"], "time": 1}',
+    b'{"kind": "text", "time": "now", "text": "x", "file": "x"}',
+    b'{"kind": "metrics", "time": 1, "step": 1.5, "values": {"loss": 1}}',
+    b'{"kind": "metrics", "time": 1, "step": 1, "values": [1]}',
+    b'{"kind": "status", "time": 1, "value": "GONE"}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED, ids=lambda line: repr(line[:30]))
+def test_a_damaged_line_costs_only_itself_and_is_told_once(journal, warnings, line):
+    note(journal, "one")
+    journal.path.write_bytes(journal.path.read_bytes() + line + b"\n")
+    opened = again(journal)
+    note(opened, "two")
+    assert notes(opened) == notes(opened) == ["one", "two"]
+    (message,) = warnings.messages
+    assert f"{journal.path}, line 2" in message
+
+
+def test_secrets_do_not_enter_the_journal(journal, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wonderland-9876")
+    params = {"prepare.source": "https://duke:{}@host/a?token={}".format(*["hunter2"] * 2)}
+    journal.add("run", stage="train", experiment="e", params=params, tags={"t": "wonderland-9876"})
+    text = journal.path.read_text()
+    assert "hunter2" not in text
+    assert "wonderland" not in text
+    assert "https://host/a" in text
+
+
+def test_the_journals_of_a_folder_come_by_their_first_event(tmp_path, monkeypatch):
+    for name, now in (("a", 3.0), ("b", 1.0), ("c", 2.0)):
+        monkeypatch.setattr("tinyllm.app.tracking.journal.time.time", lambda now=now: now)
+        note(Journal(tmp_path, name), "first")
+    (tmp_path / "d.jsonl").write_text("damaged\n")
+    assert [journal.fingerprint for journal in all_journals(tmp_path)] == ["d", "b", "c", "a"]

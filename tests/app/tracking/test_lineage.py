@@ -51,17 +51,28 @@ def test_a_patch_is_told(repository):
     assert git_tags(b"diff")["git.uncommitted"] == "yes"
 
 
-def test_a_folder_below_the_root_has_the_tags_and_the_patch_of_the_repository(
-    repository, monkeypatch
-):
+def test_a_project_below_the_root_has_its_own_changes_only(repository, monkeypatch):
+    (repository / "project").mkdir()
+    (repository / "project" / "poem.txt").write_text("sea\n")
+    git("add", ".")
+    git("commit", "-q", "-m", "a project in a larger repository")
     (repository / "duke.txt").write_text("salt and sea\n")
     (repository / "new.py").write_text("new\n")
+    monkeypatch.chdir(repository / "project")
+    assert (git_patch(), git_tags(b"")["git.uncommitted"]) == (b"", "no")
+    (repository / "project" / "poem.txt").write_text("the sea\n")
+    (repository / "project" / "own.py").write_text("own\n")
     patch = git_patch()
-    tags = git_tags(patch)
-    (repository / "sub").mkdir()
-    monkeypatch.chdir(repository / "sub")
-    assert git_patch() == patch != b""
-    assert git_tags(patch) == tags
+    assert b"project/poem.txt" in patch
+    assert b"project/own.py" in patch
+    assert b"duke.txt" not in patch
+    assert b"new.py" not in patch
+    monkeypatch.chdir(repository)
+    git("checkout", "-q", ".")
+    (repository / "project" / "own.py").unlink()
+    (repository / "kept.patch").write_bytes(patch)
+    git("apply", "kept.patch")
+    assert (repository / "project" / "poem.txt").read_text() == "the sea\n"
 
 
 def test_without_a_repository_or_a_commit_there_is_nothing_to_tell(tmp_path, monkeypatch):

@@ -2,7 +2,8 @@
 
 import click
 
-from tinyllm.app.commands.registry import name_option, registry, tracking_config
+from tinyllm.app.commands.registry import name_option, registry
+from tinyllm.app.tracking.setting import tracking_config
 from tinyllm.base.command import Command
 
 

@@ -2,22 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 
-from tinyllm.app.config import TrackingConfig
-from tinyllm.app.params import load_params
+from tinyllm.app.tracking.setting import tracking_config
 from tinyllm.base.errors import TinyLLMError
-
-
-def tracking_config() -> TrackingConfig:
-    """The section `tracking` of params.yaml, or the defaults."""
-    path = Path("params.yaml")
-    section = load_params(path)["tracking"] if path.is_file() else TrackingConfig()
-    assert isinstance(section, TrackingConfig)  # noqa: S101 - for the type checker
-    return section
 
 
 def name_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,21 +25,19 @@ def registry(name: str) -> Iterator[Any]:
     Raises:
         TinyLLMError: the registry does not answer, or has no such model.
     """
-    from tinyllm.app.tracking.reasons import reason
+    from tinyllm.app.tracking.reasons import explained
     from tinyllm.app.tracking.store import connect, shown_uri
 
-    try:
-        client = connect()
-        client.get_registered_model(name)
-        yield client
-    except TinyLLMError:
-        raise
-    except Exception as error:
-        if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+    client = connect()
+    from mlflow.exceptions import MlflowException
+
+    with explained(f"The registry at {shown_uri()} does not do that"):
+        try:
+            client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             raise TinyLLMError(
-                f"The registry at {shown_uri()} has no such model ({reason(error)}); 'dvc repro' "
-                f"registers one."
+                f"The registry at {shown_uri()} has no model '{name}'; 'dvc repro' registers one."
             ) from None
-        raise TinyLLMError(
-            f"The registry at {shown_uri()} does not do that: {reason(error)}."
-        ) from None
+        yield client

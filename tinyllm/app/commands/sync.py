@@ -1,45 +1,62 @@
 """`tinyllm sync`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tinyllm.base.command import Command
 from tinyllm.base.errors import TinyLLMError
 
+if TYPE_CHECKING:
+    from tinyllm.app.tracking.journal import Journal
+
 
 @click.command(cls=Command)
 def sync() -> None:
-    """Deliver to MLflow what it missed while it was unavailable.
+    """Deliver to MLflow what it lacks: after an outage, a deletion or a loss of the store.
 
-    Every run keeps its journal until the store has all of it, so nothing is lost while a store is
-    down. Delivering twice does no harm: nothing is recorded twice.
+    Every run keeps its journal, so nothing is lost while a store is down, and a store that was
+    lost is filled again, except for promotions by hand. Delivering twice does no harm: nothing is
+    recorded twice. A run that shall stay deleted has to go from .tinyllm/journal, too.
     """
     from tinyllm.app.tracking.abandoned import end_abandoned
-    from tinyllm.app.tracking.database import database_path
-    from tinyllm.app.tracking.delivery import Delivery
-    from tinyllm.app.tracking.journal import Journal
-    from tinyllm.app.tracking.reasons import reason
-    from tinyllm.app.tracking.store import connect, journal_folder, shown_uri, tracking_uri
+    from tinyllm.app.tracking.journal import all_journals
+    from tinyllm.app.tracking.reasons import is_down, reason
+    from tinyllm.app.tracking.store import connect, journal_folder, shown_uri
 
-    uri, shown = tracking_uri(), shown_uri()
-    delivered = 0
     end_abandoned()
-    journals = sorted(journal_folder().glob("*.jsonl"))
-    if journals and database_path(uri) is not None:
-        # a store that is gone has received nothing
+    journals = all_journals(journal_folder())
+    if journals:
         connect()
-    for path in journals:
-        journal = Journal(journal_folder(), path.stem)
-        journal.close_to_others()
-        pending = journal.pending(uri)
-        if not pending:
-            continue
+    completed, problems = 0, []
+    for journal in journals:
         try:
-            run_id = Delivery(journal).deliver()
+            completed += _deliver(journal)
         except Exception as error:
-            raise TinyLLMError(
-                f"MLflow at {shown} does not take the run {path.stem}: {reason(error)}; nothing "
-                f"is lost, run 'tinyllm sync' again when the store is back."
-            ) from None
-        click.echo(f"{path.stem}: {pending} event(s) delivered to run {run_id}")
-        delivered += 1
-    click.echo(f"{shown} has everything ({delivered} run(s) completed).")
+            why = reason(error)
+            problems.append(f"{journal.fingerprint}: {why}")
+            if is_down(why):
+                break
+    if problems:
+        for problem in problems:
+            click.echo(problem, err=True)
+        again = "when the store is back" if is_down(problems[-1]) else "once that is mended"
+        raise TinyLLMError(
+            f"MLflow at {shown_uri()} did not take {len(problems)} of {len(journals)} run(s): "
+            f"{problems[-1]}; nothing is lost, run 'tinyllm sync' again {again}."
+        )
+    click.echo(f"{shown_uri()} has everything ({completed} run(s) completed).")
+
+
+def _deliver(journal: "Journal") -> bool:
+    """Deliver a journal; return whether something was missing."""
+    from tinyllm.app.tracking.delivery import Delivery
+
+    journal.close_to_others()
+    delivery = Delivery(journal)
+    run_id = delivery.deliver()
+    if delivery.delivered:
+        click.echo(
+            f"{journal.fingerprint}: {delivery.delivered} event(s) delivered to run {run_id}"
+        )
+    return delivery.delivered > 0

@@ -7,15 +7,18 @@ when it ends. The system releases a dead process's lock, so a file without a loc
 import contextlib
 from collections.abc import Iterator
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from tinyllm.app.logger import get_logger
 from tinyllm.app.tracking.delivery import Delivery
 from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.reasons import reason
 from tinyllm.app.tracking.store import journal_folder
 
 _SUFFIX = ".recording"
 # a search for abandoned runs holds the lock only briefly
 _PATIENCE = 10.0
+_log = get_logger(__name__)
 
 
 @contextlib.contextmanager
@@ -30,11 +33,15 @@ def recording(journal: Journal) -> Iterator[None]:
 
 
 def end_abandoned() -> list[Journal]:
-    """Record in the journals of dead runs that they were killed; return these journals."""
+    """Record in the journals of dead runs that they were killed; return these journals.
+
+    Whoever may only read the project leaves that to its owner.
+    """
     ended = []
     for mark in sorted(journal_folder().glob(f"*{_SUFFIX}")):
         journal = Journal(journal_folder(), mark.stem)
-        with contextlib.suppress(Timeout), FileLock(mark, timeout=0):
+        # a `Timeout` is an OSError: somebody records that run
+        with contextlib.suppress(OSError), FileLock(mark, timeout=0):
             _note_death(journal)
             mark.unlink(missing_ok=True)
             ended.append(journal)
@@ -42,9 +49,12 @@ def end_abandoned() -> list[Journal]:
 
 
 def deliver_abandoned() -> None:
-    """Deliver the end of dead runs to MLflow; raises whatever MLflow raises."""
+    """Deliver the end of dead runs to MLflow, of those that it takes."""
     for journal in end_abandoned():
-        Delivery(journal).deliver()
+        try:
+            Delivery(journal).deliver()
+        except Exception as error:
+            _log.warning("MLflow has not got the end of %s: %s.", journal.path.stem, reason(error))
 
 
 def _note_death(journal: Journal) -> None:

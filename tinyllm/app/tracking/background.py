@@ -16,11 +16,13 @@ import time
 
 from tinyllm.app.logger import get_logger
 from tinyllm.app.tracking.abandoned import deliver_abandoned
-from tinyllm.app.tracking.database import database_path, is_being_made
+from tinyllm.app.tracking.address import database_path
+from tinyllm.app.tracking.database import is_being_made
 from tinyllm.app.tracking.delivery import Delivery
 from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.reasons import reason
 from tinyllm.app.tracking.store import connect, journal_folder, tracking_uri
+from tinyllm.base.environment import child_environment
 from tinyllm.formats.closure import ROOT
 
 _INTERVAL = 2.0
@@ -40,14 +42,13 @@ class BackgroundDelivery:
             fingerprint: of the run.
             stage: the stage that records; during `train` the process uses only idle cores.
         """
-        paths = (str(ROOT), os.environ.get("PYTHONPATH"))
         self._process = subprocess.Popen(  # noqa: S603 - this very Python
             [sys.executable, "-m", __name__, fingerprint, stage],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            encoding="utf-8",
+            env=child_environment(PYTHONPATH=str(ROOT)),
         )
 
     def finish(self, patience: float) -> str:
@@ -97,9 +98,8 @@ def main(fingerprint: str, stage: str) -> None:
     threading.Thread(target=_watch, args=(closed,), daemon=True).start()
     with sampling:
         _deliver_until(closed, Delivery(journal))
-    with contextlib.suppress(Exception):
-        # including this run, if the command was killed
-        deliver_abandoned()
+    # including this run, if the command was killed
+    deliver_abandoned()
 
 
 def _deliver_until(closed: threading.Event, delivery: Delivery) -> None:

@@ -1,12 +1,13 @@
 """Which version of a registered model is champion, and which is candidate."""
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from filelock import FileLock
 
+from tinyllm.app.tracking.names import quoted
 from tinyllm.app.tracking.succession import (
     Promotion,
     promotion_tag,
@@ -24,17 +25,20 @@ _JUDGED = "judged."
 _ALL = 10_000
 
 
-@contextmanager
+@contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Keep processes on this machine from changing the champion at the same time."""
-    working_folder().mkdir(parents=True, exist_ok=True)
-    with FileLock(working_folder() / "registry.lock"):
+    with contextlib.ExitStack() as stack:
+        # whoever may not write here may still change a registry elsewhere
+        with contextlib.suppress(OSError):
+            working_folder().mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(working_folder() / "registry.lock"))
         yield
 
 
 def find_versions(client: Any, name: str) -> list[Any]:
     """All versions of a registered model, the oldest first."""
-    found = client.search_model_versions(f"name = '{name}'", max_results=_ALL)
+    found = client.search_model_versions(f"name = {quoted(name)}", max_results=_ALL)
     return sorted(found, key=lambda version: int(version.version))
 
 

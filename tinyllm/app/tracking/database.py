@@ -9,13 +9,13 @@ import importlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
+from tinyllm.app.tracking.relocation import files_of
 from tinyllm.base.errors import TinyLLMError
 
 # tables of every complete store
@@ -39,15 +39,7 @@ class Condition(Enum):
     FOREIGN = "something else"
 
 
-def database_path(uri: str) -> Path | None:
-    """The file of a `sqlite:///` URI; None for other stores and those in memory."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    name = uri.removeprefix("sqlite:///").partition("?")[0]
-    return Path(name) if name and name != ":memory:" else None
-
-
-def make_ready(path: Path, on_creation: Callable[[], None] = lambda: None) -> None:
+def make_ready(path: Path) -> None:
     """Ensure that there is a complete store at `path`.
 
     A kill at any moment leaves either no store or a complete one. An incomplete one is renamed to
@@ -55,18 +47,17 @@ def make_ready(path: Path, on_creation: Callable[[], None] = lambda: None) -> No
 
     Args:
         path: the SQLite file.
-        on_creation: called before a new store appears.
 
     Raises:
-        TinyLLMError: the file is something else, from an older MLflow, or cannot be written.
+        TinyLLMError: the file is something else, from another MLflow, or cannot be written.
     """
     try:
         path = path.resolve()
         if examine(path) is not Condition.WHOLE:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(_lock(path)):
-                _make_alone(path, on_creation)
-        _refuse_older(path)
+                _make_alone(path)
+        _refuse_incomplete(path)
     except (OSError, sqlite3.Error) as error:
         why = getattr(error, "strerror", None) or error
         raise TinyLLMError(f"MLflow's store {path} cannot be opened: {why}.") from None
@@ -116,7 +107,7 @@ def is_being_made(path: Path) -> bool:
         return True
 
 
-def _make_alone(path: Path, on_creation: Callable[[], None]) -> None:
+def _make_alone(path: Path) -> None:
     """Create a store; the caller holds the lock."""
     deadline = time.monotonic() + _PATIENCE
     while (found := examine(path)) is Condition.HALF_MADE and _is_open_elsewhere(path):
@@ -138,8 +129,7 @@ def _make_alone(path: Path, on_creation: Callable[[], None]) -> None:
         unfinished = path.with_name(f"{path.name}.unfinished")
         for suffix in _SIDE_FILES:
             Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
-        _make(unfinished, path.parent / "mlruns")
-        on_creation()
+        _make(unfinished, files_of(path))
         _publish(unfinished, path)
 
 
@@ -175,19 +165,31 @@ def _set_aside(path: Path) -> None:
             Path(f"{path}{suffix}").rename(f"{target}{suffix}")
 
 
-def _refuse_older(path: Path) -> None:
-    """Reject a store that lacks tables: MLflow would upgrade it in place, and may be killed.
-
-    Raises:
-        TinyLLMError: tables are missing.
-    """
+def _refuse_incomplete(path: Path) -> None:
+    """Reject a store that lacks tables: MLflow would upgrade it in place, and may be killed."""
     with contextlib.closing(_open(path)) as connection:
-        missing = _tables_of_mlflow() - _tables(connection)
-    if missing:
-        raise TinyLLMError(
-            f"MLflow's store {path} is from an older version of MLflow; copy it, then run "
-            f"'mlflow db upgrade sqlite:///{path}'."
+        if _tables_of_mlflow() <= _tables(connection):
+            return
+        (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    raise wrong_schema(f"sqlite:///{path}", version)
+
+
+def wrong_schema(uri: str, version: str) -> TinyLLMError:
+    """The error for a store whose tables, of a version of Alembic's, are of another MLflow."""
+    import mlflow.store
+
+    migrations = Path(mlflow.store.__file__).parent / "db_migrations" / "versions"
+    known = any(version in file.read_text("utf-8") for file in migrations.glob("*.py"))
+    if known:
+        return TinyLLMError(
+            f"MLflow's store {uri} is from an older version of MLflow; copy it, then run "
+            f"'mlflow db upgrade {uri}'."
         )
+    return TinyLLMError(
+        f"MLflow's store {uri} is from a newer version of MLflow than {mlflow.__version__}; "
+        f"upgrade this one (pip install --upgrade mlflow), or name another store in "
+        f"MLFLOW_TRACKING_URI."
+    )
 
 
 def _tables_of_mlflow() -> set[str]:

@@ -1,13 +1,14 @@
 """From the journal to a store, each event exactly once, however often delivery is interrupted."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from filelock import FileLock
 
 from tinyllm.app.logger import get_logger
-from tinyllm.app.tracking.journal import Event, Journal, make_private
+from tinyllm.app.tracking.entries import Event
+from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.kept import make_private
 from tinyllm.app.tracking.mlflow_store import MlflowStore
 from tinyllm.app.tracking.store import tracking_uri
 
@@ -22,8 +23,11 @@ class Store(Protocol):
     idempotent.
     """
 
-    def knows(self, run_id: str) -> bool:
-        """Whether the store still has the run with this id."""
+    def knows(self, run_id: str, *, with_files: bool) -> bool:
+        """Whether the store still has the run with this id, and if so told its files."""
+
+    def has(self, run_id: str, event: Event) -> bool:
+        """Whether the store has the file or the model of an event."""
 
     def open_run(self, fingerprint: str, event: Event, *, trained_here: bool) -> str:
         """Find or create the run with a fingerprint, update its tags, and return its id.
@@ -47,6 +51,7 @@ class Delivery:
     def __init__(self, journal: Journal, open_store: Callable[[str], Store] = MlflowStore) -> None:
         self.journal = journal
         self.uri = tracking_uri()
+        self.delivered = 0
         self._open_store = open_store
         self._store: Store | None = None
 
@@ -60,10 +65,11 @@ class Delivery:
                 return None
             for events, offset in self._batches(state["offset"]):
                 self._send(state, events)
+                self.delivered += len(events)
                 state["offset"] = offset
                 self.journal.save_state(self.uri, state)
-                if file := events[0].get("path"):
-                    self.journal.forget(file)
+                if "path" in events[0]:
+                    self.journal.files.forget(events[0])
             return state["run_id"]  # type: ignore[no-any-return]
 
     def _send(self, state: dict[str, Any], events: list[Event]) -> None:
@@ -72,10 +78,23 @@ class Delivery:
             self._opened().send_metrics(run_id, events)
         elif first["kind"] == "run":
             self._open_run(state, first)
-        elif "path" in first and not Path(first["path"]).exists():
-            _log.warning("%s went to another store and is not here.", first["path"])
+        elif "path" in first:
+            self._send_file(run_id, first)
         else:
             self._opened().send(run_id, first)
+
+    def _send_file(self, run_id: str, event: Event) -> None:
+        """Send an event with a file or a folder, or say that it is lost."""
+        found = self.journal.files.find(event)
+        lineage = self.journal.files.find(event["lineage"]) if "lineage" in event else None
+        if found is None and not self._opened().has(run_id, event):
+            _log.warning(
+                "%s of the run %s is kept no longer and has changed since, so MLflow goes without.",
+                event.get("origin", event["path"]),
+                self.journal.fingerprint,
+            )
+        elif found is not None or event["kind"] != "artifact":
+            self._opened().send(run_id, {**event, "path": found, "lineage": lineage})
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -83,14 +102,17 @@ class Delivery:
         return self._store
 
     def _confirmed_state(self) -> dict[str, Any]:
-        """What has been delivered; nothing, if the store is new or lacks the run."""
-        if self._store is not None or not self.journal.pending(self.uri):
-            return self.journal.state(self.uri)
-        # before the state is read, since recreating a store changes it
-        store = self._opened()
+        """What has been delivered, if the store confirms it; nothing, if it lacks the run."""
         state = self.journal.state(self.uri)
-        lost = state["run_id"] is not None and not store.knows(state["run_id"])
-        return {"offset": 0, "run_id": None} if lost else state
+        if self._store is not None or state["run_id"] is None:
+            return state
+        files = any(
+            event["kind"] in ("artifact", "text")
+            for event, end in self.journal.events()
+            if end <= state["offset"]
+        )
+        known = self._opened().knows(state["run_id"], with_files=files)
+        return state if known else {"offset": 0, "run_id": None}
 
     def _batches(self, offset: int) -> Iterator[tuple[list[Event], int]]:
         """Pending events one by one, but consecutive metrics together."""

@@ -16,6 +16,8 @@ from tinyllm.base.errors import TinyLLMError
 _log = get_logger(__name__)
 # shared by runs that differ only in the seed
 CONFIGURATION_TAG = "tinyllm.configuration"
+# changed files that the patch leaves out
+LEFT_OUT_TAG = "git.left_out"
 # environment variables that link runs to their sweep
 SWEEP_VARIABLE, PARENT_VARIABLE = "TINYLLM_SWEEP", "TINYLLM_PARENT_RUN"
 # MLflow's tag of a child, and ours of a parent

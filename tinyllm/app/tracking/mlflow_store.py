@@ -1,12 +1,20 @@
 """MLflow as a store: finds or creates runs, and sends each point and file once."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
-from tinyllm.app.tracking.journal import Event
-from tinyllm.app.tracking.lineage import CHILD_TAG
+from tinyllm.app.tracking.entries import Event
+from tinyllm.app.tracking.lineage import CHILD_TAG, PARENT_TAG
+from tinyllm.app.tracking.names import name_problem, quoted
 from tinyllm.app.tracking.note import NOTE_TAG
-from tinyllm.app.tracking.registry import log_checkpoint, register_export
+from tinyllm.app.tracking.registry import (
+    find_logged_model,
+    is_gone,
+    log_checkpoint,
+    register_export,
+)
+from tinyllm.app.tracking.setting import tracking_config
 from tinyllm.app.tracking.store import connect, experiment_id
 
 FINGERPRINT_TAG = "tinyllm.fingerprint"
@@ -20,25 +28,39 @@ class MlflowStore:
         self._client = connect(uri)
         self._delivered_steps: dict[str, int] = {}
 
-    def knows(self, run_id: str) -> bool:
+    def knows(self, run_id: str, *, with_files: bool) -> bool:
         """See `Store`."""
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.get_run(run_id)
+            run = self._client.get_run(run_id)
+            models = [self._client.get_logged_model(m.model_id) for m in run.outputs.model_outputs]
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return False
-        return True
+        places = [run.info.artifact_uri] if with_files else []
+        places += [model.artifact_location for model in models]
+        return run.info.lifecycle_stage == "active" and not any(map(is_gone, places))
+
+    def has(self, run_id: str, event: Event) -> bool:
+        """See `Store`."""
+        if event["kind"] != "artifact":
+            return find_logged_model(self._client, self._experiment(run_id), event) is not None
+        folder = event["folder"]
+        known = {found.path for found in self._client.list_artifacts(run_id, folder)}
+        return f"{folder}/{PurePath(event['path']).name}" in known
 
     def open_run(self, fingerprint: str, event: Event, *, trained_here: bool) -> str:
         """See `Store`."""
         from mlflow.entities import Param, RunTag
 
         client = self._client
-        experiment = experiment_id(client, event["experiment"])
-        tags = {FINGERPRINT_TAG: fingerprint, **event.get("tags", {})}
+        name = event["experiment"]
+        # one that was refused once is mended in params.yaml
+        valid = not name_problem(name, of_model=False)
+        experiment = experiment_id(client, name if valid else tracking_config().experiment)
+        tags = {FINGERPRINT_TAG: fingerprint, **self._with_parent(experiment, event)}
         run = self._only_run(experiment, fingerprint)
         if run is None:
             # only at creation: users may edit it later
@@ -68,7 +90,7 @@ class MlflowStore:
             case "status":
                 client.set_terminated(run_id, event["value"], end_time=event["time"])
             case "artifact":
-                client.log_artifact(run_id, event["path"], event["folder"])
+                client.log_artifact(run_id, str(event["path"]), event["folder"])
             case "figures":
                 self._send_figures(run_id, event)
             case "text":
@@ -78,9 +100,9 @@ class MlflowStore:
             case "checkpoint":
                 log_checkpoint(client, self._experiment(run_id), run_id, event)
             case "export":
+                if name_problem(event["registered_model"], of_model=True):
+                    event |= {"registered_model": tracking_config().registered_model}
                 register_export(client, self._experiment(run_id), run_id, event)
-            case unknown:
-                raise ValueError(f"a journal holds an event of the unknown kind {unknown!r}")
 
     def send_metrics(self, run_id: str, events: Sequence[Event]) -> None:
         """See `Store`."""
@@ -144,6 +166,15 @@ class MlflowStore:
             if run is not kept and not run.data.metrics:
                 self._client.delete_run(run.info.run_id)
         return kept
+
+    def _with_parent(self, experiment: str, event: Event) -> dict[str, str]:
+        """The tags of a run; its parent has another id in a store that was filled anew."""
+        tags = dict(event.get("tags", {}))
+        if CHILD_TAG in tags and not self.knows(tags[CHILD_TAG], with_files=False):
+            sweep = f"tags.sweep = {quoted(tags.get('sweep', ''))} AND tags.`{PARENT_TAG}` = 'yes'"
+            parents = self._client.search_runs([experiment], sweep)
+            tags |= {CHILD_TAG: parents[0].info.run_id} if parents else {}
+        return tags
 
     def _experiment(self, run_id: str) -> str:
         return str(self._client.get_run(run_id).info.experiment_id)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyllm.app.tracking.reasons import reason
+from tinyllm.app.tracking.lineage import LEFT_OUT_TAG
+from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.registry import WEIGHTS_TAG, download_model
 from tinyllm.app.tracking.store import connect, shown_uri
 from tinyllm.base.errors import TinyLLMError
@@ -15,7 +16,7 @@ class Origin:
     """Everything needed to rebuild a model and to compare the result.
 
     `data` maps splits to (prefixes of) their SHA-256; `export` is a folder with the registered
-    model's files, None for a run.
+    model's files, None for a run; `left_out` names the changed files that are not in the patch.
     """
 
     run_id: str
@@ -25,6 +26,7 @@ class Origin:
     data: dict[str, str]
     weights_sha256: str
     export: Path | None
+    left_out: str = ""
 
 
 def find_origin(source: str) -> Origin:
@@ -34,9 +36,7 @@ def find_origin(source: str) -> Origin:
         TinyLLMError: there is no such model or run, or it lacks something; the message names it.
     """
     client = connect()
-    from mlflow.exceptions import MlflowException
-
-    try:
+    with explained(f"Cannot find {source} in {shown_uri()}"):
         if source.startswith("models:/"):
             version = _find_version(client, source)
             run = client.get_run(version.run_id)
@@ -45,8 +45,6 @@ def find_origin(source: str) -> Origin:
             run = client.get_run(source)
             weights, export = _weights_of_run(client, run), None
         artifacts = {a.path for a in client.list_artifacts(run.info.run_id, "lineage/train")}
-    except MlflowException as error:
-        raise TinyLLMError(f"Cannot find {source} in {shown_uri()}: {reason(error)}.") from None
     commit = run.data.tags.get("git.commit")
     has_params = "lineage/train/params.yaml" in artifacts
     known = {"the commit": commit, "params.yaml": has_params, "the weights' checksum": weights}
@@ -61,6 +59,7 @@ def find_origin(source: str) -> Origin:
         data=_splits(run),
         weights_sha256=str(weights),
         export=export,
+        left_out=run.data.tags.get(LEFT_OUT_TAG, ""),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinyllm.app.tracking.abandoned import deliver_abandoned
 from tinyllm.app.tracking.lineage import PARENT_TAG
-from tinyllm.app.tracking.reasons import reason
+from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.store import connect, shown_uri
 from tinyllm.base.errors import TinyLLMError
 
@@ -125,9 +125,7 @@ def compare_runs(first: RunFacts, second: RunFacts) -> Comparison:
 
 def _search(experiment: str, where: str) -> list[RunFacts]:
     client = connect()
-    from mlflow.exceptions import MlflowException
-
-    try:
+    with explained(f"MLflow at {shown_uri()} does not answer that"):
         deliver_abandoned()
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -136,10 +134,6 @@ def _search(experiment: str, where: str) -> list[RunFacts]:
                 f"the first run."
             )
         runs = client.search_runs([found.experiment_id], filter_string=where, max_results=10_000)
-    except MlflowException as error:
-        raise TinyLLMError(
-            f"MLflow at {shown_uri()} does not answer that: {reason(error)}."
-        ) from None
     return [
         RunFacts(
             run_id=run.info.run_id,
@@ -167,6 +161,6 @@ def _evaluation(run_id: str) -> tuple[dict[str, float], str]:
             rows = csv.DictReader((Path(place) / "positions.csv").read_text("utf-8").splitlines())
             positions = {row["context"]: float(row["bits"]) for row in rows}
             samples = (Path(place) / "samples.txt").read_text("utf-8")
-        except (MlflowException, OSError):
+        except (MlflowException, OSError, KeyError, TypeError, ValueError):
             return {}, ""
     return positions, samples

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tinyllm.app.tracking.champion import BITS_TAG, SPLIT_TAG, find_versions, judge, one_at_a_time
-from tinyllm.app.tracking.reasons import reason
+from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.store import connect
-from tinyllm.base.errors import TinyLLMError
 
 WEIGHTS_TAG = "weights.sha256"
 # the limit of MLflow's column
@@ -38,14 +38,9 @@ def download_model(uri: str) -> Path:
     """
     connect()
     import mlflow
-    from mlflow.exceptions import MlflowException
 
-    try:
+    with explained(f"Cannot open {uri}", "; 'make ui' lists the models that are there"):
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
-    except (MlflowException, OSError) as error:
-        raise TinyLLMError(
-            f"Cannot open {uri}: {reason(error)}; 'make ui' lists the models that are there."
-        ) from None
 
 
 def log_checkpoint(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
@@ -67,7 +62,11 @@ def register_export(client: Any, experiment: str, run_id: str, event: dict[str, 
     }
     description = shorten(event.get("description", ""))
     known = _find_version(client, name, event["sha256"])
-    model_id = None if known else _log_model(client, experiment, run_id, event)
+    if known is None:
+        model_id = _log_model(client, experiment, run_id, event)
+    else:
+        model_id = known.source.removeprefix("models:/")
+        _upload_again(client, client.get_logged_model(model_id), event)
     with one_at_a_time():
         known = _find_version(client, name, event["sha256"])
         if known:
@@ -118,10 +117,10 @@ def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any])
     """Log a folder as a model, unless that was done before; return the model's id."""
     from mlflow.entities import LoggedModelOutput
 
-    known = _find_logged_model(client, experiment, event)
+    known = find_logged_model(client, experiment, event)
     if known is not None:
-        return known
-    folder = Path(event["path"])
+        _upload_again(client, known, event)
+        return str(known.model_id)
     model = client.create_logged_model(
         experiment,
         name=event["name"],
@@ -130,16 +129,35 @@ def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any])
         params={"step": str(event["step"])},
         model_type="character-language-model",
     )
-    client.log_model_artifacts(model.model_id, str(folder))
+    _upload(client, model.model_id, event)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, event["step"])])
     client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 
 
-def _find_logged_model(client: Any, experiment: str, event: dict[str, Any]) -> str | None:
+def find_logged_model(client: Any, experiment: str, event: dict[str, Any]) -> Any | None:
     """The logged model of these weights; one with an incomplete upload does not count."""
     found = client.search_logged_models(
         [experiment], filter_string=f"tags.`{WEIGHTS_TAG}` = '{event['sha256']}'"
     )
     whole = (m for m in found if m.name == event["name"] and m.status.value == "READY")
-    return next((str(model.model_id) for model in whole), None)
+    return next(whole, None)
+
+
+def is_gone(location: str) -> bool:
+    """Whether a place of files is on this machine, and nothing is there."""
+    parts = urlsplit(location)
+    return parts.scheme in ("", "file") and not Path(unquote(parts.path)).exists()
+
+
+def _upload(client: Any, model_id: str, event: dict[str, Any]) -> None:
+    client.log_model_artifacts(model_id, str(event["path"]))
+    if lineage := event.get("lineage"):
+        # MLflow takes what is in a folder, and this folder is to be there itself
+        client.log_model_artifacts(model_id, str(lineage.parent))
+
+
+def _upload_again(client: Any, model: Any, event: dict[str, Any]) -> None:
+    """Restore the files of a model if they were deleted."""
+    if event["path"] is not None and is_gone(model.artifact_location):
+        _upload(client, model.model_id, event)

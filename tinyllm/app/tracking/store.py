@@ -1,6 +1,7 @@
 """Which MLflow store to use, and how to open it."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from tinyllm.app.redaction import (
     take_password_from_url,
     without_secrets,
 )
-from tinyllm.app.tracking.database import database_path, make_ready
-from tinyllm.app.tracking.journal import forget_deliveries
+from tinyllm.app.tracking.address import check_address, database_path
+from tinyllm.app.tracking.database import make_ready, wrong_schema
+from tinyllm.app.tracking.reasons import explained
+from tinyllm.app.tracking.relocation import files_of, follow
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import repository_root, working_folder
 
@@ -21,6 +24,10 @@ from tinyllm.base.files import repository_root, working_folder
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 # no line with the server's address for each run that ends
 _QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+
+# seconds
+_LONGEST_CONNECTION = 10
+_OTHER_SCHEMA = re.compile(r"database schema \(found version (\w+)")
 
 
 def journal_folder() -> Path:
@@ -51,35 +58,56 @@ def shown_uri(uri: str | None = None) -> str:
 def connect(uri: str | None = None) -> Any:
     """Return an `MlflowClient`; a SQLite store is created first, by one process at a time.
 
-    What had been delivered to a store that no longer exists counts as not delivered.
+    Nothing else opens a store. One that was moved or copied with its project is corrected.
 
     Raises:
-        TinyLLMError: a SQLite store cannot be opened or made.
-        mlflow.exceptions.MlflowException: another store cannot be opened.
+        TinyLLMError: the address names no store, or the store cannot be opened or made.
     """
     configure_external_loggers()
     for name, value in {**_PATIENCE, **_QUIET}.items():
         os.environ.setdefault(name, value)
+    uri = uri or tracking_uri()
+    check_address(uri)
     import mlflow
 
     hide_in_log("mlflow")
+    with explained(f"MLflow's store {shown_uri(uri)} cannot be opened"):
+        if (path := database_path(uri)) is not None:
+            make_ready(path)
+            follow(path)
+        elif not uri.startswith("http"):
+            _knock(uri)
+        mlflow.set_tracking_uri(uri)
+        try:
+            return mlflow.MlflowClient(uri)
+        except mlflow.exceptions.MlflowException as error:
+            if found := _OTHER_SCHEMA.search(str(error)):
+                raise wrong_schema(shown_uri(uri), found[1]) from None
+            raise
 
-    uri = uri or tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    if (path := database_path(uri)) is not None:
-        make_ready(path, lambda: forget_deliveries(journal_folder(), uri))
-    return mlflow.MlflowClient(uri)
+
+def _knock(uri: str) -> None:
+    """Connect to a database once: MLflow would go on trying for two minutes."""
+    import sqlalchemy
+
+    timely = {"connect_timeout": _LONGEST_CONNECTION}
+    server = sqlalchemy.make_url(uri).get_backend_name() in ("postgresql", "mysql")
+    engine = sqlalchemy.create_engine(uri, connect_args=timely if server else {})
+    engine.connect().close()
+    engine.dispose()
 
 
 def experiment_id(client: Any, name: str) -> str:
-    """The experiment's id; creates it if needed, with its artifacts beside a SQLite store."""
+    """The experiment's id; created or restored if needed, with its files beside a SQLite store."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
-    local = tracking_uri().startswith("sqlite:")
-    location = (repository_root() / "mlruns").as_uri() if local else None
+    path = database_path(tracking_uri())
+    location = None if path is None else files_of(path).as_uri()
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except MlflowException:

@@ -6,25 +6,29 @@ failed delivery causes one warning, and the rest stays in the journal for `tinyl
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, assert_never
 
 from tinyllm.app.config import TrackingConfig
 from tinyllm.app.logger import get_logger
+from tinyllm.app.redaction import without_secrets
 from tinyllm.app.tracking.abandoned import recording
 from tinyllm.app.tracking.background import BackgroundDelivery
 from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.kept import place_in_project
 from tinyllm.app.tracking.lineage import (
     CONFIGURATION_TAG,
+    LEFT_OUT_TAG,
     environment_tags,
     experiment_tags,
     git_tags,
 )
 from tinyllm.app.tracking.naming import all_params, run_name
 from tinyllm.app.tracking.note import run_note
-from tinyllm.app.tracking.patch import find_new_files, git_patch
+from tinyllm.app.tracking.patch import find_changes
+from tinyllm.app.tracking.reasons import is_down
 from tinyllm.app.tracking.store import journal_folder, shown_uri, tracking_uri
 from tinyllm.base.errors import Interrupted
 from tinyllm.base.events import (
@@ -43,10 +47,10 @@ from tinyllm.base.events import (
 _PATIENCE = 10.0
 # a local store needs to import MLflow here, on a machine that may be busy
 _PATIENCE_WITH_SQLITE = 30.0
-# how many file names a warning shows
-_SHOWN = 5
-# folder of a registered version that records its origin
+# folder of a run and of a registered version that records its origin
 LINEAGE = "lineage"
+# of MLflow's tags
+_LONGEST_TAG = 5000
 _log = get_logger(__name__)
 
 
@@ -66,8 +70,11 @@ class Tracker:
 
     def tell(self, event: Event) -> None:
         """Record an event; steps and validations arrive through `metrics`."""
-        if not self._enabled:
-            return
+        if self._enabled:
+            with self._tolerant():
+                self._record(event)
+
+    def _record(self, event: Event) -> None:
         match event:
             case DatasetRead():
                 self._dataset(event)
@@ -75,7 +82,7 @@ class Tracker:
                 # if recorded twice, the last counts
                 self._add("figures", step=event.step, values=dict(event.values))
             case FileWritten():
-                self._add("artifact", path=self._journal.keep(event.path), folder=self._stage)
+                self._add("artifact", folder=self._stage, **self._journal.files.keep(event.path))
             case CheckpointWritten():
                 self._checkpoint(event)
             case ExportWritten():
@@ -88,8 +95,11 @@ class Tracker:
     def _start(self) -> None:
         """Open the run, or attach to it: name, params and origin."""
         params = all_params(self._started.sections)
-        patch = git_patch()
+        changes = find_changes()
+        patch = changes.patch
         tags = {**git_tags(patch), **environment_tags(), **experiment_tags()}
+        if changes.left_out:
+            tags[LEFT_OUT_TAG] = ", ".join(changes.left_out)[:_LONGEST_TAG]
         if self._started.configuration:
             tags[CONFIGURATION_TAG] = self._started.configuration
         self._lineage = {"uncommitted.patch": patch} if patch else {}
@@ -103,27 +113,42 @@ class Tracker:
             note=run_note(params, tags),
         )
         if patch:
-            self._keep_bytes("uncommitted.patch", patch, f"lineage/{self._stage}")
+            kept = self._journal.files.keep_bytes(self._lineage, self._stage)
+            self._add("artifact", folder=LINEAGE, **kept)
         for file in ("params.yaml", "dvc.lock"):
             if Path(file).is_file():
-                self._lineage[file] = Path(file).read_bytes()
-                text = Path(file).read_text(encoding="utf-8")
-                self._add("text", text=text, file=f"lineage/{self._stage}/{file}")
+                text = without_secrets(Path(file).read_text(encoding="utf-8"))
+                self._lineage[file] = text.encode()
+                self._add("text", text=text, file=f"{LINEAGE}/{self._stage}/{file}")
         if self._stage == "train":
-            self._tell_what_is_left_out()
+            for warning in changes.warnings():
+                _log.warning(warning)
             self._add("status", value="RUNNING")
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Record a point of several curves."""
         if self._enabled:
-            self._journal.add_metrics(step, values)
+            with self._tolerant():
+                self._journal.add_metrics(step, values)
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Go on without a record, and warn once, if the disk takes none."""
+        try:
+            yield
+        except OSError as error:
+            self._enabled = False
+            _log.warning(
+                "The rest of this run is not recorded, since %s cannot be written: %s.",
+                error.filename or self._journal.path,
+                error.strerror or error,
+            )
 
     def _dataset(self, event: DatasetRead) -> None:
-        source = str(event.path.resolve())
         self._add(
             "dataset",
             name=event.split,
-            source=source,
+            source=place_in_project(event.path),
             digest=event.fingerprint,
             context=event.purpose,
         )
@@ -133,7 +158,7 @@ class Tracker:
         self._add(
             "checkpoint",
             name="checkpoint",
-            path=self._journal.keep(event.folder),
+            **self._journal.files.keep(event.folder),
             sha256=event.sha256,
             step=event.step,
             metrics=dict(event.metrics),
@@ -144,16 +169,13 @@ class Tracker:
 
         Its origin is recorded in tags and in files in the version's folder `lineage`.
         """
-        place = Path(self._journal.keep(event.folder))
-        (place / LINEAGE).mkdir(exist_ok=True)
-        for file, content in self._lineage.items():
-            (place / LINEAGE / file).write_bytes(content)
         patch = self._lineage.get("uncommitted.patch", b"")
         self._add(
             "export",
             name="export",
             registered_model=self._config.registered_model,
-            path=str(place),
+            **self._journal.files.keep(event.folder),
+            lineage=self._journal.files.keep_bytes(self._lineage, LINEAGE),
             sha256=event.sha256,
             step=event.step,
             test_fingerprint=event.test["fingerprint"],
@@ -166,11 +188,12 @@ class Tracker:
     def __enter__(self) -> Self:
         """Open the run, and start to deliver in the background."""
         if self._enabled:
-            if self._stage == "train":
-                self._recording.enter_context(recording(self._journal))
-            self._delivery = BackgroundDelivery(self._journal.fingerprint, self._stage)
             try:
-                self._start()
+                with self._tolerant():
+                    if self._stage == "train":
+                        self._recording.enter_context(recording(self._journal))
+                    self._delivery = BackgroundDelivery(self._journal.fingerprint, self._stage)
+                    self._start()
             except BaseException:
                 self.__exit__(*sys.exc_info())
                 raise
@@ -185,38 +208,28 @@ class Tracker:
         """Close the run if this stage opened it, and deliver what is left."""
         if self._delivery is None:
             return
-        if self._stage == "train":
-            killed = isinstance(error, Interrupted | KeyboardInterrupt)
-            self._add(
-                "status", value="FINISHED" if kind is None else "KILLED" if killed else "FAILED"
-            )
+        with self._tolerant():
+            if self._stage == "train" and self._enabled:
+                killed = isinstance(error, Interrupted | KeyboardInterrupt)
+                self._add(
+                    "status", value="FINISHED" if kind is None else "KILLED" if killed else "FAILED"
+                )
             self._recording.close()
         local = self._uri.startswith("sqlite:")
         hindrance = self._delivery.finish(_PATIENCE_WITH_SQLITE if local else _PATIENCE)
+        with self._tolerant():
+            self._tell_what_is_missing(hindrance or "they came too late")
+
+    def _tell_what_is_missing(self, why: str) -> None:
         if missing := self._journal.pending(self._uri):
             _log.warning(
                 "MLflow at %s has not got everything of this run, %d entries are missing (%s). "
-                "Nothing is lost: 'tinyllm sync' delivers them when the store is back.",
+                "Nothing is lost: 'tinyllm sync' delivers them%s.",
                 shown_uri(self._uri),
                 missing,
-                hindrance or "they came too late",
+                why,
+                " when the store is back" if is_down(why) else "",
             )
-
-    def _tell_what_is_left_out(self) -> None:
-        """Warn about new files that are not recorded; later stages need not repeat it."""
-        if names := find_new_files().left_out:
-            shown = ", ".join(map(repr, names[:_SHOWN]))
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            _log.warning(
-                "Files that git does not track stay on this machine unless they are small source "
-                "files; the run does not record %s%s ('git add' those that the model is made "
-                "from, ignore the others).",
-                shown,
-                more,
-            )
-
-    def _keep_bytes(self, name: str, data: bytes, folder: str) -> None:
-        self._add("artifact", path=self._journal.keep_bytes(name, data), folder=folder)
 
     def _add(self, kind: str, **details: Any) -> None:
         self._journal.add(kind, **details)
