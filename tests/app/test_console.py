@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from tinyllm.app.console import TinyLLMConsole, read_lines
+from tinyllm.base.errors import TinyLLMError
 from tinyllm.formats.load import load_model
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 
-SHORT = SamplingConfig(max_new_tokens=12)
+SHORT = SamplingConfig(max_new_tokens=12, seed=0)
 
 
 @pytest.fixture(autouse=True)
@@ -153,14 +154,88 @@ def test_info_names_the_model_and_the_settings(console, shown, checkpoint):
 
 def test_help_names_every_command(console, shown):
     assert console.handle("/help")
-    for command in ("temp", "tokens", "topk", "topp", "seed", "load", "info", "help", "quit"):
+    for command in (
+        "temp",
+        "tokens",
+        "topk",
+        "topp",
+        "seed",
+        "again",
+        "load",
+        "info",
+        "help",
+        "quit",
+    ):
         assert f"/{command}" in "".join(shown)
 
 
-def test_an_unknown_command_is_named(console, shown):
-    assert console.handle("/frobnicate 3")
-    assert "".join(shown).startswith("/frobnicate is no command")
+@pytest.mark.parametrize("line", ["/frobnicate 3", "/* a comment", "/r/x", "/", "//", " /temp 1"])
+def test_what_is_no_command_is_a_prompt(console, shown, checkpoint, line):
+    assert console.handle(line)
+    assert "".join(shown) == generate_text(checkpoint, line, SHORT) + "\n"
     assert console.sampling == SHORT
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"), [("/tmep 1", "/temp"), ("/TEMP 1", "/temp"), ("/temperature 1", "/temp")]
+)
+def test_a_misspelt_command_is_asked_about(console, shown, checkpoint, line, meant):
+    word = line.split()[0]
+    assert console.handle(line)
+    assert "".join(shown).startswith(f"Do you mean {meant}?")
+    assert f"\\{word}" in "".join(shown)
+    shown.clear()
+    assert console.handle(f"\\{line}")
+    assert "".join(shown) == generate_text(checkpoint, line, SHORT) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "prompt"), [("a\\nb", "a\nb"), ("a\\\\nb", "a\\nb"), ("a\\b", "a\\b"), ("\\/a", "/a")]
+)
+def test_a_backslash_escapes_a_line_break_itself_and_a_slash(
+    console, shown, checkpoint, line, prompt
+):
+    assert console.handle(line)
+    assert "".join(shown) == generate_text(checkpoint, prompt, SHORT) + "\n"
+
+
+def test_again_goes_on_from_the_last_prompt_with_the_next_seed(console, shown, checkpoint):
+    assert console.handle("/again")
+    assert "".join(shown).startswith("There is no prompt yet")
+    console.handle("What")
+    shown.clear()
+    assert console.handle("/again")
+    again = generate_text(checkpoint, "What", SHORT.model_copy(update={"seed": 1}))
+    assert "".join(shown) == again + "\n"
+
+
+def test_without_a_seed_each_text_gets_a_fresh_one(checkpoint, shown):
+    sampling = SamplingConfig(max_new_tokens=12)
+    console = TinyLLMConsole(checkpoint, "small", load_model, sampling, shown.append)
+    seeds = []
+    for _ in range(3):
+        console.handle("What")
+        seeds.append(console.sampling.seed)
+    assert len(set(seeds)) == 3
+    shown.clear()
+    console.handle("/seed")
+    assert "".join(shown) == f"seed = fresh for each text; of the last: {seeds[-1]}\n"
+    console.handle("/seed 5")
+    console.handle("What")
+    assert console.sampling.seed == 5
+    console.handle("/seed fresh")
+    console.handle("What")
+    assert console.sampling.seed != 5
+
+
+def test_whatever_goes_wrong_in_opening_another_model_is_one_sentence(checkpoint, shown):
+    def load(name):
+        raise RecursionError(f"too deep: \x1b[31m {name}")
+
+    console = TinyLLMConsole(checkpoint, "small", load, SHORT, shown.append)
+    assert console.handle("/load x")
+    assert "".join(shown) == "Cannot open x: too deep: \\x1b[31m x.\n"
+    assert console.model is checkpoint
 
 
 @pytest.mark.parametrize("line", ["/quit", "/exit", "/quit  "])
@@ -206,6 +281,15 @@ def test_without_a_writer_the_console_writes_to_the_screen(checkpoint, capsys):
 
 
 def test_piped_lines_come_without_their_ends_and_without_a_history(monkeypatch, tmp_path):
-    monkeypatch.setattr("sys.stdin", io.StringIO("one\n\n two \nlast"))
+    piped = io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfone\r\n\n two \nlast"))
+    monkeypatch.setattr("sys.stdin", piped)
     assert list(read_lines(tmp_path / "state" / "history")) == ["one", "", " two ", "last"]
     assert not (tmp_path / "state").exists()
+
+
+def test_a_piped_line_that_is_not_utf8_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\ntw\xff\n")))
+    lines = read_lines(tmp_path / "history")
+    assert next(lines) == "one"
+    with pytest.raises(TinyLLMError, match="standard input, line 2 is not UTF-8"):
+        next(lines)

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.corpus.find import find_files, read_text
+from tinyllm.corpus.find import find_files
+from tinyllm.corpus.read import read_text
 
 FRENCH = "Où êtes-vous, ma chère? Voilà l'été, la forêt, le château et le garçon.\n" * 20
 

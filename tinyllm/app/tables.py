@@ -4,6 +4,7 @@ rich reads brackets as markup, `:smile:` as an emoji and numbers as something to
 terminal escapes on. What people named, wrote or trained on goes through here instead.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,13 @@ def literal(text: str, *, passage: bool = False) -> "Text":
     from rich.text import Text
 
     return Text(plain(text, _KEPT_IN_PASSAGES if passage else ""))
+
+
+def write_passage(text: str) -> None:
+    """Write text to standard output: as it is to a file or a pipe, with escapes to a terminal."""
+    stream = sys.stdout
+    stream.write(plain(text, _KEPT_IN_PASSAGES) if stream.isatty() else text)
+    stream.flush()
 
 
 def make_table(

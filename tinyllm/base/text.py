@@ -7,9 +7,7 @@ import unicodedata
 
 # what moves the cursor, rings, colours, turns the writing direction or ends a line: C0, C1, line
 # and paragraph separators, bidirectional controls and halves of surrogate pairs
-_CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # longer runs of combining marks take unicodedata quadratic time; no language has them
 _LONG_RUN = 64
 _MAY_BE_LONG = re.compile(f"[^\x00-\u02ff]{{{_LONG_RUN}}}")

@@ -71,15 +71,30 @@ class _Text:
         self._length = 0
         past = next(entry for entry in session.get_inputs() if entry.name == "past_keys")
         layers, _, heads, _, head_dim = past.shape
+        self._reach = layers * (window - 1)
         self._keys = self._values = np.zeros((layers, 1, heads, 0, head_dim), dtype=np.float32)
 
     def read(self, tokens: list[int]) -> NDArray[np.float32]:
         """Read tokens, at most a window at once; logits of the next, [vocabulary]."""
         if not tokens:
             raise ValueError("there must be at least one token to read")
+        if self._length == 0:
+            tokens = tokens[self._pass_over(len(tokens)) :]
         for first in range(0, len(tokens), self._window):
             logits = self._run(tokens[first : first + self._window])
         return logits
+
+    def _pass_over(self, length: int) -> int:
+        """Begin a long text in its last windows: nothing else can reach the next character.
+
+        See `tinyllm.inference.reader.beyond_reach`, which this module cannot import without torch.
+        """
+        self._length = max(length - 1 - self._reach, 0) // self._window * self._window
+        if self._length:
+            shape = list(self._keys.shape)
+            shape[3] = self._window - 1
+            self._keys = self._values = np.zeros(shape, dtype=np.float32)
+        return self._length
 
     def _run(self, tokens: list[int]) -> NDArray[np.float32]:
         end = self._length + len(tokens)

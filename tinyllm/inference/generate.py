@@ -3,17 +3,15 @@
 Does not import torch: any runtime that reads tokens and predicts the next one will do.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from tinyllm.inference.config import SamplingConfig
+from tinyllm.inference.prompt import encode_prompts
 from tinyllm.inference.sampling import next_token
-from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
-
-_log = logging.getLogger(__name__)
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 
 class Reader(Protocol):
@@ -53,28 +51,38 @@ def generate_texts(
     model: LanguageModel, prompts: Sequence[str], sampling: SamplingConfig | None = None
 ) -> list[str]:
     """Like `generate_text` for each prompt, but faster."""
-    texts = list(prompts)
+    written: list[list[str]] = [[prompt] for prompt in prompts]
     for characters in _write(model, prompts, sampling or SamplingConfig()):
-        texts = [text + character for text, character in zip(texts, characters, strict=True)]
-    return texts
+        for text, character in zip(written, characters, strict=True):
+            text.append(character)
+    return ["".join(text) for text in written]
 
 
 def stream_text(
     model: LanguageModel, prompt: str, sampling: SamplingConfig | None = None
 ) -> Iterator[str]:
-    """Yield the continuation of the prompt, one character at a time, up to and with a stop text."""
-    for (character,) in _write(model, [prompt], sampling or SamplingConfig()):
-        yield character
+    """The continuation of the prompt, one character at a time, up to and with a stop text.
+
+    What is to be said of the prompt is said at once, before the first character is asked for.
+    """
+    characters = _write(model, [prompt], sampling or SamplingConfig())
+    return (character for (character,) in characters)
 
 
 def _write(
     model: LanguageModel, prompts: Sequence[str], sampling: SamplingConfig
 ) -> Iterator[list[str]]:
-    """Yield the next character of each text, empty after its stop text."""
+    """The next character of each text, again and again; empty after its stop text."""
+    return _continue(model, encode_prompts(model.tokenizer, prompts), sampling)
+
+
+def _continue(
+    model: LanguageModel, prompts: list[list[int]], sampling: SamplingConfig
+) -> Iterator[list[str]]:
     if not prompts:
         return
     reader = model.reader()
-    logits = reader.start([_encode_prompt(model.tokenizer, prompt) for prompt in prompts])
+    logits = reader.start(prompts)
     written = [""] * len(prompts)
     stopped = [False] * len(prompts)
     for index in range(sampling.max_new_tokens):
@@ -89,13 +97,3 @@ def _write(
         if all(stopped) or index + 1 == sampling.max_new_tokens:
             return
         logits = reader.step(tokens)
-
-
-def _encode_prompt(tokenizer: CharacterTokenizer, prompt: str) -> list[int]:
-    tokens: list[int] = tokenizer.encode(prompt).tolist()
-    if UNKNOWN_ID in tokens:
-        unknown = sorted(set(prompt) - set(tokenizer.alphabet))
-        shown = " ".join(repr(character) for character in unknown[:10])
-        _log.warning("The model has never seen %s in training; it reads <unk> instead.", shown)
-    # without a prompt the text begins as if at the start of a line
-    return tokens or [int(tokenizer.encode("\n")[0])]

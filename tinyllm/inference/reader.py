@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tinyllm.inference.cache import KeyValueCache
+from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
 
 # a product of one row uses another kernel, with other bits, than the same row among several
@@ -51,7 +52,9 @@ class CachedReader:
             return _to_numpy(self._model(batch, self._cache)[: self._count, -1])
 
     def _read_prompt(self, prompt: list[int], cache: KeyValueCache) -> NDArray[np.float32]:
-        tokens = torch.tensor([prompt], device=cache.keys.device)
+        beyond = beyond_reach(len(prompt), self._model.config)
+        cache.lengths += beyond
+        tokens = torch.tensor([prompt[beyond:]], device=cache.keys.device)
         pieces = tokens.split(self._model.config.sequence_length, dim=1)
         logits = [self._model(piece, cache)[0, -1] for piece in pieces]
         return _to_numpy(logits[-1])
@@ -59,6 +62,16 @@ class CachedReader:
     def _new_cache(self, rows: int) -> KeyValueCache:
         weight = self._model.embedding.weight
         return KeyValueCache(self._model.config, rows, weight.device, weight.dtype)
+
+
+def beyond_reach(length: int, config: ModelConfig) -> int:
+    """How many characters at the start of a prompt cannot change what comes after it.
+
+    Each layer looks back one window. Whole windows are left out, and places in the text stay, so
+    that all that is computed from the others has the same shape and the same bits.
+    """
+    window = config.sequence_length
+    return max(length - 1 - config.num_layers * (window - 1), 0) // window * window
 
 
 @contextlib.contextmanager

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 @section_options(SamplingConfig)
 def console(model: str, sampling: SamplingConfig) -> None:
     """Talk to a model: type a prompt and it continues it. /help lists the commands."""
+    from typing import cast
+
+    from tinyllm.app.commands.generate import open_model
     from tinyllm.app.console import TinyLLMConsole, read_lines
-    from tinyllm.app.tracking.registry import locate_model
     from tinyllm.base.files import working_folder
-    from tinyllm.formats.load import load_model
 
-    def open_model(name: str) -> "Checkpoint":
-        return load_model(locate_model(name))
+    def load(name: str) -> "Checkpoint":
+        return cast("Checkpoint", open_model(name))
 
-    session = TinyLLMConsole(open_model(model), model, open_model, sampling)
+    session = TinyLLMConsole(load(model), model, load, sampling)
     session.run(read_lines(working_folder() / "console-history"))

@@ -1,24 +1,33 @@
 """`tinyllm generate`."""
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from tinyllm.base.command import Command, section_options
+from tinyllm.app.prompts import (
+    PromptCommand,
+    check_prompt,
+    fresh_seed,
+    read_prompt,
+    read_prompts,
+    warned_once,
+)
+from tinyllm.base.command import section_options
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.text import plain
 from tinyllm.inference.config import SamplingConfig
 
 if TYPE_CHECKING:
     from tinyllm.inference.generate import LanguageModel
 
 _DEFAULTS = {"torch": "models/checkpoint", "onnx": "models/export"}
+_LONGEST_NAME = 200
 
 
-@click.command(cls=Command)
+@click.command(cls=PromptCommand)
 @click.argument("prompt", required=False)
 @click.option(
     "--model",
@@ -32,7 +41,16 @@ _DEFAULTS = {"torch": "models/checkpoint", "onnx": "models/export"}
     help="A file of many prompts, - for standard input: one per line, or in a .jsonl file one "
     '{"prompt": ...} per line.',
 )
-@click.option("--jsonl", is_flag=True, help='Write one {"prompt": ..., "text": ...} per line.')
+@click.option(
+    "--jsonl", is_flag=True, help='Write one {"prompt": ..., "text": ..., "seed": ...} per line.'
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Texts for each prompt, with seeds that count up.",
+)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @section_options(SamplingConfig)
 def generate(
@@ -41,6 +59,7 @@ def generate(
     runtime: str,
     prompts: Path | None,
     jsonl: bool,
+    samples: int,
     batch_size: int,
     sampling: SamplingConfig,
 ) -> None:
@@ -48,74 +67,92 @@ def generate(
 
     \b
     tinyllm generate "What news, my lord?" --max-new-tokens 200
+    tinyllm generate "What news, my lord?" --samples 3
     tinyllm generate --model models:/tinyllm@champion --temperature 0 < scene.txt
     tinyllm generate --prompts openings.txt --jsonl --seed 7 > texts.jsonl
     tinyllm generate --runtime onnx "Enter the duke"
 
-    A text depends on its prompt, the sampling options and the seed, not on the batch.
+    A text depends on its prompt, the sampling options and the seed, not on the batch. Without
+    --seed each call takes a fresh one, and names it on standard error. A prompt may begin with a
+    dash; one that looks like an option goes behind two: -- --help
     """
     if prompt is not None and prompts is not None:
         raise click.UsageError("PROMPT and --prompts exclude each other.")
-    given = [prompt] if prompts is None else list(_read_prompts(prompts))
-    loaded = _open_model(model or _DEFAULTS[runtime], runtime)
-    texts = [sys.stdin.read() if text is None else text for text in given]
-    if prompts is None and not jsonl:
-        _stream(loaded, texts[0], sampling)
+    if prompts is not None:
+        texts = read_prompts(prompts)
     else:
-        _write_all(loaded, texts, sampling, jsonl=jsonl, batch_size=batch_size)
+        texts = [] if prompt is None else [check_prompt(prompt)]
+    loaded = open_model(model or _DEFAULTS[runtime], runtime)
+    texts = texts if texts or prompts is not None else [read_prompt()]
+    first = _choose_seed(sampling)
+    each = [sampling.model_copy(update={"seed": first + number}) for number in range(samples)]
+    with warned_once():
+        if prompts is None and not jsonl:
+            _stream(loaded, texts[0], each)
+            return
+        for begin in range(0, len(texts), batch_size):
+            _write_batch(loaded, texts[begin : begin + batch_size], each, jsonl=jsonl)
 
 
-def _open_model(source: str, runtime: str) -> "LanguageModel":
+def open_model(source: str, runtime: str = "torch") -> "LanguageModel":
+    """Open the model that a person names.
+
+    Raises:
+        TinyLLMError: there is none, whatever the name.
+    """
     from tinyllm.app.tracking.registry import locate_model
 
-    if runtime == "onnx":
-        from tinyllm.formats.load import load_onnx_model
-
-        return load_onnx_model(locate_model(source))
-    from tinyllm.formats.load import load_model
-
-    return load_model(locate_model(source))
-
-
-def _read_prompts(path: Path) -> Iterator[str]:
-    with click.open_file(str(path), encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            text = line.rstrip("\n")
-            yield _prompt_of(text, f"{path}, line {number}") if path.suffix == ".jsonl" else text
-
-
-def _prompt_of(line: str, place: str) -> str:
     try:
-        found: Any = json.loads(line)["prompt"]
-    except (ValueError, KeyError, TypeError):
-        found = None
-    if not isinstance(found, str):
-        raise TinyLLMError(f'{place}: expected an object such as {{"prompt": "What news"}}.')
-    return found
+        folder = locate_model(source)
+        if runtime == "onnx":
+            from tinyllm.formats.load import load_onnx_model
+
+            return load_onnx_model(folder)
+        from tinyllm.formats.load import load_model
+
+        return load_model(folder)
+    # a name that no file can have: too long, or with a NUL
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        shown = plain(source if len(source) < _LONGEST_NAME else f"{source[:_LONGEST_NAME]}...")
+        raise TinyLLMError(f"There is no model at {shown}: {reason}.") from None
 
 
-def _stream(model: "LanguageModel", prompt: str, sampling: SamplingConfig) -> None:
+def _choose_seed(sampling: SamplingConfig) -> int:
+    """The seed that was given, or a fresh one, which is named on standard error."""
+    if "seed" in sampling.model_fields_set or sampling.temperature == 0:
+        return sampling.seed
+    seed = fresh_seed()
+    click.echo(f"A fresh seed; the same text again: --seed {seed}", err=True)
+    return seed
+
+
+def _stream(model: "LanguageModel", prompt: str, samples: Sequence[SamplingConfig]) -> None:
+    """Write one text after another as they arise, blank lines between them."""
+    from tinyllm.app.tables import write_passage
     from tinyllm.inference.generate import stream_text
 
-    sys.stdout.write(prompt)
-    for character in stream_text(model, prompt, sampling):
-        sys.stdout.write(character)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+    for number, sampling in enumerate(samples):
+        characters = stream_text(model, prompt, sampling)
+        write_passage("\n" * (number > 0) + prompt)
+        for character in characters:
+            write_passage(character)
+        write_passage("\n")
 
 
-def _write_all(
+def _write_batch(
     model: "LanguageModel",
     prompts: list[str],
-    sampling: SamplingConfig,
+    samples: Sequence[SamplingConfig],
     *,
     jsonl: bool,
-    batch_size: int,
 ) -> None:
+    from tinyllm.app.tables import write_passage
     from tinyllm.inference.generate import generate_texts
 
-    for first in range(0, len(prompts), batch_size):
-        batch = prompts[first : first + batch_size]
-        for prompt, text in zip(batch, generate_texts(model, batch, sampling), strict=True):
-            line = json.dumps({"prompt": prompt, "text": text}, ensure_ascii=False)
-            click.echo(line if jsonl else text + "\n")
+    found = [generate_texts(model, prompts, sampling) for sampling in samples]
+    for place, prompt in enumerate(prompts):
+        for texts, sampling in zip(found, samples, strict=True):
+            row = {"prompt": prompt, "text": texts[place], "seed": sampling.seed}
+            line = json.dumps(row, ensure_ascii=False) if jsonl else f"{texts[place]}\n"
+            write_passage(f"{line}\n")

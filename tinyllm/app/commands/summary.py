@@ -7,6 +7,7 @@ import click
 
 from tinyllm.base.command import FOLDER, Command
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.text import plain
 
 _NEXT = """\
 Next:
@@ -37,7 +38,7 @@ def summary(reports: Path, models: Path) -> None:
         bold=True,
     )
     click.echo(f"{training['parameters']:,} parameters, best at step {training['best_step']}\n")
-    click.echo("\n".join(samples.splitlines()[1:13]) + "\n")
+    click.echo(plain("\n".join(samples.split("\n")[1:13]), "\n\t") + "\n")
     click.echo(f"The model: {models / 'checkpoint'}, exported to {models / 'export'}\n")
     click.echo(_NEXT)
 
