@@ -93,7 +93,7 @@ def main(names: tuple[str, ...], executions: int, seconds: int | None, jobs: int
 def divide(targets: list[Target], executions: int) -> dict[str, int]:
     """How many executions each target gets: by its share, but none very few of a million."""
     whole = sum(target.share for target in targets)
-    fewest = min(_FEWEST, executions // (2 * len(targets)))
+    fewest = min(_FEWEST, executions // 50)
     return {
         one.name: max(int(executions * one.share / whole), fewest if one.share >= 0.5 else 1)
         for one in targets
