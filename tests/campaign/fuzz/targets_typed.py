@@ -25,6 +25,33 @@ def space(data: bytes) -> None:
         check_point({}, {axis.key: value})
 
 
+@target(b"\0a b", b"\0${x}'\\", b"\1\7", b"\0a,b=[c]", words=(b"${", b"'", b"\\", b"[", b",", b"="))
+def overrides(data: bytes) -> None:
+    """A value on its way to `dvc exp run -S`, as DVC reads it there."""
+    from dvc.utils.hydra import to_hydra_overrides
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from omegaconf import OmegaConf
+
+    from tinyllm.app.experiments.space import override
+
+    draw = Draw(data)
+    kind = draw.byte() % 3
+    # words of a command hold no NUL, and params.yaml is UTF-8
+    text = draw.text().replace("\0", "").encode("utf-8", "replace").decode()
+    value: Any = text
+    if kind == 1:
+        value = [part for part in text.split("|") if part]
+    elif kind == 2:
+        value = draw.choose((1, -3, 0.5, 1e-05, 1e22, True, False, None))
+    config = OmegaConf.create({"prepare": {}}, flags={"allow_objects": True})
+    OmegaConf.set_struct(config, True)
+    parsed = to_hydra_overrides([override("prepare.source", value)])
+    ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
+    found = OmegaConf.to_object(config)["prepare"]["source"]
+    assert found == value, f"{value!r} became {found!r}"
+    assert type(found) is type(value), f"{value!r} became {found!r}"
+
+
 @target(b"\0one\ntwo", b'\1{"prompt": "a"}\n', b'\1{"prompt": 3}', b"\1[", share=2.0)
 def prompts(data: bytes) -> None:
     """A file of prompts."""
