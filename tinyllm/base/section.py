@@ -30,12 +30,15 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _read_numbers_as_people_write_them(cls, value: Any, info: ValidationInfo) -> Any:
+    def _read_as_people_write(cls, value: Any, info: ValidationInfo) -> Any:
         """Accept `1e-3` and `1e4` in any spelling, and reject `true` for a number.
 
-        YAML 1.1 reads `1e-3` as a string, and pydantic reads `true` as 1.
+        YAML 1.1 reads `1e-3` as a string, and pydantic reads `true` as 1. No name, path or codec
+        can hold the NUL character.
         """
         kind = field_type(cls, str(info.field_name))
+        if kind is str and isinstance(value, str) and "\0" in value:
+            raise ValueError("must not hold the NUL character")
         if kind not in (int, float):
             return value
         if isinstance(value, bool):

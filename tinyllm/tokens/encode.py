@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import write_bytes, write_json
+from tinyllm.base.files import check_regular, write_bytes, write_json
 from tinyllm.base.outs import OutFolder, check_places
 from tinyllm.base.replacing import new_directory
 from tinyllm.base.splits import SPLITS
@@ -55,6 +55,7 @@ def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[s
 
 
 def _read_split(path: Path) -> str:
+    check_regular(path)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return file.read()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyllm.base.command import FOLDER, WorkCommand, section_options, watched
+from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import CheckpointWritten, DatasetRead, FileWritten, RunStarted, Tell, Watch
 from tinyllm.base.files import (
     rounded,
@@ -22,7 +23,7 @@ from tinyllm.base.replacing import new_directory
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.numerics import setup_numerics
 from tinyllm.model.config import ModelConfig
-from tinyllm.tokens.meta import read_meta
+from tinyllm.tokens.meta import META, REMEDY, read_meta
 from tinyllm.training.config import RuntimeConfig, TrainingConfig
 from tinyllm.training.recipe import Recipe
 
@@ -111,8 +112,12 @@ def _train(
 
 
 def _announce(tokens: Path, recipe: Recipe, arithmetic: "Arithmetic", tell: Tell) -> "TokenData":
+    from tinyllm.tokens.tokenizer import load_tokenizer
     from tinyllm.tokens.windows import load_token_data
 
+    # the checkpoint will hold it
+    if load_tokenizer(tokens / "tokenizer.json").vocab_size != read_meta(tokens).vocab_size:
+        raise TinyLLMError(f"{tokens / META} does not fit the tokenizer.json beside it; {REMEDY}.")
     data, meta = load_token_data(tokens), read_meta(tokens)
     for split in ("train", "val"):
         tell(DatasetRead(split, tokens / f"{split}.bin", meta.split(split).fingerprint, "training"))
