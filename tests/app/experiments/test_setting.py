@@ -46,7 +46,7 @@ def test_overrides_are_parsed_as_yaml_and_passed_on(repository):
     assert setting.name == "mine"
     assert setting.params["train"]["learning_rate"] == 0.001
     assert setting.params["train"]["max_steps"] == 60
-    assert setting.overrides == ["++train.learning_rate=1e-3"]
+    assert setting.overrides == ["++train.learning_rate=0.001"]
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,18 @@ def test_elsewhere_than_in_a_repository_it_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TinyLLMError, match=r"no dvc\.yaml here"):
         find_setting("sweep", None, [], "sweep")
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [("1e3, [x] 'y'", "1e3, [x] 'y'"), ("'*.md'", "*.md"), ('"12"', "12"), ("null", "null")],
+)
+def test_a_text_is_taken_as_it_stands_or_without_quotes_around_it(repository, given, value):
+    setting = find_setting("sweep", "mine", [f"tracking.experiment={given}"], "sweep")
+    assert setting.params["tracking"]["experiment"] == value
+
+
+@pytest.mark.parametrize("value", ["[" * 9999, "2024-13-45", "{", "&a *a", "!!int"])
+def test_what_yaml_cannot_read_is_one_sentence(repository, value):
+    with pytest.raises(ConfigError):
+        find_setting("sweep", "mine", [f"train.max_steps={value}"], "sweep")

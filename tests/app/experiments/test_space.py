@@ -1,11 +1,19 @@
 """What a sweep may draw from, and what is refused with a sentence."""
 
+from pathlib import Path
+from typing import Any
+
 import optuna
 import pytest
+from dvc.utils.cli_parse import to_path_overrides
+from dvc.utils.hydra import apply_overrides
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tinyllm.app.experiments.space import check_point, override, parse_axis, parse_space
 from tinyllm.app.params import SECTIONS
 from tinyllm.base.errors import ConfigError
+from tinyllm.base.params_file import read_params
 
 DEFAULTS = {name: section().model_dump() for name, section in SECTIONS.items()}
 
@@ -77,3 +85,57 @@ def test_a_point_is_checked_together_with_the_other_parameters():
 def test_an_override_is_what_dvc_takes():
     assert override("model.tie_embeddings", value=True) == "++model.tie_embeddings=true"
     assert override("train.learning_rate", 0.01) == "++train.learning_rate=0.01"
+
+
+NASTY = [
+    *["Война и мир.txt", "a b", "it's", '"x"', "a,b", "[a]", "{a:b}", "a=b", "a:b", "~a", "+a"],
+    *["", "\\", "a\\", "a\\'b", "\\\\'", "'\\", "''", "${x}", "\\${x}", "a\\\\${x}", "x\\${", "}"],
+    *["null", "True", "1e3", "012", "nan", "#x", "a #b", "%", "@", "!x", "&x", "*x", "- x", "|"],
+    *[
+        "a\nb",
+        "\\\n",
+        " a ",
+        "\t",
+        "e\u0301",
+        "\U0001f389",
+        "$x",
+        "=",
+        "<<",
+        "muon",
+        "data/raw/a.txt",
+    ],
+]
+
+
+def read_by_dvc(folder: Path, text: str) -> Any:
+    """What a parameter is after `dvc exp run -S`."""
+    file = folder / "params.yaml"
+    file.write_text("prepare:\n  source: x\n", encoding="utf-8")
+    (overrides,) = to_path_overrides([text]).values()
+    apply_overrides(file, overrides)
+    return read_params(file)["prepare"]["source"]
+
+
+@pytest.mark.parametrize("value", [*NASTY, NASTY, 0.01, 3, True, None])
+def test_dvc_reads_what_was_meant(tmp_path, value):
+    assert read_by_dvc(tmp_path, override("prepare.source", value)) == value
+
+
+@given(st.text("a'\"\\${},[]=:~+#\n -", min_size=1, max_size=12))
+@settings(deadline=None, max_examples=100)
+def test_dvc_reads_any_text(tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("params")
+    assert read_by_dvc(folder, override("prepare.source", text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train.max_steps=uniform(1,inf)",
+        "train.max_steps=uniform(nan,2)",
+        f"train.decay=[{'[' * 9999}",
+    ],
+)
+def test_a_space_without_end_is_refused(text):
+    with pytest.raises(ConfigError):
+        parse_axis(text)

@@ -129,27 +129,21 @@ def _line(facts: "TrialFacts") -> str:
 
 
 def _show(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from tinyllm.app.tables import make_table, show
 
     keys = list(dict.fromkeys(key for trial in report["trials"] for key in trial["params"]))
-    table = Table(box=None, pad_edge=False)
-    for head in ("experiment", "state", "val bits", "test bits", *keys):
-        table.add_column(head, no_wrap=True)
+    rows = []
     for trial in report["trials"]:
         bits = ["" if trial[of] is None else f"{trial[of]:.4f}" for of in ("val", "test")]
         point = [str(trial["params"].get(key, "")) for key in keys]
-        table.add_row(trial["name"], trial["state"], *bits, *point)
-    screen = Console()
-    # do not wrap lines in a file or a pipe
-    wide = Console(width=None if screen.is_terminal else 1000, highlight=False)
-    wide.print("", table, "", sep="\n")
+        rows.append((trial["name"], trial["state"], *bits, *point))
+    show("", make_table(("experiment", "state", "val bits", "test bits", *keys), rows), "")
     best = report["best"]
     if best is None:
         reasons = [trial["reason"] for trial in report["trials"] if trial["reason"]]
-        wide.print("No trial finished.", *reasons[:1])
+        show(" ".join(["No trial finished.", *reasons[:1]]))
         return
-    wide.print(
+    show(
         f"Best on val: {best['name']}, {best['val']:.4f} bits per character there and "
         f"{best['test']:.4f} on test. To apply it, with export and registration:\n\n"
         f"  {report['apply']}"

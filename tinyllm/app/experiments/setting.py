@@ -11,6 +11,7 @@ from tinyllm.app.experiments.space import override
 from tinyllm.app.params import load_params
 from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.files import fingerprint
+from tinyllm.base.section import field_type
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.find import find_files
 from tinyllm.formats.closure import ROOT, import_closure
@@ -54,9 +55,11 @@ def find_setting(kind: str, name: str | None, fixed: Sequence[str], task: Any) -
         section, _, field = key.partition(".")
         if not equals or section not in sections:
             raise ConfigError(f"{text!r} is no override; write SECTION.PARAMETER=VALUE.")
-        parsed = type(sections[section]).parse({**values[section], field: _plain(value)})
-        values[section] = parsed.model_dump()
-        overrides.append(override(key, value))
+        of = type(sections[section])
+        is_text = field in of.model_fields and field_type(of, field) is str
+        chosen = of.parse({**values[section], field: _given(value, is_text=is_text)})
+        values[section] = chosen.model_dump()
+        overrides.append(override(key, values[section][field]))
     watched = {key: values[key] for key, of in sections.items() if of.affects_outputs}
     prepare = PrepareConfig.parse(values["prepare"])
     corpus = find_files(Path(prepare.source), prepare.pattern)
@@ -71,10 +74,15 @@ def find_setting(kind: str, name: str | None, fixed: Sequence[str], task: Any) -
     return Setting(name, identity, values, overrides, TrackingConfig.parse(values["tracking"]))
 
 
-def _plain(text: str) -> Any:
+def _given(text: str, *, is_text: bool) -> Any:
+    """The value that a person wrote: a text as it stands, or without quotes around all of it."""
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    if is_text and not quoted:
+        return text
     import yaml
 
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    # a strange text makes PyYAML raise anything, an IndexError for `!!int`
+    except Exception:
         raise ConfigError(f"{text!r} is no value of a parameter.") from None

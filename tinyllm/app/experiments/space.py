@@ -1,6 +1,7 @@
 """Search spaces such as `train.learning_rate=log(0.003,0.3)`, checked by the config classes."""
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from tinyllm.base.section import field_type
 SWEPT = ("model", "train")
 _FORMS = "log(LOW,HIGH), uniform(LOW,HIGH), uniform(LOW,HIGH,STEP) or [A,B,C]"
 _DIGITS = 4
+_PLAIN_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_WORDS_OF_HYDRA = {"null", "true", "false", "nan", "inf"}
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,28 @@ def check_point(params: dict[str, dict[str, Any]], point: dict[str, Any]) -> Non
 
 
 def override(key: str, value: Any) -> str:
-    """A parameter as `dvc exp run -S` takes it, whether or not it is in params.yaml."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"++{key}={text}"
+    """A parameter as `dvc exp run -S` takes it, whether or not it is in params.yaml.
+
+    DVC reads it with Hydra's grammar, so texts are quoted unless they are plain words.
+    """
+    return f"++{key}={_in_hydra(value)}"
+
+
+def _in_hydra(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_in_hydra, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return "null" if value is None else repr(value)
+    if _PLAIN_WORD.fullmatch(value) and value.lower() not in _WORDS_OF_HYDRA:
+        return value
+    # OmegaConf looks for ${...} also in quoted texts, and Hydra ends them at a quote; backslashes
+    # count as themselves but before these
+    text = re.sub(r"(\\*+)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
+    text = re.sub(r"(\\*+)'", lambda found: f"{found[1] * 2}\\'", text)
+    text = re.sub(r"(?<!\\)(\\++)$(?!\n)", lambda found: found[1] * 2, text)
+    return f"'{text}'"
 
 
 def _check_key(key: str) -> None:
@@ -109,7 +131,8 @@ def _check_key(key: str) -> None:
 def _choices(key: str, expression: str) -> tuple[Any, ...]:
     try:
         values = yaml.safe_load(expression)
-    except yaml.YAMLError:
+    # a strange text makes PyYAML raise anything, an IndexError for `!!int`
+    except Exception:
         values = None
     plain = isinstance(values, list) and all(isinstance(v, str | int | float) for v in values)
     if not values or not plain:
@@ -130,6 +153,8 @@ def _range(key: str, expression: str) -> Axis:
         low, high, step = (None if text is None else float(text) for text in texts)
     except ValueError:
         raise ConfigError(f"{key}: the bounds in {expression!r} must be numbers.") from None
+    if not all(math.isfinite(bound) for bound in (low, high, step) if bound is not None):
+        raise ConfigError(f"{key}: the bounds in {expression!r} must be finite.")
     assert low is not None  # noqa: S101 - the pattern demands both
     assert high is not None  # noqa: S101 - as above
     if low >= high:
