@@ -1,9 +1,7 @@
 """Copies of the project as it stands, reduced, each in a repository of its own."""
 
-import contextlib
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -58,27 +56,6 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-# where MLflow's database names files
-_PLACES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "storage_location"),
-    ("datasets", "dataset_source"),
-)
-
-
 def copy_made(made: Path, target: Path) -> Path:
     """A copy of a project whose pipeline ran, with its repository, cache, journal and store."""
-    shutil.copytree(made, target, symlinks=True)
-    # MLflow notes absolute places: what the copy records must not land in the original
-    with contextlib.closing(sqlite3.connect(target / "mlflow.db")) as store, store:
-        for table, column in _PLACES:
-            store.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(made), str(target))
-            )
-    # how much a store has got is noted by its address
-    for state in (target / ".tinyllm" / "journal").glob("*.state.json"):
-        text = state.read_text(encoding="utf-8")
-        state.write_text(text.replace(str(made), str(target)), encoding="utf-8")
-    return target
+    return shutil.copytree(made, target, symlinks=True)

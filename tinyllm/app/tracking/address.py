@@ -88,7 +88,7 @@ def _server_problem(uri: str) -> str:
 def _database_problem(uri: str, rest: str) -> str:
     if uri.startswith("sqlite"):
         path = database_path(uri)
-        if path is not None and path.parts[0] != "~":
+        if path is not None and "~" not in path.parts:
             return ""
         name = rest.strip("/") if path is None and ":memory:" not in rest else ""
         return f"but a file is named like sqlite:///{name or 'mlflow.db'}, or with its whole path"

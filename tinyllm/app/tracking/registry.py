@@ -1,5 +1,7 @@
 """Checkpoints as logged models, exports as versions of a registered model."""
 
+import atexit
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -40,7 +42,13 @@ def download_model(uri: str) -> Path:
     import mlflow
 
     with explained(f"Cannot open {uri}", "; 'make ui' lists the models that are there"):
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        try:
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        except PermissionError:
+            # MLflow writes into the folder of a model that it finds on this machine
+            copy = tempfile.TemporaryDirectory(prefix="tinyllm-")
+            atexit.register(copy.cleanup)
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=copy.name))
 
 
 def log_checkpoint(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
