@@ -10,13 +10,20 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # dependency resolution, since the locks are complete
 INSTALL := uv pip install --quiet --compile-bytecode --no-deps --python .venv/bin/python
 
+# What a user has set for pip, uv and Python decides where packages come from, and nothing else.
+SOURCES := %INDEX_URL %FIND_LINKS %NO_INDEX %CERT %PROXY %TRUSTED_HOST %TIMEOUT %RETRIES %CACHE_DIR \
+	%KEYRING_PROVIDER PIP_CONFIG_FILE UV_CONFIG_FILE UV_INDEX% UV_DEFAULT_INDEX UV_INSECURE_HOST \
+	UV_NATIVE_TLS UV_SYSTEM_CERTS UV_OFFLINE UV_CONCURRENT% UV_LINK_MODE UV_NO_CACHE
+HARMLESS := PYTHON PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONUNBUFFERED
+unexport $(filter-out $(SOURCES),$(filter PIP_% UV_%,$(.VARIABLES)))
+unexport $(filter-out $(HARMLESS),$(filter PYTHON%,$(.VARIABLES)))
+# before what a pip.conf says
+export PIP_USER := 0
+export PIP_REQUIRE_VIRTUALENV := 0
+
 SHAKESPEARE := data/raw/tinyshakespeare.txt
-# above data/raw, since DVC refuses a corpus with such a file in it
-DVCIGNORE := data/.dvcignore
-UNFETCHED := /raw/tinyshakespeare.txt.dvc
+SHAKESPEARE_URL := https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt
 SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
-# a file that was put there by hand is copied to DVC's cache, for experiments in copies
-SHAKESPEARE_CACHED := .dvc/cache/files/md5/6f/b458f1232090904fb40fe944165e91
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev lock repro check test slow coverage prove docs bench llama lint format ui chat shakespeare clean
@@ -46,13 +53,9 @@ help: ## List the targets
 	$(INSTALL) --require-hashes --requirement $<
 	@touch $@
 
-# Without the text, `dvc status` must not report it as missing. A file of the same name with other
-# contents is the user's.
 setup: .venv/.installed ## Create the virtual environment (TORCH=cuda: with the CUDA build of torch)
 	@[ '$(origin PYTHON)' != 'command line' ] || [ "$$($(PYTHON) -V)" = "$$(.venv/bin/python -V)" ] || \
 		{ echo '.venv holds another Python than $(PYTHON); delete .venv first.'; exit 1; }
-	@[ "$$(cat data/raw/.dvcignore 2> /dev/null)" != /tinyshakespeare.txt.dvc ] || rm data/raw/.dvcignore
-	@[ -e $(SHAKESPEARE) ] || [ -e $(DVCIGNORE) ] || echo $(UNFETCHED) > $(DVCIGNORE)
 
 setup-dev: .venv/.installed-dev setup
 
@@ -60,6 +63,7 @@ lock: .venv/.uv ## Recreate the locks of requirements/ (versions stay; requireme
 	requirements/lock
 
 repro: setup ## Run the pipeline: prepare, tokenize, train, evaluate, export
+	@python -m tinyllm.app.repository
 	dvc repro
 	@tinyllm summary
 
@@ -102,23 +106,18 @@ format: setup-dev ## Format the code
 	ruff check --fix .
 	ruff format .
 
-ui: setup ## Compare runs in the browser (MLflow, http://localhost:5000)
-	@python -m tinyllm.app.tracking.store
-	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+ui: setup ## Compare runs in the browser (MLflow, http://localhost:5000; PORT=5001: at another port)
+	@python -m tinyllm.app.ui $(or $(PORT),5000)
 
 chat: setup ## Talk to the model that was trained last
 	tinyllm console
 
 shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that is there, and verify it
-	[ -e $(SHAKESPEARE) ] || git diff --quiet HEAD -- $(SHAKESPEARE).dvc || \
-		{ echo 'You have changed $(SHAKESPEARE).dvc; commit that or undo it first.'; exit 1; }
-	[ ! -e $(SHAKESPEARE) ] || echo '$(SHAKESPEARE_MD5)  $(SHAKESPEARE)' | md5sum --check
-	[ "$$(cat $(DVCIGNORE) 2> /dev/null)" != $(UNFETCHED) ] || rm $(DVCIGNORE)
-	[ -e $(SHAKESPEARE) ] || { dvc update $(SHAKESPEARE).dvc && git checkout --quiet -- $(SHAKESPEARE).dvc; }
+	[ -e $(SHAKESPEARE) ] || dvc get-url --quiet --force $(SHAKESPEARE_URL) $(SHAKESPEARE)
 	echo '$(SHAKESPEARE_MD5)  $(SHAKESPEARE)' | md5sum --check
-	[ -e $(SHAKESPEARE_CACHED) ] || { mkdir -p $(dir $(SHAKESPEARE_CACHED)) && \
-		cp $(SHAKESPEARE) $(SHAKESPEARE_CACHED).part && mv $(SHAKESPEARE_CACHED).part $(SHAKESPEARE_CACHED); }
+	[ -e $(SHAKESPEARE).dvc ] || dvc add --quiet $(SHAKESPEARE)
 	@echo 'Train on it: dvc exp run -S prepare.source=$(SHAKESPEARE)'
+	@echo 'For experiments in copies: git add $(SHAKESPEARE).dvc && git commit'
 
 clean: setup ## Delete what the pipeline wrote; the environment and the runs in MLflow stay
 	python -m stages.clean

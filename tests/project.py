@@ -41,7 +41,6 @@ def copy_project(target: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, place)
     shutil.copyfile(ROOT / "tests/pipeline/reduced.yaml", target / "params.yaml")
-    (target / "data/.dvcignore").write_text("/raw/tinyshakespeare.txt.dvc\n", encoding="utf-8")
     run_in(target, "git", "init", "--quiet", "--initial-branch=main")
     run_in(target, "git", "add", "--all")
     run_in(target, "git", "commit", "--quiet", "--message", "the project as it stands")

@@ -152,13 +152,3 @@ def test_the_paths_a_stage_works_on_are_its_deps_and_outs(stage):
         named += [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
     for path in importlib.import_module(f"stages.{stage}").PATHS.values():
         assert any(name == path or name.startswith(f"{path}/") for name in named), path
-
-
-def test_tiny_shakespeare_is_imported_by_its_checksum():
-    text = (ROOT / "data/raw/tinyshakespeare.txt.dvc").read_text(encoding="utf-8")
-    imported = yaml.safe_load(text)
-    out = imported["outs"][0]
-    assert out["md5"] == "6fb458f1232090904fb40fe944165e91"
-    assert out["size"] == 1_115_394
-    assert imported["frozen"] is True
-    assert imported["deps"][0]["path"].endswith("char-rnn/master/data/tinyshakespeare/input.txt")

@@ -61,7 +61,6 @@ def clone(project, keys) -> Path:
     run_blocks("keys", "push", folder=project, environment=keys)
     place = project.parent / "clone"
     subprocess.run(["git", "clone", "--quiet", project, place], env=keys, check=True)
-    shutil.copy(project / "data/.dvcignore", place / "data/.dvcignore")
     result = run_blocks("keys", "pull", folder=place, environment=keys)
     (place / "pulled.log").write_text(result.stdout, encoding="utf-8")
     return place

@@ -1,6 +1,12 @@
-"""The git repository of a project, and in words what is wrong with it."""
+"""The git repository of a project, and in words what is wrong with it.
+
+    python -m tinyllm.app.repository
+
+says so before a run, whose stages DVC would not start.
+"""
 
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,3 +81,10 @@ def _named(said: str) -> str:
     """The folder that git itself proposes to trust."""
     lines = [line for line in said.splitlines() if "safe.directory" in line]
     return lines[0].partition("safe.directory")[2].strip() if lines else ""
+
+
+if __name__ == "__main__":
+    try:
+        find_repository(Path.cwd())
+    except TinyLLMError as error:
+        sys.exit(f"Error: {error}")
