@@ -147,6 +147,8 @@ class Round:
         started = run_and_kill(self._project, command, way, after)
         outcome = Outcome(subject, way, after, started.running)
         if started.running == "finished":
+            # nobody else needed the machine this time
+            self._reference.seconds[stage] = started.seconds
             return outcome
         if way == "kill -9 delivery" and started.code:
             outcome.faults.append(f"without its delivery it exited {started.code}")
