@@ -56,8 +56,8 @@ def drop_output() -> None:
 
 
 def _forgiving(stream: Any, number: int) -> Any:
-    # a test's or a notebook's stream is no file
-    if stream is not None and stream not in (sys.__stdout__, sys.__stderr__):
+    # a test's or a notebook's stream is none of the system's
+    if stream is not None and not _is_number(stream, number):
         return stream
     with contextlib.suppress(OSError, ValueError):
         if stream is not None:
@@ -68,3 +68,10 @@ def _forgiving(stream: Any, number: int) -> Any:
     return io.TextIOWrapper(
         buffer, encoding, errors="backslashreplace", line_buffering=raw.isatty() or number == 2
     )
+
+
+def _is_number(stream: Any, number: int) -> bool:
+    try:
+        return bool(stream.fileno() == number)
+    except (OSError, ValueError, AttributeError):
+        return False

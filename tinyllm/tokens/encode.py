@@ -55,14 +55,13 @@ def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[s
 
 
 def _read_split(path: Path) -> str:
-    check_regular(path)
     try:
+        check_regular(path)
         with path.open(encoding="utf-8", newline="") as file:
             return file.read()
-    except OSError as error:
-        raise TinyLLMError(
-            f"Cannot read {path}: {error.strerror}; run the prepare stage first."
-        ) from None
+    except (OSError, TinyLLMError) as error:
+        why = f"Cannot read {path}: {error.strerror}." if isinstance(error, OSError) else str(error)
+        raise TinyLLMError(f"{why.rstrip('.')}; run the prepare stage first.") from None
     except UnicodeDecodeError as error:
         raise TinyLLMError(
             f"{path} is not UTF-8 at byte {error.start}; run the prepare stage again."
