@@ -82,8 +82,10 @@ class Journal:
                     self._skip(offset, str(error))
 
     def first_time(self) -> int:
-        """The time of the first event, in milliseconds since 1970; 0 without one."""
-        return next((int(event["time"]) for event, _ in self.events()), 0)
+        """The time of the first event, in milliseconds since 1970; 0 if none can be read."""
+        with contextlib.suppress(OSError):
+            return next((int(event["time"]) for event, _ in self.events()), 0)
+        return 0
 
     def state(self, uri: str) -> dict[str, Any]:
         """What has been delivered to the store at `uri`: byte offset and run id."""
