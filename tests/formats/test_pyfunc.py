@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 
-from tinyllm.base.errors import ConfigError
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 
@@ -73,8 +72,27 @@ def test_without_params_the_defaults_apply(served, checkpoint):
 
 @pytest.mark.parametrize("params", [{"temperature": -1.0}, {"max_new_tokens": 0}, {"top_p": 2.0}])
 def test_a_param_out_of_range_is_refused(served, params):
-    with pytest.raises(ConfigError, match=next(iter(params))):
+    with pytest.raises(mlflow.MlflowException, match=next(iter(params))) as caught:
         ask(served, "What", **params)
+    assert caught.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize("prompt", [None, 5, 1.5, True, ["a", "b"], {"a": "b"}, float("nan")])
+def test_what_is_no_text_is_refused(served, prompt):
+    with pytest.raises(mlflow.MlflowException, match="prompt 2 "):
+        ask(served, "What", prompt, **GREEDY)
+    # in a stream's dictionary these are MLflow's ways to write a column
+    if isinstance(prompt, list | dict):
+        return
+    with pytest.raises(mlflow.MlflowException, match="prompt 1 "):
+        list(served.predict_stream({"prompt": prompt}, params=GREEDY))
+
+
+@pytest.mark.parametrize(("prompts", "written"), [(1, 1_000_000), (200, 400), (1001, 1), (1, 0)])
+def test_more_than_one_request_may_ask_for_is_refused(served, prompts, written):
+    texts = ["a"] * prompts if written else ["a" * 200_001]
+    with pytest.raises(mlflow.MlflowException, match="at most"):
+        ask(served, *texts, max_new_tokens=written or 1)
 
 
 def test_a_table_without_prompts_is_refused(served):

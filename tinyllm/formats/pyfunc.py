@@ -43,7 +43,6 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
         os.environ.setdefault(name, value)
     import mlflow.pyfunc  # noqa: PLC0415 - two seconds that only this export needs
     import pandas as pd  # noqa: PLC0415 - see above
-    from mlflow.models import infer_signature  # noqa: PLC0415 - see above
 
     letters = [char for char in checkpoint.tokenizer.alphabet if char.isalpha()]
     example = pd.DataFrame({"prompt": ["".join(letters[:3]) or checkpoint.tokenizer.alphabet[0]]})
@@ -54,7 +53,7 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={name: str(forms / name) for name in ("huggingface", "onnx")},
             code_paths=[str(_stage_code(Path(staging)))],
-            signature=infer_signature(example, pd.DataFrame({"text": [""]}), params=params),
+            signature=_signature(params),
             input_example=(example, params),
             pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],
         )
@@ -77,6 +76,19 @@ def open_pyfunc(folder: Path) -> Reader:
         sys.dont_write_bytecode = compiling
     reader: Reader = opened.model.reader()
     return reader
+
+
+def _signature(params: dict[str, Any]) -> Any:
+    """What comes out, and the params.
+
+    Not what goes in: of a column of texts MLflow makes texts of whatever stands in it, "None" of
+    null and brackets and commas of a list. As it is, it reaches the model, which refuses it.
+    """
+    from mlflow.models import ModelSignature, infer_signature  # noqa: PLC0415 - see write_pyfunc
+    from mlflow.types.schema import ColSpec, Schema  # noqa: PLC0415 - see write_pyfunc
+
+    inferred = infer_signature(params=params)
+    return ModelSignature(outputs=Schema([ColSpec("string", "text")]), params=inferred.params)
 
 
 @contextlib.contextmanager
