@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from tinyllm.app.experiments.noise import judge_change
 from tinyllm.app.reporting.curves import draw_chart
-from tinyllm.app.reporting.revision import Revision
+from tinyllm.app.reporting.revision import LOSS, Revision
 from tinyllm.app.verification.verify import Verification
 from tinyllm.base.environment import child_environment
 from tinyllm.base.outs import OutFile
 
-_LOSS = "bits_per_character"
 _TITLE = "## Model report against"
 REPORT = OutFile("tinyllm report", _TITLE.encode())
 _LINES = 14
@@ -46,14 +45,14 @@ def write_report(
 
 def _judge(base: Revision, head: Revision, repeats: Sequence[float]) -> str:
     one, other = base.metrics(), head.metrics()
-    if _LOSS not in one or _LOSS not in other:
+    if LOSS not in one or LOSS not in other:
         return "**The base has no metrics to compare with.**"
     if one.get("fingerprint") != other.get("fingerprint"):
         return "**The two were tested on different texts, so their losses cannot be compared.**"
     if one == other:
         return "**No figure of the evaluation changed.**"
     positions = (base.positions(), head.positions())
-    return f"**{judge_change(one[_LOSS], other[_LOSS], repeats, positions)}**"
+    return f"**{judge_change(one[LOSS], other[LOSS], repeats, positions)}**"
 
 
 def _reproduced(verification: Verification | None) -> str:

@@ -1,7 +1,9 @@
 """A revision of the repository: its committed reports, and its samples."""
 
 import csv
+import io
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ from tinyllm.app.repository import find_repository
 from tinyllm.app.tracking.lineage import git
 from tinyllm.app.tracking.outs import read_out
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_text
 
+LOSS = "bits_per_character"
 _SAMPLES = "reports/evaluate/samples.txt"
 
 
@@ -26,20 +30,46 @@ class Revision:
         if self.commit:
             return git("-C", str(self.root), "show", f"{self.commit}:./{path}")
         file = self.root / path
-        return file.read_text(encoding="utf-8") if file.is_file() else ""
+        return read_text(file) if file.is_file() else ""
 
     def metrics(self) -> dict[str, Any]:
-        """Metrics of the evaluate stage."""
-        return dict(json.loads(self.text("reports/evaluate/metrics.json") or "{}"))
+        """Metrics of the evaluate stage; none if it has not run."""
+        path = "reports/evaluate/metrics.json"
+        try:
+            found = json.loads(self.text(path) or "{}")
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict) or not isinstance(found.get(LOSS, 0.0), int | float):
+            raise self._damaged(path)
+        return found
 
     def history(self) -> list[dict[str, str]]:
         """Rows of the run's history."""
-        return list(csv.DictReader(self.text("reports/train/history.csv").splitlines()))
+        return self._rows("reports/train/history.csv", "step", "val_loss")
 
     def positions(self) -> dict[str, float]:
         """Bits per character by characters of context."""
-        rows = csv.DictReader(self.text("reports/evaluate/positions.csv").splitlines())
+        rows = self._rows("reports/evaluate/positions.csv", "context", "bits")
         return {row["context"]: float(row["bits"]) for row in rows}
+
+    def _rows(self, path: str, *columns: str) -> list[dict[str, str]]:
+        """The rows of a table; these columns hold finite numbers.
+
+        Raises:
+            TinyLLMError: they do not.
+        """
+        try:
+            rows = list(csv.DictReader(io.StringIO(self.text(path), newline="")))
+            whole = all(math.isfinite(float(row[name])) for row in rows for name in columns)
+        except (KeyError, TypeError, ValueError, csv.Error):
+            rows, whole = [], False
+        if not whole:
+            raise self._damaged(path)
+        return rows
+
+    def _damaged(self, path: str) -> TinyLLMError:
+        where = f"{path} of {self.commit[:10]}" if self.commit else path
+        return TinyLLMError(f"{where} is damaged; run 'dvc repro' to write it again.")
 
     def samples(self) -> str:
         """Samples, from DVC's cache or remote; empty if neither has them."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,11 +44,22 @@ def find_versions(client: Any, name: str) -> list[Any]:
 
 
 def figures(version: Any) -> dict[str, float]:
-    """Test bits per character of a version, by the fingerprint of the text."""
+    """Test bits per character of a version, by the fingerprint of the text.
+
+    What somebody else wrote into these tags counts as no figure.
+    """
     tags = version.tags
     known = {tags[SPLIT_TAG]: tags[BITS_TAG]} if SPLIT_TAG in tags and BITS_TAG in tags else {}
     known |= {k.removeprefix(_JUDGED): v for k, v in tags.items() if k.startswith(_JUDGED)}
-    return {text: float(bits) for text, bits in known.items()}
+    read = {text: _number(bits) for text, bits in known.items()}
+    return {text: bits for text, bits in read.items() if math.isfinite(bits)}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def find_aliased(client: Any, name: str, alias: str) -> Any | None:

@@ -10,8 +10,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
+from tinyllm.app.logger import get_logger
+
 _PROMOTED = "promoted."
 _TIME = "%Y%m%dT%H%M%S.%fZ"
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,16 @@ class Promotion:
         return asdict(self)
 
 
+class _Details(BaseModel):
+    """The value of a tag, as `promotion_tag` writes it."""
+
+    model_config = ConfigDict(strict=True)
+
+    before: int | None
+    action: str
+    why: str
+
+
 def promotion_tag(event: Promotion) -> tuple[str, str]:
     """Name and value of the tag that records an event."""
     time = dt.datetime.fromisoformat(event.time).astimezone(dt.UTC)
@@ -37,15 +52,28 @@ def promotion_tag(event: Promotion) -> tuple[str, str]:
 
 
 def promotions(versions: Sequence[Any]) -> list[Promotion]:
-    """Every change of the champion, the oldest first."""
+    """Every change of the champion, the oldest first; tags that tell none are left out."""
     found = []
     for version in versions:
         for key, value in version.tags.items():
             if key.startswith(_PROMOTED):
-                time = dt.datetime.strptime(key.removeprefix(_PROMOTED), _TIME)  # noqa: DTZ007 - the next line adds the zone
-                iso = time.replace(tzinfo=dt.UTC).isoformat(timespec="microseconds")
-                found.append(Promotion(time=iso, version=int(version.version), **json.loads(value)))
+                try:
+                    found.append(_read_promotion(int(version.version), key, value))
+                except ValueError:
+                    _log.warning("The tag %r of version %s is damaged.", key, version.version)
     return sorted(found, key=lambda promotion: promotion.time)
+
+
+def _read_promotion(number: int, key: str, value: str) -> Promotion:
+    """The event that a tag records.
+
+    Raises:
+        ValueError: the tag is damaged.
+    """
+    time = dt.datetime.strptime(key.removeprefix(_PROMOTED), _TIME)  # noqa: DTZ007 - the next line adds the zone
+    iso = time.replace(tzinfo=dt.UTC).isoformat(timespec="microseconds")
+    details = _Details.model_validate_json(value)
+    return Promotion(iso, number, details.before, details.action, details.why)
 
 
 def succession(events: Sequence[Promotion]) -> list[int]:
