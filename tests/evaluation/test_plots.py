@@ -68,3 +68,22 @@ def test_a_long_line_continues_in_the_next_row(tmp_path):
     bits = np.zeros(200)
     wrapped = drawn(draw_surprise, "a" * 77, bits)(tmp_path)
     assert wrapped != drawn(draw_surprise, "a" * 76, bits)(tmp_path)
+
+
+def test_the_fonts_of_matplotlib_have_these_scripts(tmp_path, caplog, recwarn):
+    text = "Ж é Ω ∑ שלום مرحبا ქართული ✂\n"
+    draw_surprise(text, np.ones(len(text)), tmp_path / "a.png")
+    assert not recwarn.list
+    assert caplog.text == ""
+
+
+def test_characters_without_a_font_are_squares_with_one_sentence(tmp_path, caplog, recwarn):
+    text = "天下大势 nobody □\n" * 3
+    draw_surprise(text, np.ones(len(text)), tmp_path / "a.png")
+    assert not recwarn.list
+    assert [record.getMessage().startswith("a.png shows 4 of") for record in caplog.records] == [
+        True
+    ]
+    squares = text.translate(dict.fromkeys(map(ord, "天下大势"), "□"))
+    draw_surprise(squares, np.ones(len(text)), tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -1,6 +1,8 @@
 """Plots of a run and of its predictions; the same bytes for the same data."""
 
+import functools
 import io
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +12,16 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font
 from numpy.typing import NDArray
 
 from tinyllm.base.files import write_bytes
 
+_log = logging.getLogger(__name__)
+
 _COLUMNS, _ROWS = 76, 24
 _MOST_BITS = 8.0
+_SQUARE = "\N{WHITE SQUARE}"
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -50,18 +56,22 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
         text: the passage; as much as fits is shown.
         bits: loss of each of its characters, [characters].
         path: the PNG file to write.
+
+    Characters that no font of matplotlib's own has are shown as squares, with a warning: a font of
+    this machine would make another picture than that of the next.
     """
     figure = Figure(figsize=(9.0, 5.4), layout="constrained")
     axes = figure.subplots()
     colors = mpl.colormaps["Reds"]
-    for character, surprise, column, row in _lay_out(text, bits):
+    places = _lay_out(text, bits)
+    for character, surprise, column, row in places:
         share = min(float(surprise) / _MOST_BITS, 1.0)
-        shown = "\N{PILCROW SIGN}" if character == "\n" else character
+        shown, family = _glyph(character)
         axes.text(
             column + 0.5,
             row + 0.5,
-            shown if shown.isprintable() else " ",
-            family="monospace",
+            shown,
+            family=family,
             fontsize=8,
             ha="center",
             va="center",
@@ -69,8 +79,38 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
         )
         axes.add_patch(mpl.patches.Rectangle((column, row), 1, 1, color=colors(share * 0.9)))
     axes.set(xlim=(0, _COLUMNS), ylim=(_ROWS, 0), xticks=[], yticks=[])
+    without = {character for character, *_ in places if _glyph(character)[0] == _SQUARE} - {_SQUARE}
+    if without:
+        _log.warning(
+            "%s shows %d of the text's characters as squares, since matplotlib has no font for "
+            "them; the playground shows them in the browser.",
+            path.name,
+            len(without),
+        )
     axes.set_title(f"surprise at each character: white 0 bits, red {_MOST_BITS:g} bits or more")
     _save(figure, path)
+
+
+def _glyph(character: str) -> tuple[str, str]:
+    """What to draw for a character, and in which family of fonts."""
+    if character == "\n":
+        return "\N{PILCROW SIGN}", "monospace"
+    if not character.isprintable():
+        return " ", "monospace"
+    for family, known in _fonts().items():
+        if ord(character) in known:
+            return character, family
+    return _SQUARE, "monospace"
+
+
+@functools.cache
+def _fonts() -> dict[str, frozenset[int]]:
+    """The code points in matplotlib's own fonts, by family."""
+    folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
+    names = {"monospace": "DejaVuSansMono.ttf", "DejaVu Sans": "DejaVuSans.ttf"}
+    return {
+        family: frozenset(get_font(folder / name).get_charmap()) for family, name in names.items()
+    }
 
 
 def _lay_out(text: str, bits: NDArray[np.float64]) -> list[tuple[str, np.float64, int, int]]:
