@@ -56,6 +56,7 @@ help: ## List the targets
 setup: .venv/.installed ## Create the virtual environment (TORCH=cuda: with the CUDA build of torch)
 	@[ '$(origin PYTHON)' != 'command line' ] || [ "$$($(PYTHON) -V)" = "$$(.venv/bin/python -V)" ] || \
 		{ echo '.venv holds another Python than $(PYTHON); delete .venv first.'; exit 1; }
+	@! grep -qsx /tinyshakespeare.txt.dvc data/raw/.dvcignore || rm data/raw/.dvcignore # of earlier versions
 
 setup-dev: .venv/.installed-dev setup
 

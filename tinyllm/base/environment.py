@@ -25,6 +25,7 @@ _MEDDLING = re.compile(
     r"|TEMPLATE_DIR|ATTR_SOURCE|EXTERNAL_DIFF|DIFF_\w+|PAGER|TRACE\w*|REDIRECT_\w+|\w+_PATHSPECS)$"
     r"|(?:BASH_ENV|ENV|CDPATH|GREP_OPTIONS|SHELLOPTS|BASHOPTS|LANGUAGE)$"
 )
+_OURS = str(Path(__file__).parents[2])
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
@@ -37,8 +38,11 @@ def fence_process() -> None:
     """
     _use_utf8()
     _check_places()
+    # installed modules first; what only PYTHONPATH has stays available
+    added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path.sort(key=lambda entry: bool(entry) and entry in added and entry != _OURS)
     for name in _meddling():
-        # what Python reads at its start has had its effect, and sys.path stays as it is
+        # the others that Python reads have had their effect
         if name != "PYTHONPATH":
             del os.environ[name]
     if sys.warnoptions:

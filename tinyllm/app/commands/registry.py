@@ -38,6 +38,7 @@ def registry(name: str) -> Iterator[Any]:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             raise TinyLLMError(
-                f"The registry at {shown_uri()} has no model '{name}'; 'dvc repro' registers one."
+                f"The registry at {shown_uri()} has no model '{name}'; 'make repro' "
+                f"(or 'dvc repro') registers one."
             ) from None
         yield client
