@@ -139,3 +139,9 @@ def test_dvc_reads_any_text(tmp_path_factory, text):
 def test_a_space_without_end_is_refused(text):
     with pytest.raises(ConfigError):
         parse_axis(text)
+
+
+@pytest.mark.parametrize("value", ["???", ["a", "???"]])
+def test_a_value_that_omegaconf_reads_as_missing_is_refused(value):
+    with pytest.raises(ConfigError, match="DVC cannot pass on"):
+        override("prepare.source", value)

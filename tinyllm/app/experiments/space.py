@@ -17,6 +17,7 @@ from tinyllm.base.section import field_type
 SWEPT = ("model", "train")
 _FORMS = "log(LOW,HIGH), uniform(LOW,HIGH), uniform(LOW,HIGH,STEP) or [A,B,C]"
 _DIGITS = 4
+_MISSING = "???"
 _PLAIN_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS_OF_HYDRA = {"null", "true", "false", "nan", "inf"}
 
@@ -91,6 +92,9 @@ def override(key: str, value: Any) -> str:
     """A parameter as `dvc exp run -S` takes it, whether or not it is in params.yaml.
 
     DVC reads it with Hydra's grammar, so texts are quoted unless they are plain words.
+
+    Raises:
+        ConfigError: it is `???`, which OmegaConf reads as a value that is still missing.
     """
     return f"++{key}={_in_hydra(value)}"
 
@@ -104,6 +108,8 @@ def _in_hydra(value: Any) -> str:
         return "null" if value is None else repr(value)
     if _PLAIN_WORD.fullmatch(value) and value.lower() not in _WORDS_OF_HYDRA:
         return value
+    if value == _MISSING:
+        raise ConfigError(f"DVC cannot pass on the value {value!r}, which it reads as missing.")
     # OmegaConf looks for ${...} also in quoted texts, and Hydra ends them at a quote; backslashes
     # count as themselves but before these
     text = re.sub(r"(\\*+)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
