@@ -18,6 +18,23 @@ class Alphabet {
     return this.characters[token - 1];
   }
 
+  /** The text in the form with the fewest unknown characters, as tinyllm/inference/prompt.py. */
+  inKnownForm(text) {
+    const count = (form) => Array.from(form).filter((c) => !this.tokens.has(c)).length;
+    let best = text;
+    let fewest = count(text);
+    let lines = text;
+    if (!this.tokens.has("\r")) lines = text.replace(/\r\n?/g, "\n");
+    else if (!this.tokens.has("\n")) lines = text.replace(/\r?\n/g, "\r");
+    for (const form of [null, "NFC", "NFD", "NFKC", "NFKD"]) {
+      if (!fewest) break;
+      const other = form ? lines.normalize(form) : lines;
+      const unknown = count(other);
+      if (unknown < fewest) [best, fewest] = [other, unknown];
+    }
+    return best;
+  }
+
   /** The characters of `text` that the model has never seen, each once. */
   unknown(text) {
     return [...new Set(text)].filter((character) => !this.tokens.has(character)).sort();
@@ -85,7 +102,7 @@ function draw(weights, position) {
 
 /** The tokens of a prompt; an empty one begins as if at the start of a line. */
 function encodePrompt(alphabet, prompt) {
-  return alphabet.encode(prompt || "\n");
+  return alphabet.encode(alphabet.inKnownForm(prompt) || "\n");
 }
 
 /**

@@ -12,7 +12,8 @@ function addCharacter(character, kind) {
 }
 
 /** Begin a new text. Only the part of the prompt within the window needs a span per character. */
-function showPrompt(prompt) {
+function showPrompt(given) {
+  const prompt = alphabet.inKnownForm(given);
   const characters = Array.from(prompt);
   const near = characters.slice(-model.window);
   const far = document.createElement("span");
