@@ -178,7 +178,7 @@ def latin1_prompts(world: World) -> None:
 def binary_prompts(world: World) -> None:
     """A program is no text."""
     data = b"\x7fELF\x02\x01\x01" + bytes(range(256)) * 20
-    from_file(world, "p.bin", data).told("p.bin", "line 1")
+    from_file(world, "p.bin", data).told("p.bin", "UTF-8")
 
 
 @case(TEXT, "half an emoji in JSON, on line 2", "a sentence with file and line")
@@ -330,3 +330,10 @@ def long_prompt(world: World) -> None:
     result = generate(world, given=text)
     assert result.succeeded().startswith(text)
     assert result.seconds < 10, f"{result.seconds:.1f} s"
+
+
+@case(TEXT, "`playground --model` with 5,000 characters, a URL, brackets, bytes", "a sentence")
+def nonsense_pages(world: World) -> None:
+    """Any name of a page is a name."""
+    for name in ("x" * 5000, "http://[::1", "[/red]", "models:/", "-", "*"):
+        world.tinyllm("playground", "--print-path", "--model", name).told()

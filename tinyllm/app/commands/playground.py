@@ -1,10 +1,13 @@
 """`tinyllm playground`."""
 
+import os
 from pathlib import Path
 
 import click
 
 from tinyllm.base.command import Command
+
+_LONGEST_NAME = 400
 
 
 @click.command(cls=Command)
@@ -43,9 +46,10 @@ def playground(model: str, out: Path | None, print_path: bool) -> None:
         check_places({"--out": (out, PAGE_FILE)}, {"--model": folder})
         write_playground(load_model(folder), out, prompt="")
     page = (out or Path(model) / "playground.html").resolve()
-    if not page.is_file():
+    # unlike Path.is_file, also False for a name that no file can have
+    if not os.path.isfile(page):  # noqa: PTH113
         raise TinyLLMError(
-            f"There is no page at {page}; run dvc repro with 'playground' in export.formats, "
+            f"There is no page at {str(page)[:_LONGEST_NAME]}; run dvc repro with 'playground' in export.formats, "
             f"or write one with --out FILE."
         )
     click.echo(page)
