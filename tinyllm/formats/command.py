@@ -77,7 +77,7 @@ def export(
             tags = _version_tags(facts, metrics, verdicts)
             step = facts["step"]
             tell(ExportWritten(out / "pyfunc", weights, step, metrics, tags, card))
-    _show(verdicts, out)
+    _show(out)
 
 
 def _figures(verdicts: "list[Verdict]", out: Path) -> dict[str, float]:
@@ -113,12 +113,6 @@ def _sizes(out: Path) -> dict[str, int]:
     }
 
 
-def _show(verdicts: "list[Verdict]", out: Path) -> None:
-    for name, size in _sizes(out).items():
-        click.echo(f"  {name:20} {size / 1e6:7.2f} MB")
-    for verdict in verdicts:
-        text = "same text" if verdict.same_text else "another text"
-        click.echo(
-            f"  {verdict.export:20} in {verdict.runtime}: logits {verdict.max_difference:.1e} "
-            f"apart, {text}, {verdict.characters_per_second:,.0f} characters/s"
-        )
+def _show(out: Path) -> None:
+    sizes = (f"{name} {size / 1e6:.2f} MB" for name, size in _sizes(out).items())
+    click.echo(f"  {out}: {', '.join(sizes)}")

@@ -58,6 +58,14 @@ class Verdict:
         """Whether all logits are within the tolerance of the precision."""
         return self.max_difference <= TOLERANCES[self.precision]
 
+    def __str__(self) -> str:
+        """One line for the screen."""
+        text = "same text" if self.same_text else "another text"
+        return (
+            f"{self.export} in {self.runtime}: logits {self.max_difference:.1e} apart, {text}, "
+            f"{self.characters_per_second:,.0f} characters/s"
+        )
+
     def facts(self) -> dict[str, Any]:
         """The part that is the same on every machine."""
         return {

@@ -55,7 +55,7 @@ def export_checkpoint(
         verdicts = []
         with one_thread():
             for verdict in verify(config, source, folder):
-                report(f"compared {verdict.export} in {verdict.runtime}")
+                report(str(verdict))
                 verdicts.append(verdict)
         write_json(folder / PARITY, [verdict.facts() for verdict in verdicts])
         write_card(folder / CARD, config, source.checkpoint, source.metrics, verdicts)

@@ -28,6 +28,8 @@ from tinyllm.base.files import working_folder
 _LAST_STAGE = "evaluate"
 # the message of a run whose loss or gradient is not finite
 _DIVERGED = re.compile(r"became (nan|-?inf) at step")
+# how DVC says that a file is not in the copy
+_NOT_IN_COPY = re.compile(r"No such file or directory: '[^']+/exps/standalone/\w+/([^']+)'")
 _POLL = 0.3
 _PATIENCE = 60.0
 State = Literal["finished", "stopped", "diverged", "failed"]
@@ -231,4 +233,9 @@ def _reason(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     faults = [line for line in lines if line.startswith("Error: ")]
     faults = faults or [line for line in lines if line.lower().startswith("error: ")] or lines[-1:]
+    if faults and (missing := _NOT_IN_COPY.search(faults[-1])):
+        return (
+            f"the copy that experiments run in lacks {missing[1]}, since no commit holds it; "
+            f"commit it: git add {missing[1]} && git commit"
+        )
     return faults[-1].partition(": ")[2] or faults[-1] if faults else ""
