@@ -14,6 +14,7 @@ from tests.campaign.world import World
 
 BARRIER = Mechanism.BARRIER
 BACK = "when the store is back"
+PLANTED = "wonderland-9876"
 READERS = (
     ["runs"],
     ["compare", "aaaa", "bbbb"],
@@ -54,12 +55,11 @@ ADDRESSES = {
 
 def _address(name: str, uri: str, words: str) -> None:
     def check(world: World) -> None:
-        secret = "hunter22wonder"
-        place = {"MLFLOW_TRACKING_URI": uri.replace("{pw}", secret)}
+        place = {"MLFLOW_TRACKING_URI": uri.replace("{pw}", PLANTED)}
         result = world.tinyllm("runs", env=place)
         result.told(words)
         assert BACK not in result.err
-        assert secret not in result.out + result.err
+        assert PLANTED not in result.out + result.err
         assert [path.name for path in world.folder.iterdir()] in ([], [".tinyllm"])
 
     check.__name__ = name
@@ -230,10 +230,10 @@ def store_refused(world: World) -> None:
 @case(BARRIER, "a database server that is down", "a sentence within 20 seconds")
 def store_database_down(world: World) -> None:
     """MLflow alone would try for 100 seconds."""
-    address = "postgresql+psycopg2://ana:{}@127.0.0.1:9/db".format("hunter22wonder")
+    address = "postgresql+psycopg2://ana:{}@127.0.0.1:9/db".format(PLANTED)
     result = world.tinyllm("runs", env={"MLFLOW_TRACKING_URI": address}, limit=20)
     result.told("127.0.0.1")
-    assert "hunter22wonder" not in result.out + result.err
+    assert PLANTED not in result.out + result.err
 
 
 @case(BARRIER, "a database server that never answers", "a sentence within half a minute", slow=True)

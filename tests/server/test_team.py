@@ -132,7 +132,7 @@ def test_a_wrong_password_costs_one_sentence_and_no_training(another, shell, pro
 def test_a_server_without_its_s3_keys_costs_one_sentence_and_no_training(
     another, shell, project, team
 ):
-    team.restart_mlflow(S3_SECRET="wrong")
+    team.restart_mlflow(S3_SECRET="wrong")  # pragma: allowlist secret
     try:
         trained = shell(another, "dvc", "repro", "train")
         refused = shell(another, "tinyllm", "sync", check=False)

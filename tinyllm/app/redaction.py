@@ -51,7 +51,7 @@ def without_secrets_in(value: Any) -> Any:
 def take_password_from_url(environment: MutableMapping[str, str] = os.environ) -> None:
     """Move user name and password from a server's URL to MLflow's variables for them.
 
-    `http://name:password@host` in `MLFLOW_TRACKING_URI` becomes `http://host`, so that no
+    `http://<name>:<password>@host` in `MLFLOW_TRACKING_URI` becomes `http://host`, so that no
     library's error shows the password. Variables that are already set stay. A database's URL keeps
     its password, without which it cannot be opened.
     """

@@ -97,3 +97,24 @@ def test_a_folder_without_onnx_says_what_to_do(generate):
     assert result.exit_code == 1
     assert "There is no ONNX form" in result.stderr
     assert "export.formats" in result.stderr
+
+
+def test_several_samples_have_seeds_that_count_up(generate, checkpoint):
+    result = generate("--samples=3", "--jsonl", "What")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["seed"] for row in rows] == [3, 4, 5]
+    for row in rows:
+        sampling = SAMPLING.model_copy(update={"seed": row["seed"]})
+        assert row["text"] == generate_text(checkpoint, "What", sampling)
+    shown = generate("--samples=3", "What").stdout
+    assert shown == "\n".join(f"{row['text']}\n" for row in rows)
+
+
+def test_without_a_seed_a_fresh_one_is_named(checkpoint_folder):
+    command = ["generate", "--model", str(checkpoint_folder), "--max-new-tokens=30", "What"]
+    first, second = (CliRunner().invoke(main, command) for _ in range(2))
+    assert first.stdout != second.stdout
+    seed = first.stderr.split()[-1]
+    assert CliRunner().invoke(main, [*command, "--seed", seed]).stdout == first.stdout
+    greedy = CliRunner().invoke(main, [*command, "--temperature=0"])
+    assert greedy.stderr == ""

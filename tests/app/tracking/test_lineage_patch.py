@@ -141,7 +141,7 @@ def test_making_the_patch_leaves_what_is_staged_alone(repository):
     assert (git("status", "--porcelain"), git("diff", "--cached")) == before
 
 
-SECRET = "hunter2-do-not-tell"
+SECRET = "hunter2-do-not-tell"  # pragma: allowlist secret
 LEFT_OUT = {
     ".env": SECRET,
     ".env.py": SECRET,
@@ -178,8 +178,8 @@ def test_new_files_that_are_not_source_stay_here_and_are_named(repository):
 @pytest.mark.parametrize(
     "text",
     [
-        "store = 'http://duke:hunter2@host:5000'",
-        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "store = 'http://duke:hunter2@host:5000'",  # pragma: allowlist secret
+        "-----BEGIN OPENSSH PRIVATE KEY-----",  # pragma: allowlist secret
         "key = 'AKIA" + "ABCDEFGH" * 2 + "'",
         "token = 'ghp_" + "a1B2" * 9 + "'",
         "TOKEN = 'hf_" + "abcDEF" * 6 + "'",

@@ -109,7 +109,7 @@ def test_evaluating_again_replaces_the_figures(workspace):
     assert [(point.step, point.value) for point in history] == [(30, 0.5), (30, 0.75)]
 
 
-SECRET = "hunter2-do-not-tell"
+SECRET = "hunter2-do-not-tell"  # pragma: allowlist secret
 
 
 def test_secrets_and_large_files_stay_here_and_are_named_once(repository, warnings):

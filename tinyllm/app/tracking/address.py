@@ -102,7 +102,7 @@ def _database_problem(uri: str, rest: str) -> str:
         package = _PACKAGES.get(driver, driver)
         return f"which needs a driver: pip install '{package}'"
     except (ArgumentError, NoSuchModuleError, ValueError):
-        return "which is not written like postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        return "which is not written like postgresql://<user>:<password>@<host>/<database>"
     return ""
 
 

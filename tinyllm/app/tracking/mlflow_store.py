@@ -46,7 +46,8 @@ class MlflowStore:
     def has(self, run_id: str, event: Event) -> bool:
         """See `Store`."""
         if event["kind"] != "artifact":
-            return find_logged_model(self._client, self._experiment(run_id), event) is not None
+            experiment = self._experiment(run_id)
+            return find_logged_model(self._client, experiment, run_id, event) is not None
         folder = event["folder"]
         known = {found.path for found in self._client.list_artifacts(run_id, folder)}
         return f"{folder}/{PurePath(event['path']).name}" in known

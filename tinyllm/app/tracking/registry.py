@@ -54,7 +54,10 @@ def download_model(uri: str) -> Path:
 def log_checkpoint(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
     """Record a checkpoint as a logged model of its run, at its step, with its metrics."""
     model_id = _log_model(client, experiment, run_id, event)
+    known = {metric.key for metric in client.get_logged_model(model_id).metrics or ()}
     for key, value in event["metrics"].items():
+        if key in known:
+            continue
         client.log_metric(run_id, key, value, event["time"], event["step"], model_id=model_id)
 
 
@@ -125,7 +128,7 @@ def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any])
     """Log a folder as a model, unless that was done before; return the model's id."""
     from mlflow.entities import LoggedModelOutput
 
-    known = find_logged_model(client, experiment, event)
+    known = find_logged_model(client, experiment, run_id, event)
     if known is not None:
         _upload_again(client, known, event)
         return str(known.model_id)
@@ -143,13 +146,22 @@ def _log_model(client: Any, experiment: str, run_id: str, event: dict[str, Any])
     return str(model.model_id)
 
 
-def find_logged_model(client: Any, experiment: str, event: dict[str, Any]) -> Any | None:
-    """The logged model of these weights; one with an incomplete upload does not count."""
+def find_logged_model(
+    client: Any, experiment: str, run_id: str, event: dict[str, Any]
+) -> Any | None:
+    """A run's logged model of these weights; one with an incomplete upload does not count."""
     found = client.search_logged_models(
         [experiment], filter_string=f"tags.`{WEIGHTS_TAG}` = '{event['sha256']}'"
     )
-    whole = (m for m in found if m.name == event["name"] and m.status.value == "READY")
-    return next(whole, None)
+    return next(
+        (
+            model
+            for model in found
+            if (model.name, model.source_run_id) == (event["name"], run_id)
+            and model.status.value == "READY"
+        ),
+        None,
+    )
 
 
 def is_gone(location: str) -> bool:
