@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinyllm.app.tracking.lineage import git, run_git
 from tinyllm.app.tracking.disclosure import has_secret_name, holds_secret
+from tinyllm.app.tracking.lineage import git, run_git
 
 # outs of the pipeline, which are not its inputs
 _WRITTEN_BY_STAGES = (":(exclude)reports", ":(exclude)dvc.lock", ":(exclude)*/.gitignore")
