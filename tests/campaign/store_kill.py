@@ -55,8 +55,8 @@ def make_project(folder: Path) -> Path:
     journal.add("status", value="RUNNING")
     for step in range(1, POINTS + 1):
         journal.add_metrics(step, {"train_loss": 1 / step})
-    kept = journal.keep_bytes("figure.png", b"picture")
-    journal.add("artifact", path=kept, folder="train")
+    (folder / "figure.png").write_bytes(b"picture")
+    journal.add("artifact", folder="train", **journal.files.keep(folder / "figure.png"))
     journal.add("text", text="words", file="train/words.txt")
     journal.add("status", value="FINISHED")
     return folder
