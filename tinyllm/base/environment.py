@@ -141,4 +141,9 @@ def _private_folder() -> str:
 
 
 def _is_writable(folder: str) -> bool:
-    return Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    try:
+        # os.access says yes to root everywhere
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -1,10 +1,11 @@
 """Plots of a run and of its predictions; the same bytes for the same data."""
 
+import contextlib
 import functools
 import io
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ _MOST_BITS = 8.0
 _SQUARE = "\N{WHITE SQUARE}"
 
 
+@contextlib.contextmanager
+def _plain_style() -> Iterator[None]:
+    """Draw as matplotlib does by itself, whatever a matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
+
+
+@_plain_style()
 def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Training and validation loss, in bits per character, over optimizer steps."""
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
@@ -38,6 +48,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
+@_plain_style()
 def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Path) -> None:
     """Loss by the number of characters of context, and the n-gram model's mean."""
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
@@ -49,6 +60,7 @@ def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Pat
     _save(figure, path)
 
 
+@_plain_style()
 def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
     """A passage with each character on a background as red as it surprised the model.
 
