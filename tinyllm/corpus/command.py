@@ -15,7 +15,9 @@ from tinyllm.corpus.prepare import prepare_corpus
 @section_options(PrepareConfig)
 def prepare(out: Path, prepare: PrepareConfig) -> None:
     """Read raw text, clean it, and split it into train.txt, val.txt and test.txt."""
-    summary = prepare_corpus(prepare, out, tell=click.echo)
+    told: list[str] = []
+    summary = prepare_corpus(prepare, out, told.append)
+    click.echo("\n".join(told))
     for name in SPLITS:
         split = summary[name]
         click.echo(

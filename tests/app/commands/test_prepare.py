@@ -48,7 +48,7 @@ def test_prepare_writes_the_splits_and_tells_of_them(play, text):
     result = call("prepare", "--out", "out", "--source", "play.txt", "--val-fraction", "2e-1")
     assert result.exit_code == 0, result.output
     first, *rest = result.stdout.splitlines()
-    assert first == "1 file(s) from play.txt"
+    assert first == "play.txt: taken 1 file"
     assert [line.split()[:3] for line in rest] == [
         ["train", "14,000", "characters"],
         ["val", "4,000", "characters"],
@@ -79,13 +79,13 @@ def test_prepare_reads_a_folder_of_another_encoding(folder):
     options = ("--source=plays", "--pattern=*.md", "--encoding=latin-1")
     result = call("prepare", "--out=out", *options)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("2 file(s) from plays\n")
+    assert result.stdout.startswith("plays: taken 2 files, left out 1: 1 not *.md (c.txt)\n")
     assert "Voilà l'été" in (folder / "out/train.txt").read_text(encoding="utf-8")
 
 
 def test_prepare_without_a_corpus_fails_with_1(folder):
     message = complaint(1, "prepare", "--out", "out", "--source", "none")
-    assert message.startswith("There is no corpus at none;")
+    assert message.startswith("There is no corpus at none, which cannot be found;")
     assert not (folder / "out").exists()
 
 

@@ -48,8 +48,9 @@ def playground(model: str, out: Path | None, print_path: bool) -> None:
     page = (out or Path(model) / "playground.html").resolve()
     # unlike Path.is_file, also False for a name that no file can have
     if not os.path.isfile(page):  # noqa: PTH113
+        shown = str(page)[:_LONGEST_NAME]
         raise TinyLLMError(
-            f"There is no page at {str(page)[:_LONGEST_NAME]}; run dvc repro with 'playground' in export.formats, "
+            f"There is no page at {shown}; run dvc repro with 'playground' in export.formats, "
             f"or write one with --out FILE."
         )
     click.echo(page)
