@@ -1,8 +1,10 @@
 """Addresses of stores: those that name one, and what is said of the others."""
 
+from pathlib import Path
+
 import pytest
 
-from tinyllm.app.tracking.address import check_address, database_path
+from tinyllm.app.tracking.address import check_address, database_path, database_uri
 from tinyllm.base.errors import TinyLLMError
 
 
@@ -11,6 +13,7 @@ from tinyllm.base.errors import TinyLLMError
     [
         ("sqlite:///mlflow.db", "mlflow.db"),
         ("sqlite:////a/b c.db?timeout=3", "/a/b c.db"),
+        ("sqlite:////a/b%20c%25.db", "/a/b c%.db"),
         ("sqlite://", None),
         ("sqlite:///:memory:", None),
         ("http://host", None),
@@ -20,6 +23,15 @@ from tinyllm.base.errors import TinyLLMError
 def test_the_file_of_a_store(uri, path):
     found = database_path(uri)
     assert (None if found is None else str(found)) == path
+
+
+@pytest.mark.parametrize("path", ["/a/b.db", "/a b/50%20/c?d#e/ж@x.db"])
+def test_the_address_of_a_file_leads_back_to_it(path):
+    from sqlalchemy import make_url
+
+    uri = database_uri(Path(path))
+    assert make_url(uri).database == path
+    assert database_path(uri) == Path(path)
 
 
 @pytest.mark.parametrize(

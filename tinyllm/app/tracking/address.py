@@ -4,13 +4,15 @@ import importlib.metadata
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from tinyllm.app.redaction import without_secrets
 from tinyllm.base.errors import TinyLLMError
 
 _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+# everything printable but '%' and '?'
+_SAFE = "".join(chr(code) for code in range(32, 127) if chr(code) not in "%?")
 _HOST_AND_PORT = re.compile(r"(?:[^@/\s]*@)?[\w.-]+:\d+(?:/\S*)?")
 # what to install for a driver whose package has another name
 _PACKAGES = {
@@ -24,8 +26,13 @@ def database_path(uri: str) -> Path | None:
     """The file of a `sqlite:///` URI; None for other stores."""
     if not uri.startswith("sqlite:///"):
         return None
-    name = uri.removeprefix("sqlite:///").partition("?")[0]
+    name = unquote(uri.removeprefix("sqlite:///").partition("?")[0])
     return Path(name) if name and name != ":memory:" else None
+
+
+def database_uri(path: Path) -> str:
+    """The `sqlite:///` URI of a file, in whose path '%' and '?' would mean something."""
+    return f"sqlite:///{quote(str(path), safe=_SAFE)}"
 
 
 def check_address(uri: str) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
+from tinyllm.app.tracking.address import database_uri
 from tinyllm.app.tracking.relocation import files_of
 from tinyllm.base.errors import TinyLLMError
 
@@ -136,7 +137,7 @@ def _make_alone(path: Path) -> None:
 def _make(path: Path, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore(f"sqlite:///{path}", artifacts.as_uri())
+    store = SqlAlchemyStore(database_uri(path), artifacts.as_uri())
     store.engine.dispose()
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -171,7 +172,7 @@ def _refuse_incomplete(path: Path) -> None:
         if _tables_of_mlflow() <= _tables(connection):
             return
         (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    raise wrong_schema(f"sqlite:///{path}", version)
+    raise wrong_schema(database_uri(path), version)
 
 
 def wrong_schema(uri: str, version: str) -> TinyLLMError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _DEFAULT = "SELECT artifact_location FROM experiments WHERE experiment_id = 0"
-_FILES = "mlruns"
+_FILES, _WORKING = "mlruns", ".tinyllm"
 # where MLflow's database names folders of files
 _PLACES = (
     ("experiments", "artifact_location"),
@@ -37,10 +37,10 @@ def follow(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path, timeout=20.0)) as store:
         row = store.execute(_DEFAULT).fetchone()
         old = _home(row[0]) if row else None
-        # files that were left behind are read where they are
-        if old is None or old == new or (old.exists() and not new.exists()):
+        if old is None or old.resolve() == new:
             return
-        if old.resolve() == new:
+        # of a store alone, without its project, the files are read where they are
+        if old.exists() and not new.exists() and not (new.parent / _WORKING).exists():
             return
         with contextlib.suppress(sqlite3.OperationalError), store:
             for table, column in _PLACES:

@@ -13,7 +13,7 @@ from tinyllm.app.redaction import (
     take_password_from_url,
     without_secrets,
 )
-from tinyllm.app.tracking.address import check_address, database_path
+from tinyllm.app.tracking.address import check_address, database_path, database_uri
 from tinyllm.app.tracking.database import make_ready, wrong_schema
 from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.relocation import files_of, follow
@@ -47,7 +47,7 @@ def tracking_uri() -> str:
     if path is None or path.is_absolute():
         return uri
     _, mark, query = uri.partition("?")
-    return f"sqlite:///{repository_root() / path}{mark}{query}"
+    return f"{database_uri(repository_root() / path)}{mark}{query}"
 
 
 def shown_uri(uri: str | None = None) -> str:
