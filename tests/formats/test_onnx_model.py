@@ -162,7 +162,7 @@ def test_there_must_be_something_to_read_in_every_text(model):
 
 def test_neither_torch_nor_onnx_is_needed(folder):
     code = (
-        "import sys; sys.modules.update(dict.fromkeys(['torch', 'onnx', 'pydantic', 'mlflow']))\n"
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'onnx', 'mlflow']))\n"
         "from pathlib import Path\n"
         "from tinyllm.formats.onnx_model import load_onnx\n"
         "reader = load_onnx(Path(sys.argv[1])).reader()\n"
@@ -176,7 +176,15 @@ def test_neither_torch_nor_onnx_is_needed(folder):
 
 def test_few_modules_are_included():
     carried = {path.stem for path in import_closure("tinyllm.formats.onnx_model")}
-    assert carried == {"__init__", "errors", "files", "onnx_model", "tokenizer_json", "tokenizer"}
+    assert carried == {
+        "__init__",
+        "documents",
+        "errors",
+        "files",
+        "onnx_model",
+        "tokenizer_json",
+        "tokenizer",
+    }
 
 
 def test_without_onnx_runtime_the_extra_is_named(folder, monkeypatch):
@@ -206,8 +214,12 @@ def test_a_damaged_file_is_named(copy, file, data, capfd):
 
 
 def test_an_unreadable_file_is_named(folder, monkeypatch):
+    read = Path.read_bytes
+
     def refuse(path):
-        raise PermissionError(errno.EACCES, "Permission denied")
+        if path.name == "model.onnx":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(TinyLLMError, match=r"Cannot read .*model\.onnx: Permission") as error:

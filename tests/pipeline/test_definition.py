@@ -132,7 +132,7 @@ def test_a_command_takes_its_paths_and_its_sections(stage):
     fields = {field for one in command.sections for field in one.model_fields}
     options = {parameter.name for parameter in command.params}
     paths = {flag[2:] for flag in importlib.import_module(f"stages.{stage}").PATHS}
-    assert options == fields | paths
+    assert options == fields | paths | {"debug"}
 
 
 @pytest.mark.parametrize("stage", STAGES)

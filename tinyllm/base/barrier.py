@@ -20,6 +20,7 @@ from tinyllm.base.environment import fence_process
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import working_folder
 from tinyllm.base.streams import drop_output, settle_streams
+from tinyllm.base.text import plain
 
 # set by `--debug`, for this process and those that it starts
 DEBUG = "TINYLLM_DEBUG"
@@ -93,7 +94,7 @@ def tell(error: Exception, name: str) -> int:
         text += f" The details are in {log}."
     if os.environ.get(DEBUG):
         click.echo(details, err=True, nl=False)
-    click.secho(f"Error: {_redacted(text)}", fg="red", err=True)
+    click.secho(f"Error: {plain(_redacted(text))}", fg="red", err=True)
     return error.exit_code if isinstance(error, TinyLLMError) else 1
 
 

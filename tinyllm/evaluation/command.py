@@ -37,11 +37,13 @@ def evaluate(
     # torch is imported from here on, after the environment is set
     from tinyllm.evaluation.report import EVALUATION, evaluate_checkpoint
     from tinyllm.inference.checkpoint import load_checkpoint
+    from tinyllm.model.checkpoint import check_training_facts
 
     inputs = {"--checkpoint": checkpoint, "--tokens": tokens}
     inputs |= {"--history": history} if history else {}
     check_places({"--out": (out, EVALUATION)}, inputs)
     loaded = load_checkpoint(checkpoint, arithmetic)
+    check_training_facts(loaded.training, checkpoint)
     metrics = evaluate_checkpoint(evaluate, loaded, tokens, out, arithmetic, history)
     facts, split = loaded.training, metrics["split"]
     started = RunStarted(

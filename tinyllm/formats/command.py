@@ -55,11 +55,13 @@ def export(
     from tinyllm.formats.exporters import Source
     from tinyllm.formats.run import EXPORT, export_checkpoint
     from tinyllm.inference.checkpoint import load_checkpoint
+    from tinyllm.model.checkpoint import check_training_facts
     from tinyllm.tokens.windows import load_tokens
 
     inputs = {"--checkpoint": checkpoint, "--tokens": tokens, "--evaluation": evaluation}
     check_places({"--out": (out, EXPORT)}, inputs)
     loaded = load_checkpoint(checkpoint, arithmetic)
+    check_training_facts(loaded.training, checkpoint)
     metrics = read_json(evaluation / "metrics.json")
     parse_document(metrics, _Metrics, str(evaluation / "metrics.json"), _REMEDY)
     held_out = load_tokens(tokens, metrics["split"])[: loaded.model.config.sequence_length]

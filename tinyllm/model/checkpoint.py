@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from tinyllm.base.documents import Document
+from tinyllm.base.documents import Document, parse_document
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import check_regular, write_bytes, write_json
 from tinyllm.base.outs import OutFolder
@@ -30,7 +30,7 @@ CHECKPOINT = OutFolder(
 
 
 class TrainingFacts(Document):
-    """What later stages need to know about the training; see `save_checkpoint`."""
+    """What the later stages need to know about the training."""
 
     fingerprint: str = Field(pattern=r"^[0-9a-f]{32}$")
     step: NonNegativeInt
@@ -42,7 +42,7 @@ class Description(Document):
     format: Literal["tinyllm-checkpoint-1"]
     vocab_size: PositiveInt
     model: dict[str, Any]
-    training: TrainingFacts
+    training: dict[str, Any]
 
 
 def save_checkpoint(
@@ -76,6 +76,15 @@ def save_checkpoint(
         write_bytes(folder / WEIGHTS, save(tensors))
         write_json(folder / CONFIG, description)
         tokenizer.save_state(folder / TOKENIZER)
+
+
+def check_training_facts(facts: Mapping[str, Any], folder: Path) -> None:
+    """Check what `save_checkpoint` kept with the weights in a folder.
+
+    Raises:
+        TinyLLMError: it does not say which run trained the weights.
+    """
+    parse_document(facts, TrainingFacts, f"'training' in {folder / CONFIG}", REMEDY)
 
 
 def weight_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
