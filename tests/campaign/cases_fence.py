@@ -18,7 +18,7 @@ _TEXT = "To be, or not to be, that is the question.\n" * 60
 def prepare_as_ever(world: World, env: dict[str, str | None], prefix: str = "") -> None:
     """The prepare stage, under these variables, writes what it writes without them."""
     (world.folder / "mine.txt").write_text(_TEXT, encoding="utf-8")
-    command = "tinyllm prepare --source mine.txt --split-by lines --out"
+    command = "tinyllm prepare --source mine.txt --split-by corpus --out"
     world.shell(f"{command} plain").succeeded()
     world.shell(f"{prefix}{command} fenced", env=env).succeeded()
     assert snapshot(world.folder / "plain") == snapshot(world.folder / "fenced")
@@ -76,7 +76,7 @@ def read_only_home(world: World) -> None:
 def ascii_locale(world: World) -> None:
     (world.folder / "Война и мир.txt").write_text(_TEXT * 2, encoding="utf-8")
     env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = ("prepare", "--source", "Война и мир.txt", "--split-by", "lines", "--out", "out")
+    command = ("prepare", "--source", "Война и мир.txt", "--split-by", "corpus", "--out", "out")
     world.tinyllm(*command, env=env).succeeded()
     assert (world.folder / "out/train.txt").read_text(encoding="utf-8").startswith("To be")
 
