@@ -27,6 +27,8 @@ pytestmark = pytest.mark.medium
         ("http://me:hunter2@host:5000/a", "http://host:5000/a"),  # pragma: allowlist secret
         ("at https://me:p@ss@host, and", "at https://host, and"),  # pragma: allowlist secret
         ("https://token-alone@host/x", "https://host/x"),
+        ("no file s3:/key:{}@bucket/x".format("hunter2"), "no file s3:/bucket/x"),
+        ("git@host:duke/x.git", "git@host:duke/x.git"),
         # pragma: allowlist nextline secret
         ("postgresql+psycopg2://u:p%40w@db/mlflow", "postgresql+psycopg2://db/mlflow"),
         # pragma: allowlist nextline secret

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _HIDDEN = "***"
-# user name and password in a URL
-_USER_INFO = re.compile(r"(?<=://)[^\s/?#'\"<>]*@")
+# user name and password in a URL, also in one that became a path, with a single slash
+_USER_INFO = re.compile(r"(:/{1,2})[^\s/?#'\"<>]*@")
 # `?password=...` in database URLs, and the like
 _QUERY = re.compile(
     r"([?&][^=&\s]*(?:pass|pwd|token|secret|key|auth|sig|cred)[^=&\s]*=)[^&\s'\"<>]+", re.IGNORECASE
@@ -36,7 +36,7 @@ def without_secrets(text: str) -> str:
         text = text.replace(f"{before}@", f"{scheme}://" if colon else "")
     for secret in _known_secrets():
         text = text.replace(secret, _HIDDEN)
-    return _QUERY.sub(rf"\1{_HIDDEN}", _USER_INFO.sub("", text))
+    return _QUERY.sub(rf"\1{_HIDDEN}", _USER_INFO.sub(r"\1", text))
 
 
 def without_secrets_in(value: Any) -> Any:

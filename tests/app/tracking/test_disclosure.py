@@ -60,6 +60,7 @@ def test_names_of_others(name):
         f"t = 'xoxb-{'1' * 12}-{'2' * 12}-{LETTERS}'",
         f"aws_secret_access_key = '{LETTERS}{LETTERS[:16]}'",
         f"API_KEY = '{LETTERS}'",
+        f"api_token: '{LETTERS}'",
         f"client_secret: '{LETTERS}'",
     ],
 )
@@ -77,6 +78,8 @@ def test_lines_with_secrets(line):
         "def tokenize(tokens, key=None): ...",
         f"password = '{WORD}'  # pragma: allowlist secret",
         "d = 'sk-learn'",
+        "end_token = '<|endoftext|>'",
+        "token = 'abc1'",
     ],
 )
 def test_lines_without(line):

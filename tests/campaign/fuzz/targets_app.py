@@ -163,7 +163,7 @@ def model_names(data: bytes) -> None:
 @target(
     b"\3a.pyx",
     b"\4.envA=1",
-    b"\6key.pyhttp://a:b@c",
+    b"\6key.pyhttp://a:b@c",  # pragma: allowlist secret
     b"\1x-----BEGIN PRIVATE KEY-----",  # pragma: allowlist secret
     share=2.0,
 )

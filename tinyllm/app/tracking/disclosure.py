@@ -15,8 +15,12 @@ _NAME = re.compile(
 _CANDIDATE = re.compile(
     r"://|[\w+/=-]{16}|pass|pwd|secret|token|key|auth|cred|private", re.IGNORECASE
 )
-# tokens that the detector does not know, by their prefixes
-_TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{30,}|github_pat_\w{30,}|sk-[\w-]{20,})")
+# tokens that the detector does not know, by their prefixes or their name
+_TOKEN = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{30,}|github_pat_\w{30,}|sk-[\w-]{20,})"
+    r"|token[\"']?\s*[:=]\s*[\"'](?=[^\"']*\d)[\w+/=.-]{12,}[\"']",
+    re.IGNORECASE,
+)
 # checksums look like random secrets, too, and addresses are none
 _TOO_EAGER = {"Base64HighEntropyString", "HexHighEntropyString", "IPPublicDetector"}
 # `password = {variable}` and lines that say `pragma: allowlist secret`
