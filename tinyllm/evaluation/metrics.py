@@ -38,6 +38,7 @@ def score_characters(
         with arithmetic.autocast():
             logits = model(inputs).float()
         losses = token_losses(logits, targets)
+        arithmetic.contention.watch()
         of_target = logits.gather(-1, targets.unsqueeze(-1))
         nats.append(losses.reshape(-1).double().cpu().numpy())
         ranks.append((logits > of_target).sum(-1).reshape(-1).cpu().numpy())

@@ -1,11 +1,12 @@
 """How to compute: decided once per process by `setup_numerics`, and passed on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tinyllm.kernels.contention import Contention
 from tinyllm.kernels.products import OnednnProducts, Products
 
 
@@ -22,6 +23,7 @@ class Arithmetic:
     precision: torch.dtype
     portable: bool
     products: Products
+    contention: Contention = field(default_factory=lambda: Contention(1), compare=False)
 
     @property
     def fused(self) -> bool:

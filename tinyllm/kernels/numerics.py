@@ -67,6 +67,7 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     import torch  # noqa: PLC0415 - the environment has to be set first
 
     from tinyllm.kernels.arithmetic import Arithmetic  # noqa: PLC0415 - as above
+    from tinyllm.kernels.contention import Contention  # noqa: PLC0415 - as above
     from tinyllm.kernels.products import (  # noqa: PLC0415 - as above
         choose_products,
         send_products_to_onednn,
@@ -93,7 +94,8 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     if device.type == "cuda":
         # without it cuBLAS may change its accumulation order from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    arithmetic = Arithmetic(device, precision, portable, products)
+    contention = Contention(torch.get_num_threads() if device.type == "cpu" else 1)
+    arithmetic = Arithmetic(device, precision, portable, products, contention)
     if portable:
         _check_portable(arithmetic)
     return arithmetic

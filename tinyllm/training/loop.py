@@ -67,6 +67,7 @@ def train_epoch(training: Training, tell: Tell, after_step: Callable[[], None]) 
     training.model.train()
     while progress.step < config.max_steps and training.train_loader.place.epoch == epoch:
         taken = take_step(training)
+        training.arithmetic.contention.watch()
         progress.step += 1
         progress.loss_sum += taken.loss
         progress.loss_count += 1
@@ -95,6 +96,7 @@ def evaluate(
         losses, _ = _losses(model, inputs, targets, arithmetic)
         # by rows, then in double: the same bits for any number of threads
         sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
+        arithmetic.contention.watch()
     model.train(was_training)
     total, count = 0.0, 0
     for batch_sum, batch_count in group.in_turn(sums):
