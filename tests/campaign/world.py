@@ -125,7 +125,7 @@ class World:
             source.write(data or b"")
             source.seek(0)
             since = time.monotonic()
-            process = subprocess.Popen(  # noqa: S603 - the cases' own commands
+            process = subprocess.Popen(
                 [program, *command[1:]],
                 cwd=cwd or self.folder,
                 env=variables,

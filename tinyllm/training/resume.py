@@ -8,6 +8,7 @@ are renamed and skipped.
 
 import contextlib
 import logging
+import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from tinyllm.base.files import sha256, write_bytes, write_json
 from tinyllm.model.checkpoint import read_tensors
 
 _KEPT = 2
+_OURS = re.compile(r"(?:damaged-)?step-\d{8,}\.(?:json|safetensors)")
 _log = logging.getLogger(__name__)
 
 
@@ -121,8 +123,8 @@ class WorkingCheckpoints:
 
     def clear(self) -> None:
         """Delete all checkpoints, once the model is written."""
-        for pattern in ("step-*", "damaged-*"):
-            for path in self.folder.glob(pattern):
+        for path in self.folder.iterdir():
+            if _OURS.fullmatch(path.name) and path.is_file():
                 path.unlink(missing_ok=True)
 
     def _load(self, stem: str) -> TrainingState:
@@ -133,7 +135,8 @@ class WorkingCheckpoints:
         return TrainingState(found.step, read_tensors(weights), found.facts)
 
     def _stems(self) -> list[str]:
-        return sorted(path.stem for path in self.folder.glob("step-*.json"))
+        found = (path for path in self.folder.glob("step-*.json") if path.is_file())
+        return sorted(path.stem for path in found if _OURS.fullmatch(path.name))
 
     def _remove(self, stem: str) -> None:
         for suffix in (".json", ".safetensors"):
