@@ -123,7 +123,7 @@ class WorkingCheckpoints:
 
     def clear(self) -> None:
         """Delete all checkpoints, once the model is written."""
-        for path in self.folder.iterdir():
+        for path in self.folder.glob("*"):
             if _OURS.fullmatch(path.name) and path.is_file():
                 path.unlink(missing_ok=True)
 
