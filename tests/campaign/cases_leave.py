@@ -63,7 +63,7 @@ _new(
     # pragma: allowlist nextline secret
     "new_source_with_private_key",
     "run.py",
-    "k = '''-----BEGIN RSA PRIVATE KEY-----\n{planted}'''",
+    "k = '''-----BEGIN RSA PRIVATE KEY-----\n{planted}'''",  # pragma: allowlist secret
 )
 _new(
     "new_source_with_aws_key", "deploy.py", 'aws_secret_access_key = "{planted}{planted}{planted}"'

@@ -68,8 +68,8 @@ def test_a_drivers_sql_is_not_told():
 
 
 def test_whatever_the_store_raises_becomes_a_sentence():
-    with pytest.raises(TinyLLMError, match=r"^No runs: database is gone; look\.$"):
-        with explained("No runs", "; look"):
-            raise ValueError("database is gone.")
+    told = pytest.raises(TinyLLMError, match=r"^No runs: database is gone; look\.$")
+    with told, explained("No runs", "; look"):
+        raise ValueError("database is gone.")
     with pytest.raises(TinyLLMError, match="ours"), explained("No runs"):
         raise TinyLLMError("ours")
