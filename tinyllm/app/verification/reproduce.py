@@ -77,4 +77,6 @@ def _differences(origin: Origin, report: Reproduction, clone: Path) -> list[str]
             raise TinyLLMError(f"The rebuilt pipeline wrote no {_EXPORT}; export.formats lacks it.")
         files = compare_paths(origin.export, clone / _EXPORT, str(_EXPORT))
         found += [str(one) for one in files if not one.file.startswith(_ADDED_BY_THE_REGISTRY)]
+    if found and origin.left_out:
+        found.append(f"uncommitted changes of {origin.left_out} were not recorded with the run")
     return found
