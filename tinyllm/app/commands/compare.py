@@ -9,10 +9,10 @@ from tinyllm.app.config import TrackingConfig
 from tinyllm.base.command import Command
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from tinyllm.app.tracking.queries import Comparison
 
+# measurements of the exports and of the machine are for --json
+_SILENT = ("export/", "system/")
 _PLACES = ("1", "2", "4", "8", "16", "32", "64", "128", "256", "512", "1024")
 
 
@@ -36,39 +36,36 @@ def compare(first: str, second: str, experiment: str, *, as_json: bool) -> None:
 
 
 def _show(comparison: "Comparison") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from tinyllm.app.tables import literal, make_table, show
 
-    console = Console()
     names = [f"{run.name} ({run.run_id[:8]})" for run in comparison.runs]
-    params = _table("parameter", names)
-    for name, pair in comparison.params.items():
-        params.add_row(name, *(value or "" for value in pair))
-    metrics = _table("metric", [*names, "difference"])
-    # measurements of the exports on some machine are for --json
-    shown = {k: pair for k, pair in comparison.metrics.items() if not k.startswith("export/")}
-    for name, (one, other) in shown.items():
-        difference = f"{other - one:+.6g}" if one is not None and other is not None else ""
-        metrics.add_row(name, _number(one), _number(other), difference)
-    positions = _table("bits by characters of context", names)
-    for place in _PLACES:
-        if place in comparison.positions:
-            positions.add_row(place, *(_number(value) for value in comparison.positions[place]))
-    samples = Table(*names, title="samples", expand=True)
-    samples.add_row(*(Text(text) for text in comparison.samples))
-    for table in (params, metrics, positions, samples):
-        if table.row_count:
-            console.print(table)
+    params = [(name, *(value or "" for value in pair)) for name, pair in comparison.params.items()]
+    metrics = [
+        (name, _number(one), _number(other), _difference(one, other))
+        for name, (one, other) in comparison.metrics.items()
+        if not name.startswith(_SILENT)
+    ]
+    positions = [
+        (place, *map(_number, comparison.positions[place]))
+        for place in _PLACES
+        if place in comparison.positions
+    ]
+    for head, rows, more in (
+        ("parameter", params, ()),
+        ("metric", metrics, ("difference",)),
+        ("bits by characters of context", positions, ()),
+    ):
+        if rows:
+            heads = (head, *names, *more)
+            show(make_table(heads, rows, wrapped=heads[1:], lined=True), cut=True)
+    samples = make_table(names, wrapped=names, title="samples", lined=True)
+    samples.expand = True
+    samples.add_row(*(literal(text, passage=True) for text in comparison.samples))
+    show(samples, cut=True)
 
 
-def _table(first: str, names: list[str]) -> "Table":
-    from rich.table import Table
-
-    table = Table()
-    for name in (first, *names):
-        table.add_column(name, no_wrap=name == first)
-    return table
+def _difference(one: float | None, other: float | None) -> str:
+    return "" if one is None or other is None else f"{other - one:+.6g}"
 
 
 def _number(value: float | None) -> str:

@@ -54,34 +54,35 @@ def _facts(version: Any, aliases: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(rows: list[dict[str, Any]], events: "list[Promotion]") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from tinyllm.app.tables import make_table, show
 
-    versions, changes = Table(box=None, pad_edge=False), Table(box=None, pad_edge=False)
-    for head in ("version", "alias", "bits/char", "test text", "commit", "registered"):
-        versions.add_column(head, no_wrap=True)
-    for row in rows:
-        bits = row["bits_per_character"]
-        commit = (row["commit"] or "")[:8] + ("+" if row["uncommitted"] else "")
-        versions.add_row(
-            str(row["version"]),
-            ", ".join(row["aliases"]),
-            "" if bits is None else f"{bits:.4f}",
-            (row["test_fingerprint"] or "")[:8],
-            commit,
-            _when(row["registered"]),
-        )
-    for head in ("champion since", "version", "before", "by", "why"):
-        changes.add_column(head, no_wrap=head != "why")
-    for event in events:
-        before = "" if event.before is None else str(event.before)
-        changes.add_row(_when(event.time), str(event.version), before, event.action, event.why)
-    screen = Console()
-    # do not wrap lines in a file or a pipe
-    wide = Console(width=None if screen.is_terminal else 1000)
-    wide.print(versions)
+    heads = ("version", "alias", "bits/char", "test text", "commit", "registered")
+    show(make_table(heads, map(_cells, rows)))
     if events:
-        wide.print("", changes, sep="\n")
+        of_changes = ("champion since", "version", "before", "by", "why")
+        changes = (
+            (
+                _when(event.time),
+                str(event.version),
+                "" if event.before is None else str(event.before),
+                event.action,
+                event.why,
+            )
+            for event in events
+        )
+        show("", make_table(of_changes, changes, wrapped=("why",)))
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    bits = row["bits_per_character"]
+    return (
+        str(row["version"]),
+        ", ".join(row["aliases"]),
+        "" if bits is None else f"{bits:.4f}",
+        (row["test_fingerprint"] or "")[:8],
+        (row["commit"] or "")[:8] + ("+" if row["uncommitted"] else ""),
+        _when(row["registered"]),
+    )
 
 
 def _when(time: float | str) -> str:

@@ -37,10 +37,8 @@ def runs(experiment: str, where: str, sort: str | None, limit: int, *, as_json: 
 def _show(found: "list[RunFacts]", sort: str | None) -> None:
     import datetime as dt
 
-    from rich.console import Console
-    from rich.table import Table
-
     from tinyllm.app.params import SECTIONS
+    from tinyllm.app.tables import make_table, show
     from tinyllm.app.tracking.queries import differing_params
 
     scores = {sort: sort} if sort else {}
@@ -50,15 +48,11 @@ def _show(found: "list[RunFacts]", sort: str | None) -> None:
     differing = [key for key in differing_params(found) if key.partition(".")[0] not in silent]
     heads = ["id", "run", "status", "started", *scores.values()]
     heads += [key.partition(".")[2] for key in differing]
-    table = Table(box=None, pad_edge=False)
-    for head in heads:
-        table.add_column(head, no_wrap=head != "run")
+    rows = []
     for run in found:
         started = dt.datetime.fromtimestamp(run.started, tz=dt.UTC).astimezone()
         figures = [f"{run.metrics[key]:.4f}" if key in run.metrics else "" for key in scores]
         params = [run.params.get(key, "") for key in differing]
         when = started.strftime("%Y-%m-%d %H:%M")
-        table.add_row(run.run_id[:8], run.name, run.status, when, *figures, *params)
-    screen = Console()
-    # do not wrap lines in a file or a pipe
-    Console(width=None if screen.is_terminal else 1000).print(table)
+        rows.append([run.run_id[:8], run.name, run.status, when, *figures, *params])
+    show(make_table(heads, rows, wrapped=("run",)))
