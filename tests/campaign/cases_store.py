@@ -230,7 +230,7 @@ def store_refused(world: World) -> None:
 @case(BARRIER, "a database server that is down", "a sentence within 20 seconds")
 def store_database_down(world: World) -> None:
     """MLflow alone would try for 100 seconds."""
-    address = "postgresql+psycopg2://ana:{}@127.0.0.1:9/db".format(PLANTED)
+    address = f"postgresql+psycopg2://ana:{PLANTED}@127.0.0.1:9/db"
     result = world.tinyllm("runs", env={"MLFLOW_TRACKING_URI": address}, limit=20)
     result.told("127.0.0.1")
     assert PLANTED not in result.out + result.err
