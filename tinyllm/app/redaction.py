@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _HIDDEN = "***"
-# user name and password in a URL, also in one that became a path, with a single slash
-_USER_INFO = re.compile(r"(:/{1,2})[^\s/?#'\"<>]*@")
+# user name and password in a URL, also in one that became a path, with a single slash; not the name
+# of a registered model
+_USER_INFO = re.compile(r"(?<!\bmodels)(:/{1,2})[^\s/?#'\"<>]*@")
 # `?password=...` in database URLs, and the like
 _QUERY = re.compile(
     r"([?&][^=&\s]*(?:pass|pwd|token|secret|key|auth|sig|cred)[^=&\s]*=)[^&\s'\"<>]+", re.IGNORECASE

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from tinyllm.base.command import Command
+from tinyllm.base.command import WorkCommand
 
 _LONGEST_NAME = 400
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.option(
     "--model",
     default="models/export",

@@ -4,10 +4,10 @@ import click
 
 from tinyllm.app.commands.registry import name_option, registry
 from tinyllm.app.tracking.setting import tracking_config
-from tinyllm.base.command import Command
+from tinyllm.base.command import WorkCommand
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.argument("version", type=click.IntRange(1), required=False)
 @click.option(
     "--force", is_flag=True, help="Even if it was tested on another text or is not better."

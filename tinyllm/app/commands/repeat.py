@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tinyllm.app.commands.experiments import running, status_of
-from tinyllm.base.command import Command
+from tinyllm.base.command import WorkCommand
 from tinyllm.base.errors import TinyLLMError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tinyllm.app.tracking.parent import ParentRun
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.option("--seeds", type=click.IntRange(2), default=5, show_default=True, help="How many.")
 @click.option("-S", "--set-param", "fixed", multiple=True, help="A parameter for all of them.")
 @click.option("--json", "as_json", is_flag=True, help="The result, for programs.")

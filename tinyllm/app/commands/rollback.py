@@ -3,10 +3,10 @@
 import click
 
 from tinyllm.app.commands.registry import name_option, registry
-from tinyllm.base.command import Command
+from tinyllm.base.command import WorkCommand
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.option("--why", default="", help="The reason, for the history.")
 @name_option
 def rollback(why: str, name: str) -> None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyllm.app.commands.experiments import running, status_of
-from tinyllm.base.command import Command
+from tinyllm.base.command import WorkCommand
 
 if TYPE_CHECKING:
     from tinyllm.app.experiments.sweep import Sweep, TrialFacts
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 @click.option("-s", "--space", multiple=True, required=True, help="A parameter and what to try.")
 @click.option("-S", "--set-param", "fixed", multiple=True, help="A parameter for all trials.")
 @click.option("--trials", type=click.IntRange(1), default=12, show_default=True)

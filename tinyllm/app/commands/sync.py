@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinyllm.base.command import Command
+from tinyllm.base.command import WorkCommand
 from tinyllm.base.errors import TinyLLMError
 
 if TYPE_CHECKING:
     from tinyllm.app.tracking.journal import Journal
 
 
-@click.command(cls=Command)
+@click.command(cls=WorkCommand)
 def sync() -> None:
     """Deliver to MLflow what it lacks: after an outage, a deletion or a loss of the store.
 
@@ -38,7 +38,7 @@ def sync() -> None:
             if is_down(why):
                 break
     if problems:
-        for problem in problems:
+        for problem in problems[:-1]:
             click.echo(problem, err=True)
         again = "when the store is back" if is_down(problems[-1]) else "once that is mended"
         raise TinyLLMError(

@@ -21,6 +21,12 @@ _DOWN = re.compile(
 _MEANINGS = {
     "database is locked": "another program has locked its database",
     "readonly database": "its database may only be read",
+    "Connection refused": "nothing answers there (connection refused)",
+    "Name or service not known": "its host cannot be found (failed to resolve)",
+    "Failed to resolve": "its host cannot be found (failed to resolve)",
+    "Read timed out": "it did not answer in time (timed out)",
+    "Connection reset": "it broke off (connection reset)",
+    "Connection aborted": "it broke off (connection aborted)",
 }
 _LONGEST = 300
 
