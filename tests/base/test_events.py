@@ -72,7 +72,7 @@ def test_without_a_watcher_errors_propagate():
 def test_without_a_watcher_stages_run_and_fail_in_one_sentence(package):
     (package / "raw.txt").write_text("To sea, to sea.\n" * 50, encoding="utf-8")
     result = run_in(package, WITHOUT_A_LISTENER)
-    assert result.stderr.startswith("Error: There is no corpus at missing.txt; "), result.stderr
+    assert result.stderr.startswith("Error: There is no corpus at missing.txt, "), result.stderr
     assert result.returncode == 1
     assert result.stdout.splitlines()[-1] == "['seed']"
     assert (package / "tokens/train.bin").is_file()

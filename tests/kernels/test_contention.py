@@ -14,31 +14,31 @@ from tinyllm.kernels.contention import Contention
 
 @pytest.fixture
 def watched(monkeypatch):
-    """Two threads on two cores, and a function that sets switches per second so far."""
-    count = [0]
+    """Two threads on two cores, and a function that lets threads wait for a share of the time."""
+    count = [0.0]
     monkeypatch.setattr(contention, "usable_cores", lambda: 2)
-    monkeypatch.setattr(contention, "_involuntary_switches", lambda: count[0])
+    monkeypatch.setattr(contention, "_seconds_waited", lambda: count[0])
     monkeypatch.setattr(contention, "_PERIOD", 0.0)
     made = Contention(2)
 
-    def happen(switches):
+    def happen(share):
         time.sleep(0.05)
-        count[0] += switches
+        count[0] += share * (time.monotonic() - made._since)
         made.watch()
 
     yield made, happen
     happen(0)
 
 
-def test_many_switches_are_noticed_until_there_are_few(watched):
+def test_waiting_for_a_core_is_noticed_until_it_ends(watched):
     made, happen = watched
     before = threading.active_count()
-    happen(1)
+    happen(0.05)
     assert not made.noticed
-    happen(1000)
+    happen(0.9)
     assert made.noticed
     assert threading.active_count() == before + 1
-    happen(1000)
+    happen(0.9)
     assert threading.active_count() == before + 1
     happen(0)
     assert not made.noticed
@@ -52,7 +52,7 @@ def test_many_switches_are_noticed_until_there_are_few(watched):
 def test_a_single_thread_and_a_large_machine_need_no_idle_ones(monkeypatch, threads, cores):
     monkeypatch.setattr(contention, "usable_cores", lambda: cores)
     made = Contention(threads)
-    monkeypatch.setattr(contention, "_involuntary_switches", lambda: pytest.fail("watched"))
+    monkeypatch.setattr(contention, "_seconds_waited", lambda: pytest.fail("watched"))
     made.watch()
     assert not made.noticed
 
@@ -62,7 +62,7 @@ def test_idle_threads_change_no_result(watched):
     torch.set_num_threads(2)
     a = torch.randn(300, 400, generator=torch.Generator().manual_seed(1))
     before = (a @ a.T).softmax(-1)
-    happen(1000)
+    happen(0.9)
     assert made.noticed
     assert torch.get_num_threads() == 2
     assert torch.equal((a @ a.T).softmax(-1), before)
