@@ -26,7 +26,7 @@ SHAKESPEARE_URL := https://raw.githubusercontent.com/karpathy/char-rnn/master/da
 SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lock repro check test slow coverage prove docs bench llama lint format ui chat shakespeare clean
+.PHONY: help setup setup-dev lock repro check test slow coverage prove campaign docs bench llama lint format ui chat shakespeare clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,6 +82,9 @@ coverage: setup-dev ## Measure what both groups cover, 95 % of the lines at leas
 
 prove: setup-dev ## Inject faults, kill the pipeline, open the exports in fresh environments
 	python -m pytest -m exhaustive
+
+campaign: setup-dev ## Try every fault of the campaign, and write docs/reliability.md
+	python -m tests.campaign --write
 
 docs: setup-dev ## Build the API reference into site/
 	python docs/reference.py site

@@ -99,7 +99,9 @@ def test_a_failure_is_one_sentence_and_no_traceback(tmp_path):
     assert result.returncode == 1
     assert result.stdout == ""
     [line] = result.stderr.splitlines()
-    assert line.startswith(f"Error: There is no corpus at {tmp_path / 'none'}, which cannot be found;")
+    assert line.startswith(
+        f"Error: There is no corpus at {tmp_path / 'none'}, which cannot be found;"
+    )
 
 
 def test_the_version_is_told():

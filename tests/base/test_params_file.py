@@ -46,7 +46,18 @@ def test_a_key_that_is_there_twice_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "a", "a: [", "a: &x *x", "? [a]\n: b\n", "[" * 5000, "!!python/name:os.x ''", "!!int"]
+    "text",
+    [
+        "",
+        "[]",
+        "a",
+        "a: [",
+        "a: &x *x",
+        "? [a]\n: b\n",
+        "[" * 5000,
+        "!!python/name:os.x ''",
+        "!!int",
+    ],
 )
 def test_what_is_no_mapping_of_sections_is_refused(text):
     with pytest.raises(ConfigError, match=r"params\.yaml (is not valid YAML|must hold sections)"):

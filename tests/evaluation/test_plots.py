@@ -14,8 +14,8 @@ TEXT = "DUKE ORSMUND:\nWhat news,\tmy lord? $5 \\ {x}_^% \N{EURO SIGN}\x00 \N{PI
 BITS = np.linspace(0, 12, len(TEXT))
 
 DRAWINGS = {
-    "curves": lambda path: draw_curves(HISTORY, path),
-    "curve of one point": lambda path: draw_curves(HISTORY[:1], path),
+    "curves": lambda path: draw_curves(HISTORY, 2.0, path),
+    "curve of one point": lambda path: draw_curves(HISTORY[:1], 2.0, path),
     "positions": lambda path: draw_positions(POSITIONS, 2.5, path),
     "surprise": lambda path: draw_surprise(TEXT, BITS, path),
     "surprise of nothing": lambda path: draw_surprise("", BITS, path),
@@ -45,7 +45,7 @@ def drawn(draw, *facts):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (drawn(draw_curves, HISTORY), drawn(draw_curves, HISTORY[:3])),
+        (drawn(draw_curves, HISTORY, 2.0), drawn(draw_curves, HISTORY[:3], 2.0)),
         (drawn(draw_positions, POSITIONS, 2.5), drawn(draw_positions, POSITIONS, 2.0)),
         (drawn(draw_surprise, "abc", BITS), drawn(draw_surprise, "abd", BITS)),
         (drawn(draw_surprise, "abc", BITS), drawn(draw_surprise, "abc", BITS + 1)),

@@ -1,5 +1,6 @@
 """Contention: noticed when others take the cores, forgotten afterwards, without changing a bit."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -14,33 +15,37 @@ from tinyllm.kernels.contention import Contention
 
 @pytest.fixture
 def watched(monkeypatch):
-    """Two threads on two cores, and a function that lets threads wait for a share of the time."""
-    count = [0.0]
+    """Two threads on two cores, and a function that lets threads wait, or cores be idle."""
+    count = {"waited": 0.0, "idle": 0.0}
     monkeypatch.setattr(contention, "usable_cores", lambda: 2)
-    monkeypatch.setattr(contention, "_seconds_waited", lambda: count[0])
+    monkeypatch.setattr(contention, "_seconds_waited", lambda: count["waited"])
+    monkeypatch.setattr(contention, "_seconds_idle", lambda _: count["idle"])
     monkeypatch.setattr(contention, "_PERIOD", 0.0)
     made = Contention(2)
 
-    def happen(share):
+    def happen(waiting, idle):
         time.sleep(0.05)
-        count[0] += share * (time.monotonic() - made._since)
+        elapsed = time.monotonic() - made._since
+        count["waited"] += waiting * elapsed
+        count["idle"] += idle * elapsed
         made.watch()
 
     yield made, happen
-    happen(0)
+    happen(0, 1)
 
 
 def test_waiting_for_a_core_is_noticed_until_it_ends(watched):
     made, happen = watched
     before = threading.active_count()
-    happen(0.05)
+    happen(0.05, 0)
+    happen(0.9, 0.8)
     assert not made.noticed
-    happen(0.9)
+    happen(0.9, 0)
     assert made.noticed
     assert threading.active_count() == before + 1
-    happen(0.9)
+    happen(0.9, 0)
     assert threading.active_count() == before + 1
-    happen(0)
+    happen(0.9, 1)
     assert not made.noticed
     deadline = time.monotonic() + 10
     while threading.active_count() > before and time.monotonic() < deadline:
@@ -57,12 +62,20 @@ def test_a_single_thread_and_a_large_machine_need_no_idle_ones(monkeypatch, thre
     assert not made.noticed
 
 
+def test_threads_that_gave_way_may_use_all_cores_again(watched):
+    _, happen = watched
+    before = os.sched_getaffinity(0)
+    happen(0.9, 0)
+    happen(0, 1)
+    assert os.sched_getaffinity(0) == before
+
+
 def test_idle_threads_change_no_result(watched):
     made, happen = watched
     torch.set_num_threads(2)
     a = torch.randn(300, 400, generator=torch.Generator().manual_seed(1))
     before = (a @ a.T).softmax(-1)
-    happen(0.9)
+    happen(0.9, 0)
     assert made.noticed
     assert torch.get_num_threads() == 2
     assert torch.equal((a @ a.T).softmax(-1), before)

@@ -14,13 +14,20 @@ from typing import Any
 
 from tinyllm.base.errors import TinyLLMError
 
+# what makes a folder a project
+_PROJECT = ("dvc.yaml", "params.yaml")
 # the tokenizer of an alphabet of all characters, in any format, is smaller
 LARGEST_TEXT = 200_000_000
 
 
 def repository_root() -> Path:
-    """The main repository; DVC names it even in the copies that experiments run in."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    """The project's folder, also from a folder in it; else the current one.
+
+    DVC names it even in the copies that experiments run in.
+    """
+    here = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    projects = (at for at in (here, *here.parents) if all((at / f).is_file() for f in _PROJECT))
+    return next(projects, here)
 
 
 def working_folder() -> Path:

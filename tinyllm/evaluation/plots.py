@@ -34,8 +34,8 @@ def _plain_style() -> Iterator[None]:
 
 
 @_plain_style()
-def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Training and validation loss, in bits per character, over optimizer steps."""
+def draw_curves(history: Sequence[Mapping[str, Any]], baseline: float, path: Path) -> None:
+    """Training and validation loss, in bits per character, over steps; the n-gram model's mean."""
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     steps = [row["step"] for row in history]
@@ -43,6 +43,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.plot(steps, [row[key] / math.log(2) for row in history], marker=".", label=label)
     best = min(history, key=lambda row: row["val_loss"])
     axes.axvline(best["step"], color="gray", linestyle=":", label=f"best, step {best['step']:.0f}")
+    axes.axhline(baseline, color="gray", linewidth=1, label="n-gram model, held-out text")
     _finish(axes, "optimizer step", "bits per character")
     axes.legend(frameon=False)
     _save(figure, path)

@@ -90,7 +90,7 @@ def evaluate_checkpoint(
         draw_positions(positions, metrics["baseline_bits_per_character"], folder / "positions.png")
         draw_surprise(passage, scores.nats[:2000] / math.log(2), folder / "surprise.png")
         if losses:
-            draw_curves(losses, folder / "curves.png")
+            draw_curves(losses, metrics["baseline_bits_per_character"], folder / "curves.png")
         write_text(folder / "samples.txt", draw_samples(config, checkpoint))
     return metrics
 

@@ -26,9 +26,9 @@ def registry(name: str) -> Iterator[Any]:
         TinyLLMError: the registry does not answer, or has no such model.
     """
     from tinyllm.app.tracking.reasons import explained
-    from tinyllm.app.tracking.store import connect, shown_uri
+    from tinyllm.app.tracking.store import connect_to_read, shown_uri
 
-    client = connect()
+    client = connect_to_read()
     from mlflow.exceptions import MlflowException
 
     with explained(f"The registry at {shown_uri()} does not do that"):

@@ -14,7 +14,7 @@ Next:
   make chat                                talk to it
   make ui                                  compare runs in the browser (MLflow)
   dvc plots show                           curves and pictures of this run
-  dvc exp run -S train.learning_rate=0.01  try another learning rate
+  dvc exp run --temp -S train.seed=2       try other parameters; yours stay
   README.md                                your own text, sweeps, serving, CI"""
 
 

@@ -55,6 +55,8 @@ def _deliver(journal: "Journal") -> bool:
     journal.close_to_others()
     delivery = Delivery(journal)
     run_id = delivery.deliver()
+    for sentence in delivery.take_news():
+        click.echo(sentence)
     if delivery.delivered:
         click.echo(
             f"{journal.fingerprint}: {delivery.delivered} event(s) delivered to run {run_id}"

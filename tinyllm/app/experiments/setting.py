@@ -9,6 +9,7 @@ from typing import Any
 from tinyllm.app.config import TrackingConfig
 from tinyllm.app.experiments.space import override
 from tinyllm.app.params import load_params
+from tinyllm.app.repository import find_repository
 from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.files import fingerprint
 from tinyllm.base.section import field_type
@@ -47,6 +48,7 @@ def find_setting(kind: str, name: str | None, fixed: Sequence[str], task: Any) -
     """
     if not Path("dvc.yaml").is_file() or not Path("params.yaml").is_file():
         raise TinyLLMError("There is no dvc.yaml here; run this at the root of the repository.")
+    find_repository(Path.cwd())
     sections = load_params(Path("params.yaml"))
     values = {key: section.model_dump() for key, section in sections.items()}
     overrides = []

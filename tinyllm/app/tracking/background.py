@@ -29,6 +29,8 @@ _INTERVAL = 2.0
 _LONGEST_PAUSE = 30.0
 _SAMPLE_INTERVAL = 10.0
 _LONGEST_END = 40.0
+# begins a line that is no hindrance
+_NEWS = "news: "
 _log = get_logger(__name__)
 
 
@@ -70,6 +72,9 @@ class BackgroundDelivery:
             if not logged:
                 logged = True
                 _log.info("MLflow creates its database, which takes a while the first time.")
+        for line in said.splitlines():
+            if line.startswith(_NEWS):
+                _log.info("%s", line.removeprefix(_NEWS))
         if self._process.returncode:
             return f"its delivery ended with exit code {self._process.returncode}"
         return _last_line(said)
@@ -78,7 +83,7 @@ class BackgroundDelivery:
 def main(fingerprint: str, stage: str) -> None:
     """Deliver periodically until standard input ends, and then once more.
 
-    Prints what prevents a delivery, and an empty line when nothing does.
+    Prints what prevents a delivery, and an empty line when nothing does; and what was registered.
     """
     # signals to the process group are for the command, which ends this process when it is done
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -109,6 +114,8 @@ def _deliver_until(closed: threading.Event, delivery: Delivery) -> None:
         try:
             delivery.deliver()
             now, pause = "", _INTERVAL
+            for sentence in delivery.take_news():
+                print(f"{_NEWS}{sentence}", flush=True)
         except Exception as error:
             now = reason(error)
             pause = min(max(pause, _INTERVAL / 2) * 2, _LONGEST_PAUSE)
@@ -157,7 +164,8 @@ def _take_part() -> None:
 
 
 def _last_line(text: str) -> str:
-    return text.splitlines()[-1] if text else ""
+    lines = [line for line in text.splitlines() if not line.startswith(_NEWS)]
+    return lines[-1] if lines else ""
 
 
 if __name__ == "__main__":

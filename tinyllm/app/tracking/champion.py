@@ -154,6 +154,18 @@ def refusal(version: Any, champion: Any | None, margin: float) -> str | None:
     return None
 
 
+def describe_standing(client: Any, name: str, number: str, margin: float) -> str:
+    """A sentence on a version that was just registered: is it champion, and why or why not."""
+    version, champion = client.get_model_version(name, number), find_aliased(client, name, CHAMPION)
+    events = promotions(find_versions(client, name))
+    if champion is not None and champion.version == version.version:
+        why = f": {events[-1].why}" if events else ""
+        return f"Version {number} of {name} is champion{why}."
+    taken = int(number) in rolled_back(events)
+    why = "it was rolled back" if taken else refusal(version, champion, margin)
+    return f"Version {number} of {name} is registered, and not champion: {why}."
+
+
 def promote(client: Any, name: str, number: int | None, margin: float, *, force: bool) -> Promotion:
     """Promote a version, by default the candidate, at a user's request.
 

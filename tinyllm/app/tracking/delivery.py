@@ -44,6 +44,10 @@ class Store(Protocol):
     def send(self, run_id: str, event: Event) -> None:
         """Send any other event."""
 
+    @property
+    def news(self) -> list[str]:
+        """Sentences for the user about what has been sent."""
+
 
 class Delivery:
     """Delivers one journal to one store. Every method raises whatever the store raises."""
@@ -54,6 +58,13 @@ class Delivery:
         self.delivered = 0
         self._open_store = open_store
         self._store: Store | None = None
+
+    def take_news(self) -> list[str]:
+        """Sentences about what has been delivered, each of them once."""
+        news = [] if self._store is None else self._store.news[:]
+        if self._store is not None:
+            self._store.news.clear()
+        return news
 
     def deliver(self) -> str | None:
         """Send everything pending; return the run's id, or None if the journal opens no run."""

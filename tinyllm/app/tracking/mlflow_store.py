@@ -27,6 +27,7 @@ class MlflowStore:
     def __init__(self, uri: str) -> None:
         self._client = connect(uri)
         self._delivered_steps: dict[str, int] = {}
+        self.news: list[str] = []
 
     def knows(self, run_id: str, *, with_files: bool) -> bool:
         """See `Store`."""
@@ -103,7 +104,9 @@ class MlflowStore:
             case "export":
                 if name_problem(event["registered_model"], of_model=True):
                     event |= {"registered_model": tracking_config().registered_model}
-                register_export(client, self._experiment(run_id), run_id, event)
+                self.news.append(
+                    register_export(client, self._experiment(run_id), run_id, event)
+                )
 
     def send_metrics(self, run_id: str, events: Sequence[Event]) -> None:
         """See `Store`."""

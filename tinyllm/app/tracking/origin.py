@@ -7,7 +7,7 @@ from typing import Any
 from tinyllm.app.tracking.lineage import LEFT_OUT_TAG
 from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.registry import WEIGHTS_TAG, download_model
-from tinyllm.app.tracking.store import connect, shown_uri
+from tinyllm.app.tracking.store import connect_to_read, shown_uri
 from tinyllm.base.errors import TinyLLMError
 
 
@@ -35,7 +35,7 @@ def find_origin(source: str) -> Origin:
     Raises:
         TinyLLMError: there is no such model or run, or it lacks something; the message names it.
     """
-    client = connect()
+    client = connect_to_read()
     with explained(f"Cannot find {source} in {shown_uri()}"):
         if source.startswith("models:/"):
             version = _find_version(client, source)

@@ -10,7 +10,7 @@ from typing import Any
 from tinyllm.app.tracking.abandoned import deliver_abandoned
 from tinyllm.app.tracking.lineage import PARENT_TAG
 from tinyllm.app.tracking.reasons import explained
-from tinyllm.app.tracking.store import connect, shown_uri
+from tinyllm.app.tracking.store import connect_to_read, shown_uri
 from tinyllm.base.errors import TinyLLMError
 
 # metrics to rank runs by, the most important first; all are losses
@@ -124,7 +124,7 @@ def compare_runs(first: RunFacts, second: RunFacts) -> Comparison:
 
 
 def _search(experiment: str, where: str) -> list[RunFacts]:
-    client = connect()
+    client = connect_to_read()
     with explained(f"MLflow at {shown_uri()} does not answer that"):
         deliver_abandoned()
         found = client.get_experiment_by_name(experiment)

@@ -6,9 +6,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tinyllm.app.tracking.champion import BITS_TAG, SPLIT_TAG, find_versions, judge, one_at_a_time
+from tinyllm.app.tracking.champion import (
+    BITS_TAG,
+    SPLIT_TAG,
+    describe_standing,
+    find_versions,
+    judge,
+    one_at_a_time,
+)
 from tinyllm.app.tracking.reasons import explained
-from tinyllm.app.tracking.store import connect
+from tinyllm.app.tracking.store import connect_to_read
 
 WEIGHTS_TAG = "weights.sha256"
 # the limit of MLflow's column
@@ -38,7 +45,7 @@ def download_model(uri: str) -> Path:
     Raises:
         TinyLLMError: the registry has no such model or cannot be reached.
     """
-    connect()
+    connect_to_read()
     import mlflow
 
     with explained(f"Cannot open {uri}", "; 'make ui' lists the models that are there"):
@@ -61,8 +68,12 @@ def log_checkpoint(client: Any, experiment: str, run_id: str, event: dict[str, A
         client.log_metric(run_id, key, value, event["time"], event["step"], model_id=model_id)
 
 
-def register_export(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> None:
-    """Register an export, once for distinct weights, and compare it with the champion."""
+def register_export(client: Any, experiment: str, run_id: str, event: dict[str, Any]) -> str:
+    """Register an export, once for distinct weights, and compare it with the champion.
+
+    Returns:
+        A sentence: which version it is, and whether it is champion.
+    """
     name = event["registered_model"]
     _open_registered_model(client, name)
     tags = {
@@ -93,6 +104,7 @@ def register_export(client: Any, experiment: str, run_id: str, event: dict[str, 
         margin = event.get("margin", 0.0)
         bits = float(event["bits_per_character"])
         judge(client, name, known.version, event["test_fingerprint"], bits, margin)
+        return describe_standing(client, name, known.version, margin)
 
 
 def shorten(card: str, longest: int = _LONGEST_DESCRIPTION) -> str:

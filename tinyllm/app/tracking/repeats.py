@@ -6,7 +6,7 @@ from tinyllm.app.tracking.lineage import CONFIGURATION_TAG
 from tinyllm.app.tracking.names import quoted
 from tinyllm.app.tracking.queries import RunFacts, find_run, find_runs
 from tinyllm.app.tracking.reasons import explained
-from tinyllm.app.tracking.store import connect, shown_uri
+from tinyllm.app.tracking.store import connect_to_read, shown_uri
 from tinyllm.base.errors import TinyLLMError
 
 
@@ -17,7 +17,7 @@ def find_repeats(experiment: str, text: str, metric: str) -> list[RunFacts]:
         TinyLLMError: there is no such run, or none of them has the metric.
     """
     named = find_run(experiment, text)
-    client = connect()
+    client = connect_to_read()
     with explained(f"MLflow at {shown_uri()} does not answer that"):
         tag = client.get_run(named.run_id).data.tags.get(CONFIGURATION_TAG)
     where = f"tags.`{CONFIGURATION_TAG}` = {quoted(str(tag))}"

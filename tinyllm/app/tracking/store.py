@@ -55,6 +55,21 @@ def shown_uri(uri: str | None = None) -> str:
     return without_secrets(uri or tracking_uri())
 
 
+def connect_to_read() -> Any:
+    """Like `connect`, but an empty store is not made for somebody who looks for runs.
+
+    Raises:
+        TinyLLMError: there is none, and no journal to fill one from; or see `connect`.
+    """
+    path = database_path(tracking_uri())
+    if path is not None and not path.exists() and not any(journal_folder().glob("*.jsonl")):
+        raise TinyLLMError(
+            f"There is no store at {path} yet, since no run was recorded here; 'make repro' (or "
+            f"'dvc repro') makes the first."
+        )
+    return connect()
+
+
 def connect(uri: str | None = None) -> Any:
     """Return an `MlflowClient`; a SQLite store is created first, by one process at a time.
 
