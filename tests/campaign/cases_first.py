@@ -45,9 +45,7 @@ def help_of_every_command(world: World) -> None:
         assert max(map(len, shown.splitlines())) <= 100, name
 
 
-@case(
-    FIRST, "three steps, the rest at its defaults", "the warm-up follows", slow=True
-)
+@case(FIRST, "three steps, the rest at its defaults", "the warm-up follows", slow=True)
 def short_run(world: World) -> None:
     place = world.outs()
     command = ("train", "--tokens", "data/tokens", "--out", "m", "--reports", "r", *_SMALL)

@@ -1,5 +1,6 @@
 """The world of a case: a scratch folder, projects in it, and commands run as a person runs them."""
 
+import contextlib
 import os
 import re
 import resource
@@ -160,17 +161,24 @@ class World:
 
 
 def _wait(process: "subprocess.Popen[bytes]", limit: float) -> tuple[int, float]:
-    """Wait for a process; return its exit code, and its and its children's memory in megabytes."""
-    deadline = time.monotonic() + limit
+    """Wait for a process; return its exit code, and the most memory that it had, in megabytes."""
+    deadline, peak = time.monotonic() + limit, 0.0
     while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, usage.ru_maxrss / 1024
+        # not from the system's account of a child, which counts the memory of who forked it
+        peak = _peak_megabytes(process.pid) or peak
+        if (code := process.poll()) is not None:
+            return code, peak
         if time.monotonic() > deadline:
             os.killpg(process.pid, 9)
             deadline = float("inf")
         time.sleep(0.01)
+
+
+def _peak_megabytes(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text("ascii"))
+        return int(found[1]) / 1024 if found else 0.0
+    return 0.0
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

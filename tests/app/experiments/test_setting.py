@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from tests.conftest import ROOT
+from tests.project import run_in
 from tinyllm.app.experiments.setting import find_setting
 from tinyllm.base.errors import ConfigError, TinyLLMError
 
@@ -16,6 +17,8 @@ def repository(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(
         "prepare: {source: raw.txt}\ntrain: {max_steps: 60}\n", encoding="utf-8"
     )
+    run_in(tmp_path, "git", "init", "--quiet")
+    run_in(tmp_path, "git", "commit", "--quiet", "--allow-empty", "--message", "start")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

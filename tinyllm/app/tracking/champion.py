@@ -162,8 +162,8 @@ def describe_standing(client: Any, name: str, number: str, margin: float) -> str
         why = f": {events[-1].why}" if events else ""
         return f"Version {number} of {name} is champion{why}."
     taken = int(number) in rolled_back(events)
-    why = "it was rolled back" if taken else refusal(version, champion, margin)
-    return f"Version {number} of {name} is registered, and not champion: {why}."
+    problem = "it was rolled back" if taken else refusal(version, champion, margin)
+    return f"Version {number} of {name} is registered, and not champion: {problem}."
 
 
 def promote(client: Any, name: str, number: int | None, margin: float, *, force: bool) -> Promotion:

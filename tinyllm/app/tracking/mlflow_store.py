@@ -104,9 +104,7 @@ class MlflowStore:
             case "export":
                 if name_problem(event["registered_model"], of_model=True):
                     event |= {"registered_model": tracking_config().registered_model}
-                self.news.append(
-                    register_export(client, self._experiment(run_id), run_id, event)
-                )
+                self.news.append(register_export(client, self._experiment(run_id), run_id, event))
 
     def send_metrics(self, run_id: str, events: Sequence[Event]) -> None:
         """See `Store`."""

@@ -61,6 +61,7 @@ def connect_to_read() -> Any:
     Raises:
         TinyLLMError: there is none, and no journal to fill one from; or see `connect`.
     """
+    check_address(tracking_uri())
     path = database_path(tracking_uri())
     if path is not None and not path.exists() and not any(journal_folder().glob("*.jsonl")):
         raise TinyLLMError(
