@@ -1,18 +1,31 @@
-"""Every case of the campaign is a test."""
+"""Every case of the campaign is a test; of the tables of cases that are alike, every third is run.
+
+`make campaign` and `make prove` run them all.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
-from tests.campaign.case import Case, all_cases
+from tests.campaign.case import all_cases
 from tests.campaign.world import World
 
-
-def _marked(case: Case) -> object:
-    return pytest.param(
-        case, id=case.name, marks=pytest.mark.slow if case.slow else pytest.mark.medium
-    )
+_EVERY = 3
 
 
-@pytest.mark.parametrize("case", [_marked(case) for case in all_cases().values()])
+def _marked() -> Iterator[object]:
+    seen: Counter[object] = Counter()
+    for case in all_cases().values():
+        # the cases of a table share their code
+        alike = case.check.__code__
+        often = seen[alike] % _EVERY == 0
+        seen[alike] += 1
+        mark = pytest.mark.slow if often else pytest.mark.exhaustive
+        yield pytest.param(case, id=case.name, marks=mark)
+
+
+@pytest.mark.parametrize("case", _marked())
 def test_campaign(case, tmp_path, request):
     """What must be true is true."""
     case.check(World(tmp_path, lambda: request.getfixturevalue("made_project")))
