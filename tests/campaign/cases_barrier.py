@@ -83,11 +83,16 @@ def interrupted(world: World) -> None:
         env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # a shell's background jobs, which these tests may be, ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     process.stdout.read(1)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    try:
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert (process.returncode, TRACEBACK in error.decode()) == (130, False), error.decode()
     assert "Stopped." in error.decode()
 
