@@ -72,19 +72,12 @@ def interrupted(world: World) -> None:
     """At any moment of a command that has nothing to finish."""
     place = world.outs("models/checkpoint")
     process = subprocess.Popen(
-        [
-            str(Path(sys.executable).parent / "tinyllm"),
-            "generate",
-            "--max-new-tokens",
-            "1000000",
-            "O",
-        ],
+        # a shell's background jobs, which these tests may be, ignore it
+        ["env", "--default-signal=INT", _PROGRAM, "generate", "--max-new-tokens", "1000000", "O"],
         cwd=place,
         env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # a shell's background jobs, which these tests may be, ignore it
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     process.stdout.read(1)
