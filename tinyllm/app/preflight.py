@@ -80,7 +80,7 @@ def memory_limit() -> int:
 
 def _by_type(sections: Mapping[str, Section]) -> _Params:
     keys = ("prepare", "model", "train", "numerics", "evaluate", "export")
-    return _Params(*(sections[key] for key in keys))  # type: ignore[arg-type]
+    return _Params(*(sections[key] for key in keys))  # type: ignore[arg-type]  # by their names
 
 
 def _check_packages(params: _Params) -> None:

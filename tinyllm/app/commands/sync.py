@@ -17,7 +17,7 @@ def sync() -> None:
 
     Every run keeps its journal, so nothing is lost while a store is down, and a store that was
     lost is filled again, except for promotions by hand. Delivering twice does no harm: nothing is
-    recorded twice. A run that shall stay deleted has to go from .tinyllm/journal, too.
+    recorded twice. For a run to stay deleted, delete its journal in .tinyllm/journal, too.
     """
     from tinyllm.app.tracking.abandoned import end_abandoned
     from tinyllm.app.tracking.journal import all_journals

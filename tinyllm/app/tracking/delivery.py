@@ -81,7 +81,7 @@ class Delivery:
                 self.journal.save_state(self.uri, state)
                 if "path" in events[0]:
                     self.journal.files.forget(events[0])
-            return state["run_id"]  # type: ignore[no-any-return]
+            return state["run_id"]  # type: ignore[no-any-return]  # JSON
 
     def _send(self, state: dict[str, Any], events: list[Event]) -> None:
         first, run_id = events[0], state["run_id"]

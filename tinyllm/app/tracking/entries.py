@@ -14,7 +14,7 @@ _Name = Annotated[str, Field(min_length=1)]
 
 
 class _Entry(TypedDict):
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic's way for a TypedDict
 
     time: Annotated[int, Field(ge=0, le=2**62)]
 
