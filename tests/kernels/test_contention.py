@@ -63,10 +63,14 @@ def test_a_single_thread_and_a_large_machine_need_no_idle_ones(monkeypatch, thre
 
 
 def test_threads_that_gave_way_may_use_all_cores_again(watched):
-    _, happen = watched
+    made, happen = watched
     before = os.sched_getaffinity(0)
     happen(0.9, 0)
     happen(0, 1)
+    assert os.sched_getaffinity(0) == before
+    happen(0.9, 0)
+    made.stop()
+    assert not made.noticed
     assert os.sched_getaffinity(0) == before
 
 

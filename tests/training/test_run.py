@@ -1,8 +1,12 @@
 """Whole runs: reproducible to the bit, however they are watched, stopped and resumed."""
 
+import contextlib
 import functools
 import math
+import os
 import shutil
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from safetensors.torch import save
 
 from tinyllm.base.errors import Interrupted, TinyLLMError
 from tinyllm.base.events import StepTaken
+from tinyllm.kernels import contention
 from tinyllm.kernels.fused import build_model
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, TokenData
@@ -236,3 +241,28 @@ def test_without_a_place_to_resume_from_a_run_keeps_nothing(train, tmp_path, mon
 
 def test_windows_are_all_that_a_run_reads():
     assert TrainingConfig(max_steps=50, batch_size=4, gradient_accumulation_steps=2).windows == 400
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_after_a_run_the_process_may_use_all_cores_again(
+    arithmetic, checkpoints, monkeypatch, stopped
+):
+    monkeypatch.setattr(contention, "usable_cores", lambda: 2)
+    # others fill the machine all the time
+    monkeypatch.setattr(contention, "_PERIOD", 0.0)
+    monkeypatch.setattr(contention, "_seconds_waited", time.monotonic)
+    monkeypatch.setattr(contention, "_seconds_idle", lambda _: 0.0)
+    watched, before = contention.Contention(2), os.sched_getaffinity(0)
+    noticed = []
+    resume = Resume(checkpoints, NEVER, lambda: 15 * (len(noticed) > 3)) if stopped else None
+    with pytest.raises(Interrupted) if stopped else contextlib.nullcontext():
+        run_training(
+            TokenData(PATTERN, PATTERN[:73], VOCAB),
+            Recipe(SHAPE, TrainingConfig(max_steps=6, batch_size=4, warmup_steps=0)),
+            replace(arithmetic, contention=watched),
+            tell=lambda _: noticed.append(watched.noticed),
+            resume=resume,
+        )
+    assert noticed[-1]
+    assert not watched.noticed
+    assert os.sched_getaffinity(0) == before

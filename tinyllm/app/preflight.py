@@ -12,6 +12,7 @@ from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.files import repository_root
 from tinyllm.base.section import Section
 from tinyllm.corpus.config import PrepareConfig
+from tinyllm.corpus.find import find_files
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.requirements import what_is_possible
@@ -90,19 +91,18 @@ def _check_packages(params: _Params) -> None:
 
 def _corpus_size(params: _Params) -> int:
     """Bytes of the corpus, 0 if it is not there: the prepare stage says so."""
-    source = Path(params.prepare.source)
     try:
-        files = [source] if source.is_file() else [*source.rglob(params.prepare.pattern)]
-        return sum(file.stat().st_size for file in files if file.is_file())
-    except (OSError, ValueError, NotImplementedError):
+        files = find_files(Path(params.prepare.source), params.prepare.pattern)
+        return sum(file.stat().st_size for file in files)
+    except (OSError, TinyLLMError):
         return 0
 
 
 def _check_length(params: _Params, size: int) -> None:
     """Raise `ConfigError` if no split can hold a window: a character takes a byte at least."""
     shares = {"val": params.prepare.val_fraction, "test": params.prepare.test_fraction}
-    needed = {"val", params.evaluate.split}
-    for split in needed:
+    # each once, in the same order in every process
+    for split in dict.fromkeys(("val", params.evaluate.split)):
         most, length = int(size * shares[split]) + 1, params.model.sequence_length
         if size and most <= length:
             raise ConfigError(

@@ -43,6 +43,7 @@ def score_characters(
         nats.append(losses.reshape(-1).double().cpu().numpy())
         ranks.append((logits > of_target).sum(-1).reshape(-1).cpu().numpy())
         positions.append(np.tile(np.arange(1, inputs.shape[1] + 1), inputs.shape[0]))
+    arithmetic.contention.stop()
     return CharacterScores(np.concatenate(nats), np.concatenate(ranks), np.concatenate(positions))
 
 

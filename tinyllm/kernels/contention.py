@@ -74,8 +74,16 @@ class Contention:
         self._since, self._before = time.monotonic(), now
         if self._released is None and waiting > _WAITING and idle < _IDLE:
             self._give_way()
-        elif self._released is not None and idle >= _IDLE:
-            self._take_over()
+        elif idle >= _IDLE:
+            self.stop()
+
+    def stop(self) -> None:
+        """Give all cores back to the threads; called when the work is done."""
+        if self._released is not None:
+            self._released.set()
+            self._released = None
+            _ask_for_slices(_NO_SLICE)
+            self._bind({*self._cores})
 
     def _look(self) -> tuple[float, float]:
         """Seconds so far: for which threads waited for a core, and for which cores were idle."""
@@ -91,13 +99,6 @@ class Contention:
             threading.Thread(target=_hold_pool, args=arguments, daemon=True).start()
         ready.wait()
         _ask_for_slices(_SHORT_SLICE)
-
-    def _take_over(self) -> None:
-        if self._released is not None:
-            self._released.set()
-        self._released = None
-        _ask_for_slices(_NO_SLICE)
-        self._bind({*self._cores})
 
     def _bind(self, cores: set[int]) -> None:
         """Bind the threads that have computed most to some cores."""

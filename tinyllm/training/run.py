@@ -68,8 +68,11 @@ def run_training(
         _restore(training, state)
         _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
     after_step = _saver(training, resume) if resume else _do_nothing
-    while training.progress.step < recipe.training.max_steps:
-        train_epoch(training, tell, after_step)
+    try:
+        while training.progress.step < recipe.training.max_steps:
+            train_epoch(training, tell, after_step)
+    finally:
+        training.arithmetic.contention.stop()
     return TrainingResult(
         weights=training.best_weights,
         best_step=training.progress.best_step,
