@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from tests.campaign.killing import (
     run_until_it_succeeds,
     stage_command,
 )
+from tests.campaign.page import section_of_kills, write_section
 from tests.campaign.store_kill import IN_PLACE, SYNC, kill_once
 from tests.project import copy_project, run_in
 from tinyllm.app.tracking.database import Condition, examine
@@ -215,11 +217,19 @@ def run_round(reference: Reference, project: Path, count: int, seed: int) -> lis
     return outcomes
 
 
+def _rows(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
+    """What was killed and how; how often, and how often all was well."""
+    times = Counter((one.subject, one.way) for one in outcomes)
+    well = Counter((one.subject, one.way) for one in outcomes if not one.faults)
+    return [(*kind, str(times[kind]), str(well[kind])) for kind in sorted(times)]
+
+
 @click.command()
 @click.argument("kills", type=click.IntRange(1), default=20)
 @click.option("--seed", type=int, default=20, show_default=True)
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True)
-def main(kills: int, seed: int, jobs: int) -> None:
+@click.option("--write", is_flag=True, help="Write the section of docs/reliability.md.")
+def main(kills: int, seed: int, jobs: int, write: bool) -> None:
     """Kill so many times (KILLS), several times in each copy of a project."""
     sizes = [min(ROUND, kills - first) for first in range(0, kills, ROUND)]
     since = time.monotonic()
@@ -234,6 +244,8 @@ def main(kills: int, seed: int, jobs: int) -> None:
     well = sum(not outcome.faults for outcome in outcomes)
     took = (time.monotonic() - since) / kills
     click.echo(f"{well} of {kills} kills left everything well, {took:.1f} s each")
+    if write:
+        write_section("Kills", section_of_kills(_rows(outcomes), kills, seed, well))
     sys.exit(well != kills)
 
 

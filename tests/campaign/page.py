@@ -51,6 +51,30 @@ def section_of_cases(cases: Sequence[Case], faults: Mapping[str, str]) -> str:
     return "\n\n".join(parts)
 
 
+def section_of_fuzz(rows: Sequence[Sequence[str]], total: int, faults: int) -> str:
+    """The section of hostile bytes, a row for each target."""
+    head = (
+        f"`python -m tests.campaign.fuzz --executions 1000000 --write`: {total:,} executions over "
+        f"{len(rows)} parsers, {faults} faults. Each may refuse what it reads with one sentence; "
+        "any other exception, ten seconds, or 2 GB of memory would be a fault. Coverage guides the "
+        "search. `python -m tests.campaign.fuzz NAME` repeats one line; inputs worth keeping are "
+        "in tests/campaign/fuzz/corpus, and every run of the tests tries them."
+    )
+    return f"{head}\n\n{table(('parser', 'executions', 'places reached', 'faults'), rows)}"
+
+
+def section_of_kills(rows: Sequence[Sequence[str]], kills: int, seed: int, well: int) -> str:
+    """The section of kills, a row for each thing that was killed and each way."""
+    head = (
+        f"`python -m tests.campaign.kills {kills} --seed {seed} --write`: {well} of {kills} kills "
+        "at random moments left everything well. After each one MLflow's store is absent or whole "
+        "and no file of the user's is gone or another; the same command, run again, writes the "
+        "bytes of an undisturbed run; after every ten, `tinyllm sync` brings to MLflow whatever "
+        "the journals hold."
+    )
+    return f"{head}\n\n{table(('killed', 'how', 'times', 'well'), rows)}"
+
+
 def _read_sections() -> dict[str, str]:
     if not PAGE.exists():
         return {}

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import click
 from tests.campaign.fuzz.keep import keep_interesting
 from tests.campaign.fuzz.target import CORPUS, ROOT, Target, all_targets
 from tests.campaign.fuzz.worker import place_of, settle
+from tests.campaign.page import section_of_fuzz, write_section
 
 LONGEST, MEGABYTES = 10, 2048
 _FEWEST = 20_000
@@ -40,6 +40,11 @@ class Outcome:
         ran = f"{self.done:>9,} executions {rate:>8,.0f}/s"
         return f"{self.name:22} {ran} {self.coverage:>5} places  {found}"
 
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The outcome as a row of the page."""
+        return f"`{self.name}`", f"{self.done:,}", f"{self.coverage:,}", str(len(self.faults))
+
 
 @click.command()
 @click.argument("names", nargs=-1)
@@ -50,12 +55,12 @@ class Outcome:
     show_default=True,
     help="Of all targets together.",
 )
-@click.option("--seconds", type=click.IntRange(1), help="The most that a target may take.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--keep", is_flag=True, help="Keep new inputs that reach new lines in corpus/.")
 @click.option("--replay", is_flag=True, help="Run the inputs that are kept, and nothing else.")
-def main(names: tuple[str, ...], executions: int, seconds: int | None, jobs: int, keep: bool,
-         replay: bool) -> None:  # fmt: skip
+@click.option("--write", is_flag=True, help="Write the section of docs/reliability.md.")
+def main(names: tuple[str, ...], executions: int, jobs: int, keep: bool, replay: bool,
+         write: bool) -> None:  # fmt: skip
     """Give hostile bytes to the targets NAMES, by default to all of them."""
     known = all_targets()
     if unknown := [name for name in names if name not in known]:
@@ -73,7 +78,7 @@ def main(names: tuple[str, ...], executions: int, seconds: int | None, jobs: int
 
         def search(target: Target) -> Outcome:
             place = Path(folder) / target.name
-            outcome = run_target(target, shares[target.name], seconds, place)
+            outcome = run_target(target, shares[target.name], place)
             click.echo(str(outcome))
             return outcome
 
@@ -87,6 +92,9 @@ def main(names: tuple[str, ...], executions: int, seconds: int | None, jobs: int
     total = sum(outcome.done for outcome in outcomes)
     faults = sum(len(outcome.faults) for outcome in outcomes)
     click.echo(f"{total:,} executions of {len(outcomes)} targets, {faults} faults")
+    if write:
+        rows = [outcome.row for outcome in sorted(outcomes, key=lambda one: one.name)]
+        write_section("Hostile bytes", section_of_fuzz(rows, total, faults))
     sys.exit(bool(faults))
 
 
@@ -100,7 +108,7 @@ def divide(targets: list[Target], executions: int) -> dict[str, int]:
     }
 
 
-def run_target(target: Target, executions: int, seconds: int | None, place: Path) -> Outcome:
+def run_target(target: Target, executions: int, place: Path) -> Outcome:
     """Search one target, again after an input that ended its process."""
     corpus = place / "corpus"
     corpus.mkdir(parents=True)
@@ -109,10 +117,8 @@ def run_target(target: Target, executions: int, seconds: int | None, place: Path
     words = place / "words"
     words.write_text("".join(f"{_quoted(word)}\n" for word in target.words), encoding="ascii")
     outcome = Outcome(target.name)
-    deadline = time.monotonic() + seconds if seconds else None
     for number in range(_TRIES):
-        left = None if deadline is None else int(deadline - time.monotonic())
-        if outcome.done >= executions or (left is not None and left <= 0):
+        if outcome.done >= executions:
             break
         report = place / f"report-{number}.json"
         command = [sys.executable, "-m", "tests.campaign.fuzz.worker", target.name]
@@ -120,7 +126,7 @@ def run_target(target: Target, executions: int, seconds: int | None, place: Path
         command += [f"-timeout={LONGEST}", f"-rss_limit_mb={MEGABYTES}"]
         command += [f"-max_len={target.longest}", f"-artifact_prefix={place}/"]
         command += [f"-dict={words}"] if target.words else []
-        command += ["-reload=0", *([f"-max_total_time={left}"] if left else [])]
+        command += ["-reload=0"]
         log = place / f"log-{number}"
         with log.open("wb") as output:
             code = subprocess.run(
