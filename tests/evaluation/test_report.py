@@ -84,7 +84,7 @@ def test_the_metrics_describe_the_split(report, checkpoint, tokens):
     facts = json.loads((tokens / "meta.json").read_text())["splits"]["test"]
     assert metrics["split"] == "test"
     assert metrics["characters"] == len(held_out) == facts["tokens"]
-    assert metrics["fingerprint"] == facts["fingerprint"]
+    assert metrics["fingerprint"] == facts["fingerprint"][:16]
     assert metrics["unknown_characters"] == sum(facts["unknown_characters"].values())
     baseline = KneserNeyModel(load_tokens(tokens, "train"), checkpoint.tokenizer.vocab_size, 5)
     bits = baseline.bits_per_character(held_out)

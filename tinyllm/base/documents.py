@@ -9,6 +9,8 @@ from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_json
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+# the beginning of one: enough to tell two texts apart, and short in DVC's tables
+ShortSha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 _LONGEST = 80
 # a file that is no object, or of another format, is another program's
 _IDENTITY = ("", "format")

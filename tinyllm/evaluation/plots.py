@@ -51,14 +51,33 @@ def draw_curves(history: Sequence[Mapping[str, Any]], baseline: float, path: Pat
 
 @_plain_style()
 def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Path) -> None:
-    """Loss by the number of characters of context, and the n-gram model's mean."""
+    """Loss by the number of characters of context, and the n-gram model's mean.
+
+    A single context length is measured on few characters of a short text; the line is the mean of
+    neighbours, of ever more of them, and the single ones are points.
+    """
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.plot([row["context"] for row in rows], [row["bits"] for row in rows], label="model")
+    contexts = np.array([row["context"] for row in rows])
+    bits = np.array([row["bits"] for row in rows])
+    axes.plot(contexts, bits, ".", color="C0", alpha=0.3, markersize=4)
+    groups = np.split(np.arange(len(rows)), _group_starts(len(rows))[1:])
+    middles = [float(np.exp(np.log(contexts[group]).mean())) for group in groups]
+    axes.plot(middles, [float(bits[group].mean()) for group in groups], label="model")
     axes.axhline(baseline, color="gray", linestyle=":", label="n-gram model")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
     _finish(axes, "characters of context", "bits per character")
     axes.legend(frameon=False)
     _save(figure, path)
+
+
+def _group_starts(count: int) -> list[int]:
+    """Where groups of growing length begin: one by one at first, then by a fourth of the way."""
+    starts = [0]
+    while (following := starts[-1] + 1 + starts[-1] // 4) < count:
+        starts.append(following)
+    return starts
 
 
 @_plain_style()

@@ -80,7 +80,7 @@ def evaluate_checkpoint(
         "characters": facts.tokens,
         "unknown_characters": sum(facts.unknown_characters.values()),
         "split": config.split,
-        "fingerprint": facts.fingerprint,
+        "fingerprint": facts.fingerprint[:16],
     }
     positions = bits_by_position(scores)
     passage = checkpoint.tokenizer.decode(held_out[1:2000])

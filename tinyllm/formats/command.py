@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from tinyllm.base.command import FOLDER, WorkCommand, section_options, watched
-from tinyllm.base.documents import Document, Sha256, parse_document
+from tinyllm.base.documents import Document, ShortSha256, parse_document
 from tinyllm.base.events import ExportWritten, FileWritten, Measured, RunStarted, Watch
 from tinyllm.base.files import read_json, sha256
 from tinyllm.base.outs import check_places
@@ -24,7 +24,7 @@ class _Metrics(Document):
     """What is used of the evaluate stage's metrics by name."""
 
     split: Literal["test", "val"]
-    fingerprint: Sha256
+    fingerprint: ShortSha256
     bits_per_character: float
 
 
