@@ -46,7 +46,8 @@ def read_lock(folder: Path) -> dict[str, LockedStage]:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"]) or "the whole"
         why = f"{place}: {fault['msg']}"
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # a strange text makes PyYAML raise anything, an IndexError for `!!int`
+    except Exception as error:
         why = " ".join(str(error).split())
     raise TinyLLMError(
         f"{path} is damaged ({why}); restore it with 'git checkout -- dvc.lock', or delete it and "
