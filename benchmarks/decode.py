@@ -93,12 +93,16 @@ def with_reader(reader, prompt_length: int, rows: int):
 
 def with_onnx(checkpoint):
     """ONNX Runtime, with a cache."""
+    from tinyllm.formats.huggingface import write_description
     from tinyllm.formats.onnx_graph import write_onnx
-    from tinyllm.formats.onnx_model import load_onnx
+    from tinyllm.formats.onnx_model import GRAPH, load_onnx
 
     with tempfile.TemporaryDirectory() as folder:
-        write_onnx(checkpoint, Path(folder))
-        model = load_onnx(Path(folder))
+        place = Path(folder)
+        write_description(checkpoint, place)
+        (place / GRAPH).parent.mkdir()
+        write_onnx(checkpoint.model, place / GRAPH)
+        model = load_onnx(place)
     return with_reader(model.reader(), 100, 1)
 
 
@@ -107,11 +111,12 @@ def with_transformers(checkpoint):
     import torch
     from transformers import AutoModelForCausalLM, logging
 
-    from tinyllm.formats.huggingface import write_huggingface
+    from tinyllm.formats.huggingface import write_description, write_weights
 
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder:
-        write_huggingface(checkpoint, Path(folder))
+        write_description(checkpoint, Path(folder))
+        write_weights(checkpoint, Path(folder))
         model = AutoModelForCausalLM.from_pretrained(folder).eval()
     prompt = torch.tensor([[1 + place % 60 for place in range(100)]])
 

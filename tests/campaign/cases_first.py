@@ -126,6 +126,7 @@ def values_in_a_copy(world: World) -> None:
 
 @case(FIRST, "`dvc exp show`, whole and as the README has it", "no checksum of ours as a column")
 def experiments_shown(world: World) -> None:
+    project = world.made()
     for options in ((), ("--only-changed",)):
-        out = world.run("dvc", "exp", "show", *options, cwd=world.made()).succeeded()
+        out = world.run("dvc", "exp", "show", *options, cwd=project).succeeded()
         assert not re.search("[0-9a-f]{33}", out), "longer than an MD5 of DVC's own"

@@ -304,10 +304,18 @@ def repeat_with_a_russian_name(world: World) -> None:
 def brackets_in_a_reason(world: World) -> None:
     """A reason is not markup."""
     place = world.made()
-    world.tinyllm("promote", "1", "--why", "[/x] [red]a :smile:\x1b[31m", cwd=place)
+    program = (
+        "from mlflow import MlflowClient\n"
+        "client = MlflowClient('sqlite:///mlflow.db')\n"
+        "first = client.get_model_version('tinyllm', '1')\n"
+        "client.create_model_version('tinyllm', first.source, first.run_id, tags=first.tags)\n"
+    )
+    world.run("python", "-c", program, cwd=place).succeeded()
+    world.tinyllm("promote", "2", "--force", cwd=place).succeeded()
+    world.tinyllm("rollback", "--why", "[/x] [red]a :smile:\x1b[31m", cwd=place).succeeded()
     out = world.tinyllm("history", cwd=place).succeeded()
     assert "\x1b" not in out
-    assert "[/x] [red]a :smile:" in out
+    assert "[/x] [red]a :smile:" in " ".join(out.split())
 
 
 @case(TEXT, "samples.txt with terminal escapes; `summary`", "shown as escapes")

@@ -9,6 +9,7 @@ import torch
 from gguf import GGMLQuantizationType
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.gguf import check_gguf, write_gguf
 from tinyllm.formats.gguf_reader import read_gguf, verify_gguf
 from tinyllm.formats.llama import LlamaRuntime
@@ -50,7 +51,7 @@ def fields(path):
 @pytest.fixture(scope="module")
 def folder(checkpoint_folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("gguf")
-    write_gguf(load_checkpoint(checkpoint_folder), path, PRECISIONS)
+    write_gguf(load_checkpoint(checkpoint_folder), path, ExportConfig(gguf_precisions=PRECISIONS))
     return path
 
 
@@ -63,7 +64,7 @@ def some_tokens(checkpoint, text):
 def test_the_folder_holds_one_file_for_each_precision(folder, checkpoint, tmp_path):
     expected = [f"model-{precision}.gguf" for precision in ("f16", "f32", "q8_0")]
     assert sorted(path.name for path in folder.iterdir()) == expected
-    write_gguf(checkpoint, tmp_path, ["f16"])
+    write_gguf(checkpoint, tmp_path, ExportConfig(gguf_precisions=["f16"]))
     assert [path.name for path in tmp_path.iterdir()] == ["model-f16.gguf"]
 
 
@@ -111,7 +112,7 @@ def test_the_tensors_have_the_names_of_llama_cpp(folder):
 
 def test_tied_embeddings_leave_the_output_layer_out(tmp_path):
     checkpoint = drawn(tie_embeddings=True)
-    write_gguf(checkpoint, tmp_path, PRECISIONS)
+    write_gguf(checkpoint, tmp_path, ExportConfig(gguf_precisions=PRECISIONS))
     path = tmp_path / "model-f32.gguf"
     assert all(tensor.name != "output.weight" for tensor in gguf.GGUFReader(path).tensors)
     assert verify_gguf(checkpoint, path, "f32", torch.tensor([[1, 2, 3, 4, 5]])) == 0.0
@@ -122,11 +123,18 @@ def test_tied_embeddings_leave_the_output_layer_out(tmp_path):
 def test_the_metadata_describes_the_model_and_nothing_else(tmp_path, precision, file_type):
     shape = {"d_model": 64, "num_heads": 2, "num_layers": 3, "d_ff": 96, "sequence_length": 40}
     checkpoint = drawn("b a\n", **shape, rope_theta=500.0, norm_eps=0.25)
-    write_gguf(checkpoint, tmp_path, [precision])
+    said = {"model_name": "duke", "license": "mit", "author": "A. B.", "languages": ["en", "de"]}
+    write_gguf(checkpoint, tmp_path, ExportConfig(gguf_precisions=[precision], **said))
+    parameters = checkpoint.model.num_parameters()
     assert fields(tmp_path / f"model-{precision}.gguf") == {
         "general.architecture": "qwen3",
         "general.type": "model",
-        "general.name": "tinyllm",
+        "general.name": "duke",
+        "general.author": "A. B.",
+        "general.license": "mit",
+        "general.languages": ["en", "de"],
+        "general.tags": ["text-generation", "character-level"],
+        "general.description": f"A character-level language model of {parameters:,} parameters.",
         "general.file_type": file_type,
         "general.quantization_version": 2,
         "qwen3.context_length": 40,
@@ -140,9 +148,9 @@ def test_the_metadata_describes_the_model_and_nothing_else(tmp_path, precision, 
         "qwen3.attention.layer_norm_rms_epsilon": 0.25,
         "qwen3.rope.freq_base": 500.0,
         "tokenizer.ggml.model": "t5",
-        "tokenizer.ggml.tokens": ["<unk>", "\n", "\u2581", "a", "b"],
+        "tokenizer.ggml.tokens": ["<|endoftext|>", "\n", "\u2581", "a", "b"],
         "tokenizer.ggml.scores": [0.0, -1.0, -1.0, -1.0, -1.0],
-        "tokenizer.ggml.token_type": [2, 1, 1, 1, 1],
+        "tokenizer.ggml.token_type": [3, 1, 1, 1, 1],
         "tokenizer.ggml.unknown_token_id": 0,
         "tokenizer.ggml.bos_token_id": 0,
         "tokenizer.ggml.eos_token_id": 0,
@@ -153,9 +161,14 @@ def test_the_metadata_describes_the_model_and_nothing_else(tmp_path, precision, 
     }
 
 
+def test_what_nobody_said_is_left_out(folder):
+    known = fields(folder / "model-f16.gguf")
+    assert not known.keys() & {"general.author", "general.license", "general.languages"}
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_two_exports_are_the_same_bytes(folder, checkpoint, tmp_path, precision):
-    write_gguf(checkpoint, tmp_path, [precision])
+    write_gguf(checkpoint, tmp_path, ExportConfig(gguf_precisions=[precision]))
     name = f"model-{precision}.gguf"
     # compared as a boolean, since pytest would take minutes to show the difference
     same = (folder / name).read_bytes() == (tmp_path / name).read_bytes()
@@ -207,7 +220,7 @@ def test_q8_0_needs_widths_that_are_multiples_of_32(tmp_path, shape):
     )
     checkpoint = drawn(**shape)
     with pytest.raises(TinyLLMError) as error:
-        write_gguf(checkpoint, tmp_path, ["f32", "q8_0"])
+        write_gguf(checkpoint, tmp_path, ExportConfig(gguf_precisions=["f32", "q8_0"]))
     assert str(error.value) == sentence
     assert list(tmp_path.iterdir()) == []
     check_gguf(checkpoint, ["f32", "f16"])
@@ -215,14 +228,14 @@ def test_q8_0_needs_widths_that_are_multiples_of_32(tmp_path, shape):
 
 def test_an_alphabet_with_the_sign_for_a_space_is_refused(tmp_path):
     with pytest.raises(TinyLLMError, match=r"U\+2581, which llama.cpp takes for a space; take"):
-        write_gguf(drawn("ab\u2581"), tmp_path, ["f32"])
+        write_gguf(drawn("ab\u2581"), tmp_path, ExportConfig(gguf_precisions=["f32"]))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_package_is_named(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TinyLLMError, match=r"gguf package .* pip install 'tinyllm\[export\]'"):
-        write_gguf(checkpoint, tmp_path, ["f32"])
+        write_gguf(checkpoint, tmp_path, ExportConfig(gguf_precisions=["f32"]))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tinyllm.formats.config import ExportConfig
-from tinyllm.formats.huggingface import write_huggingface
+from tinyllm.formats.huggingface import write_description, write_weights
 from tinyllm.formats.run import export_checkpoint
 from tinyllm.inference.checkpoint import load_checkpoint
 from tinyllm.inference.config import SamplingConfig
@@ -32,7 +32,8 @@ TEXTS = [
 def folder(checkpoint_folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "huggingface"
     path.mkdir()
-    write_huggingface(load_checkpoint(checkpoint_folder), path)
+    write_description(load_checkpoint(checkpoint_folder), path)
+    write_weights(load_checkpoint(checkpoint_folder), path)
     return path
 
 
@@ -126,6 +127,33 @@ def test_the_literal_name_of_the_unknown_token_is_plain_text(tokenizer, checkpoi
     assert tokens == checkpoint.tokenizer.encode("a<unk>b").tolist()
 
 
+def test_texts_of_different_lengths_are_written_together_as_alone(model, tokenizer):
+    prompts = ["What", "What news, my lord?", "O"]
+    assert tokenizer.padding_side == "left"
+    together = model.generate(
+        **tokenizer(prompts, padding=True, return_tensors="pt"), do_sample=False, max_new_tokens=60
+    )
+    alone = [
+        model.generate(**tokenizer(prompt, return_tensors="pt"), do_sample=False, max_new_tokens=60)
+        for prompt in prompts
+    ]
+    expected = [tokenizer.decode(text[0]) for text in alone]
+    assert tokenizer.batch_decode(together, skip_special_tokens=True) == expected
+
+
+def test_the_unknown_token_is_never_written(model, tokenizer):
+    torch.manual_seed(0)
+    prompts = tokenizer(["O"] * 50, return_tensors="pt")
+    written = model.generate(**prompts, do_sample=True, temperature=50.0, max_new_tokens=20)
+    assert (written != UNKNOWN_ID).all()
+    assert written.shape == (50, 21)
+
+
+def test_a_text_begins_with_nothing(model, tokenizer):
+    torch.manual_seed(0)
+    assert len(tokenizer.decode(model.generate(max_new_tokens=20)[0][1:])) == 20
+
+
 def test_every_token_has_one_character(tokenizer, checkpoint):
     assert len(tokenizer) == checkpoint.tokenizer.vocab_size
     for token, character in enumerate(checkpoint.tokenizer.alphabet, start=1):
@@ -143,4 +171,6 @@ def test_an_export_replaces_the_one_before(export_source, folder, tmp_path):
         "parity.json",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
-    assert contents(tmp_path / "export" / "huggingface") == contents(folder)
+    exported = contents(tmp_path / "export" / "huggingface")
+    assert exported.pop("README.md")
+    assert exported == contents(folder)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from tests.formats.test_gguf import PRECISIONS, drawn
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.gguf import write_gguf
 from tinyllm.formats.llama import LlamaRuntime
 from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
@@ -40,7 +41,7 @@ LINES = [
 def runtimes(checkpoint_folder, tmp_path_factory):
     """The small model, opened in llama.cpp once for each precision."""
     folder = tmp_path_factory.mktemp("gguf")
-    write_gguf(load_checkpoint(checkpoint_folder), folder, PRECISIONS)
+    write_gguf(load_checkpoint(checkpoint_folder), folder, ExportConfig(gguf_precisions=PRECISIONS))
     return {name: LlamaRuntime(folder / f"model-{name}.gguf") for name in PRECISIONS}
 
 
@@ -69,7 +70,7 @@ def learned(passage, arithmetic, tmp_path_factory):
     torch.set_num_threads(threads)
     folder = tmp_path_factory.mktemp("learned")
     checkpoint = Checkpoint(model.eval(), tokenizer, {})
-    write_gguf(checkpoint, folder, PRECISIONS)
+    write_gguf(checkpoint, folder, ExportConfig(gguf_precisions=PRECISIONS))
     return checkpoint, folder
 
 
@@ -106,7 +107,7 @@ def test_logits_agree_with_ours(runtimes, checkpoint, text, precision, length):
 )
 def test_models_of_any_shape_agree(tmp_path, shape):
     checkpoint = drawn("".join(map(chr, range(32, 90))), **shape)
-    write_gguf(checkpoint, tmp_path, ["f32"])
+    write_gguf(checkpoint, tmp_path, ExportConfig(gguf_precisions=["f32"]))
     length = min(checkpoint.model.config.sequence_length, 600)
     tokens = torch.randint(59, (length,), generator=torch.Generator().manual_seed(2)).tolist()
     ours = native_logits(checkpoint, tokens)
@@ -164,7 +165,7 @@ def test_the_sample_text_becomes_the_tokens_of_our_tokenizer(runtimes, checkpoin
 def test_letters_of_any_kind_are_separate_tokens(tmp_path):
     alphabet = "</s><eot>aàâe\u0301éœñß \t\n\r\u00a0\u3000\ufeff漢字😀👩\u200d🚀\ufffd"
     checkpoint = drawn(alphabet)
-    write_gguf(checkpoint, tmp_path, ["f32"])
+    write_gguf(checkpoint, tmp_path, ExportConfig(gguf_precisions=["f32"]))
     runtime = LlamaRuntime(tmp_path / "model-f32.gguf")
     for line in (alphabet, alphabet[::-1], "<s> </s><eot>", "é e\u0301  😀😀 \t\t漢"):
         assert runtime.tokenize(line) == checkpoint.tokenizer.encode(line).tolist()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from tests.conftest import ROOT
 from tests.formats.test_huggingface import contents
@@ -56,7 +57,6 @@ def test_all_formats_are_written(exported):
         "README.md",
         "gguf",
         "huggingface",
-        "onnx",
         "parity.json",
         "playground.html",
         "pyfunc",
@@ -85,7 +85,8 @@ def test_every_format_was_opened_and_agrees(exported):
     parity = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
     assert [(entry["export"], entry["logits"]) for entry in parity] == [
         ("huggingface", "agree"),
-        ("onnx", "agree"),
+        ("onnx/model.onnx", "agree"),
+        ("onnx/model_quantized.onnx", "agree"),
         ("gguf/model-f32.gguf", "agree"),
         ("gguf/model-f16.gguf", "agree"),
         ("gguf/model-q8_0.gguf", "agree"),
@@ -111,10 +112,57 @@ def test_the_card_says_what_the_model_is_and_how_to_run_it(exported, source):
     assert not re.search(r"20\d\d-\d\d|\b[0-9a-f]{40}\b", card)
 
 
+def test_the_hub_reads_its_card(source, tmp_path):
+    config = ExportConfig(formats=["huggingface", "onnx"], license="mit", languages=["en", "de"])
+    export_checkpoint(config, source, tmp_path / "out")
+    card = ModelCard.load(tmp_path / "out/huggingface/README.md")
+    facts = card.data
+    assert (facts.license, facts.language) == ("mit", ["en", "de"])
+    assert (facts.library_name, facts.pipeline_tag) == ("transformers", "text-generation")
+    assert {"character-level", "qwen3", "onnx"} <= set(facts.tags)
+    assert facts.model_name == "tinyllm"
+    figures = {result.metric_type: result.metric_value for result in facts.eval_results}
+    assert figures == {"bits_per_character": 2.25}
+    assert {result.dataset_split for result in facts.eval_results} == {"test"}
+    for word in ('from_pretrained(".")', "transformers.js", "fp32"):
+        assert word in card.text
+    assert "llama.cpp" not in card.text
+
+
+def test_what_nobody_said_stands_in_no_card(source, tmp_path):
+    export_checkpoint(ExportConfig(formats=["huggingface"]), source, tmp_path / "out")
+    card = ModelCard.load(tmp_path / "out/huggingface/README.md")
+    assert (card.data.license, card.data.language) == (None, None)
+    assert "licence" not in card.text
+
+
+def test_the_registry_has_the_folder_for_the_hub_too(exported):
+    folder, _ = exported
+    whole = contents(folder / "huggingface")
+    assert {"README.md", "onnx/model.onnx", "onnx/model_quantized.onnx"} <= whole.keys()
+    assert contents(folder / "pyfunc/artifacts/huggingface") == whole
+
+
+def test_ollama_takes_the_best_file_that_there_is(source, tmp_path):
+    window = source.checkpoint.model.config.sequence_length
+    for precisions, best in ((["q8_0", "f16", "f32"], "f16"), (["q8_0", "f32"], "f32")):
+        config = ExportConfig(formats=["gguf"], gguf_precisions=precisions)
+        export_checkpoint(config, source, tmp_path / best)
+        lines = (tmp_path / best / "gguf/Modelfile").read_text().splitlines()
+        assert lines[0] == f"FROM ./model-{best}.gguf"
+        assert (tmp_path / best / "gguf" / lines[0].removeprefix("FROM ./")).is_file()
+        assert {f"PARAMETER num_ctx {window}", "PARAMETER repeat_penalty 1.0"} <= set(lines)
+
+
 def test_only_configured_formats_are_written(source, tmp_path):
     config = ExportConfig(formats=["gguf"], gguf_precisions=["f16"])
     export_checkpoint(config, source, tmp_path / "out")
-    assert sorted(contents(tmp_path / "out")) == ["README.md", "gguf/model-f16.gguf", "parity.json"]
+    assert sorted(contents(tmp_path / "out")) == [
+        "README.md",
+        "gguf/Modelfile",
+        "gguf/model-f16.gguf",
+        "parity.json",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -180,17 +228,17 @@ def test_an_export_that_differs_leaves_the_old_folder(source, tmp_path, monkeypa
     old.mkdir()
     (old / CARD).write_text("# A character-level language model\n")
 
-    def wrong_write(checkpoint, folder):
+    def wrong_write(model, path, bits):
         with torch.no_grad():
-            weight = checkpoint.model.blocks[0].attention.o_proj.weight
+            weight = model.blocks[0].attention.o_proj.weight
             before = weight.clone()
             weight[0, 0] += 1
-            write_onnx(checkpoint, folder)
+            write_onnx(model, path, bits)
             # the model is shared; adding and subtracting one would leave a rounding error
             weight.copy_(before)
 
     monkeypatch.setattr("tinyllm.formats.onnx_graph.write_onnx", wrong_write)
-    with pytest.raises(TinyLLMError, match="onnx disagrees with the model"):
+    with pytest.raises(TinyLLMError, match=r"onnx/model\.onnx disagrees with the model"):
         export_checkpoint(ExportConfig(formats=["onnx"]), source, old)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", CARD]
 

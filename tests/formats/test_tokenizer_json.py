@@ -22,7 +22,10 @@ ALPHABET = "\n\r\t !<>abknuzé😀\u0301"
 def rust():
     """The tokenizer of `ALPHABET` as Hugging Face's own library reads it."""
     description = huggingface_tokenizer(CharacterTokenizer(ALPHABET))
-    return Tokenizer.from_str(json.dumps(description))
+    tokenizer = Tokenizer.from_str(json.dumps(description))
+    # as transformers does, by `split_special_tokens` in the configuration
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 @given(st.text())
@@ -62,11 +65,16 @@ def test_their_library_joins_characters_without_spaces(rust, text):
     assert rust.decode(tokens, False) == text
 
 
-def test_the_configuration_names_no_unknown_token():
+def test_their_library_leaves_padding_out_of_texts(rust):
+    assert rust.decode([UNKNOWN_ID, UNKNOWN_ID, 5, UNKNOWN_ID]) == rust.decode([5])
+
+
+def test_the_configuration_names_what_programs_ask_for():
     config = huggingface_tokenizer_config(48)
     assert config["model_max_length"] == 48
     assert config["clean_up_tokenization_spaces"] is False
-    assert UNKNOWN_TOKEN not in json.dumps(config)
+    for token in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        assert config[token] == UNKNOWN_TOKEN
 
 
 def refusal(path):

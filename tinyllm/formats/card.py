@@ -4,103 +4,138 @@ Everything in it follows from the model and its reports; the registry has commit
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from tinyllm.base.files import write_text
+import yaml
+
 from tinyllm.formats.config import ExportConfig
-from tinyllm.formats.parity import Verdict
-from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.formats.exporters import EXPORTERS, Source
+from tinyllm.formats.exporters.huggingface import FOLDER
 
-_TRANSFORMERS = """\
-### transformers (4.57 and newer)
+if TYPE_CHECKING:
+    from tinyllm.formats.parity import Verdict
+    from tinyllm.inference.checkpoint import Checkpoint
 
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("huggingface")
-model = AutoModelForCausalLM.from_pretrained("huggingface")
-prompt = tokenizer({prompt!r}, return_tensors="pt")
-print(tokenizer.decode(model.generate(**prompt, do_sample=True, max_new_tokens=200)[0]))
-```
-"""
-_ONNX = """\
-### ONNX Runtime
-
-`tinyllm generate --runtime onnx --model . {prompt!r}`, or from any language: `onnx/model.onnx`
-takes `input_ids` and `position_ids` [batch, sequence] and `past_keys`, `past_values` [layers,
-batch, heads, past, head size] (past 0 at the beginning) and gives `logits`, `present_keys` and
-`present_values`. `onnx/tokenizer.json` is a Hugging Face tokenizer.
-"""
-_GGUF = """\
-### llama.cpp
-
-```
-llama-completion -m gguf/model-f16.gguf -c {window} -no-cnv -p {prompt!r}
-```
-
-Stay within {window} characters: llama.cpp's attention does not slide for this architecture. A run
-of characters that the model does not know becomes one unknown token there.
-"""
-_PYFUNC = """\
-### MLflow
-
-```
-mlflow models serve -m pyfunc --env-manager local --port 8080
-curl localhost:8080/invocations -H 'Content-Type: application/json' \\
-  -d '{{"dataframe_records": [{{"prompt": {quoted}}}], "params": {{"seed": 1}}}}'
-```
-"""
-_PLAYGROUND = """\
-### A browser
-
-Open `playground.html`: the model runs in the page, without a network or a server.
-"""
+# what lies in the folder for the Hub
+_ON_HUB = ("huggingface", "onnx")
+# of the figures, what the Hub shows
+_SHOWN = {
+    "bits_per_character": "Bits per character",
+    "bits_per_byte": "Bits per byte",
+    "perplexity": "Perplexity",
+    "top1_accuracy": "Next character right",
+}
 
 
-def write_card(
-    path: Path,
-    config: ExportConfig,
-    checkpoint: Checkpoint,
-    metrics: dict[str, Any],
-    verdicts: Sequence[Verdict],
-) -> None:
-    """Write the card as Markdown.
+@dataclass(frozen=True)
+class Card:
+    """The card of a model.
 
-    Args:
-        path: the file to write.
-        config: which formats were written.
-        checkpoint: the model.
-        metrics: of the evaluate stage; may be empty.
+    Attributes:
+        config: which formats were written, and whose model it is.
+        source: the model, and its metrics, which may be empty.
         verdicts: of other programs on the exports.
     """
-    parts = [
-        "# A character-level language model\n",
-        _about(checkpoint),
-        _training(checkpoint),
-        _figures(metrics),
-        _parity(verdicts),
-        "## How to run it\n",
-        *_how_to_run(config, checkpoint),
-        _limits(checkpoint),
-    ]
-    write_text(path, "\n".join(part for part in parts if part))
+
+    config: ExportConfig
+    source: Source
+    verdicts: "Sequence[Verdict]"
+
+    def text(self) -> str:
+        """For the folder of all formats."""
+        return self._text(self.config.formats, FOLDER)
+
+    def text_for_hub(self) -> str:
+        """For the folder that goes to the Hub: with metadata, and what lies there.
+
+        See https://huggingface.co/docs/hub/model-cards.
+        """
+        formats = [name for name in self.config.formats if name in _ON_HUB]
+        facts = yaml.safe_dump(self._metadata(), sort_keys=False, allow_unicode=True)
+        return f"---\n{facts}---\n\n{self._text(formats or _ON_HUB, '.')}"
+
+    def _text(self, formats: Sequence[str], here: str) -> str:
+        checkpoint = self.source.checkpoint
+        parts = [
+            "# A character-level language model\n",
+            self._about(),
+            _training(checkpoint),
+            _figures(self.source.metrics),
+            _parity(self.verdicts),
+            "## How to run it\n",
+            *self._usage(formats, here),
+            _limits(checkpoint),
+        ]
+        return "\n".join(part for part in parts if part)
+
+    def _metadata(self) -> dict[str, Any]:
+        config = self.config
+        facts: dict[str, Any] = {}
+        if config.license:
+            facts["license"] = config.license
+        if config.languages:
+            facts["language"] = list(config.languages)
+        facts |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
+        forms = [tag for tag in ("onnx",) if tag in config.formats]
+        facts["tags"] = ["character-level", "qwen3", *forms]
+        if results := self._results():
+            facts["model-index"] = [{"name": config.model_name, "results": results}]
+        return facts
+
+    def _results(self) -> list[dict[str, Any]]:
+        """The figures as the Hub reads them."""
+        metrics = self.source.metrics
+        figures = [
+            {"type": key, "name": name, "value": metrics[key]}
+            for key, name in _SHOWN.items()
+            if key in metrics
+        ]
+        if not figures:
+            return []
+        split = metrics.get("split", "test")
+        text = {"type": "text", "name": f"held-out text ({split})", "split": split}
+        if "fingerprint" in metrics:
+            text["revision"] = metrics["fingerprint"]
+        task = {"type": "text-generation", "name": "Text generation"}
+        return [{"task": task, "dataset": text, "metrics": figures}]
+
+    def _about(self) -> str:
+        checkpoint = self.source.checkpoint
+        config, model = checkpoint.model.config, checkpoint.model
+        rows = {
+            "name": self.config.model_name,
+            "author": self.config.author,
+            "licence": self.config.license,
+            "languages": ", ".join(self.config.languages),
+            "architecture": "Qwen3 (decoder only, RMSNorm, rotary embedding, SwiGLU)",
+            "parameters": f"{model.num_parameters():,}",
+            "layers, width, heads": f"{config.num_layers}, {config.d_model}, {config.num_heads}",
+            "feed-forward width": config.d_ff,
+            "context window": f"{config.sequence_length} characters",
+            "alphabet": f"{checkpoint.tokenizer.vocab_size - 1} characters and one for all others",
+        }
+        return _table(("", ""), [(name, fact) for name, fact in rows.items() if fact])
+
+    def _usage(self, formats: Sequence[str], here: str) -> list[str]:
+        checkpoint = self.source.checkpoint
+        prompt = "".join(char for char in checkpoint.tokenizer.alphabet if char.isalpha())[:3]
+        prompt = prompt or "a"
+        window = checkpoint.model.config.sequence_length
+        facts = {"prompt": prompt, "quoted": f'"{prompt}"', "window": window, "here": here}
+        facts["name"] = self.config.model_name
+        return [form.usage.format(**facts) for name, form in EXPORTERS.items() if name in formats]
 
 
-def _about(checkpoint: Checkpoint) -> str:
-    config, model = checkpoint.model.config, checkpoint.model
-    rows = {
-        "architecture": "Qwen3 (decoder only, RMSNorm, rotary embedding, SwiGLU)",
-        "parameters": f"{model.num_parameters():,}",
-        "layers, width, heads": f"{config.num_layers}, {config.d_model}, {config.num_heads}",
-        "feed-forward width": config.d_ff,
-        "context window": f"{config.sequence_length} characters",
-        "alphabet": f"{checkpoint.tokenizer.vocab_size - 1} characters and one for all others",
-    }
-    return _table(("", ""), list(rows.items()))
+def describe(checkpoint: "Checkpoint") -> str:
+    """The model in a sentence."""
+    characters = checkpoint.training.get("data", {}).get("train", {}).get("characters")
+    text = f", trained on {characters:,} characters" if isinstance(characters, int) else ""
+    parameters = f"{checkpoint.model.num_parameters():,} parameters"
+    return f"A character-level language model of {parameters}{text}."
 
 
-def _training(checkpoint: Checkpoint) -> str:
+def _training(checkpoint: "Checkpoint") -> str:
     rows = list(_flat(checkpoint.training))
     return f"## How it was trained\n\n{_table(('', ''), rows)}" if rows else ""
 
@@ -122,7 +157,7 @@ def _figures(metrics: dict[str, Any]) -> str:
     )
 
 
-def _parity(verdicts: Sequence[Verdict]) -> str:
+def _parity(verdicts: "Sequence[Verdict]") -> str:
     if not verdicts:
         return ""
     rows = [
@@ -139,24 +174,7 @@ def _parity(verdicts: Sequence[Verdict]) -> str:
     return f"## How the exports were checked\n\nAgainst the model itself:\n\n{table}"
 
 
-def _how_to_run(config: ExportConfig, checkpoint: Checkpoint) -> list[str]:
-    texts = {
-        "huggingface": _TRANSFORMERS,
-        "onnx": _ONNX,
-        "gguf": _GGUF,
-        "pyfunc": _PYFUNC,
-        "playground": _PLAYGROUND,
-    }
-    prompt = "".join(char for char in checkpoint.tokenizer.alphabet if char.isalpha())[:3] or "a"
-    window = checkpoint.model.config.sequence_length
-    return [
-        text.format(prompt=prompt, quoted=f'"{prompt}"', window=window)
-        for form, text in texts.items()
-        if form in config.formats
-    ]
-
-
-def _limits(checkpoint: Checkpoint) -> str:
+def _limits(checkpoint: "Checkpoint") -> str:
     window = checkpoint.model.config.sequence_length
     alphabet = "".join(char for char in checkpoint.tokenizer.alphabet if char.isprintable())
     return f"""\

@@ -1,20 +1,12 @@
 """Hyperparameters of the export stage."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from tinyllm.base.section import Section
 
 Format = Literal["huggingface", "onnx", "gguf", "pyfunc", "playground"]
-# the packages that each format needs
-PACKAGES: dict[str, tuple[str, ...]] = {
-    "huggingface": (),
-    "onnx": ("onnx",),
-    "gguf": ("gguf",),
-    "pyfunc": ("mlflow", "onnx", "onnxruntime"),
-    "playground": (),
-}
 Precision = Literal["f32", "f16", "q8_0"]
 Runtime = Literal["transformers", "onnxruntime", "llama.cpp"]
 
@@ -41,4 +33,20 @@ class ExportConfig(Section):
     )
     skip_missing: bool = Field(
         False, description="export unverified if one of these programs is not installed"
+    )
+    model_name: str = Field(
+        "tinyllm",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$",
+        description="name of the model in its card and files",
+    )
+    license: str = Field(
+        "",
+        pattern=r"^[a-z0-9][a-z0-9.-]*$|^$",
+        description="licence of the model, by its name on the Hub such as mit; empty: not stated",
+    )
+    author: str = Field(
+        "", max_length=200, pattern=r"^[^\n\r]*$", description="who made the model; may be empty"
+    )
+    languages: list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]] = Field(
+        [], description="languages of the text, as codes of ISO 639 such as en"
     )

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.formats.config import Precision
+from tinyllm.base.files import write_text
+from tinyllm.formats.card import describe
+from tinyllm.formats.config import ExportConfig, Precision
 from tinyllm.formats.qwen3 import to_huggingface
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.model.config import ModelConfig
-from tinyllm.tokens.tokenizer import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
+from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -30,6 +32,7 @@ Weights = dict[str, NDArray[np.float32]]
 ARCHITECTURE = "qwen3"
 _FILE_TYPES: dict[Precision, str] = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}
 BLOCK = 32
+_LAST = "<|endoftext|>"
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
@@ -58,22 +61,38 @@ def check_gguf(checkpoint: Checkpoint, precisions: Sequence[Precision]) -> None:
             )
 
 
-def write_gguf(checkpoint: Checkpoint, folder: Path, precisions: Sequence[Precision]) -> None:
-    """Write `model-PRECISION.gguf` for each precision.
+def write_gguf(checkpoint: Checkpoint, folder: Path, export: ExportConfig) -> None:
+    """Write `model-PRECISION.gguf` for each of `export.gguf_precisions`.
 
     Raises:
         TinyLLMError: see `check_gguf`.
     """
-    check_gguf(checkpoint, precisions)
+    check_gguf(checkpoint, export.gguf_precisions)
     from gguf import GGUFWriter  # noqa: PLC0415 - an optional dependency
 
     config, weights = checkpoint.model.config, huggingface_weights(checkpoint)
-    for precision in precisions:
+    for precision in export.gguf_precisions:
         writer = GGUFWriter(folder / f"model-{precision}.gguf", ARCHITECTURE)
+        _add_description(writer, checkpoint, export)
         _add_metadata(writer, config, precision)
         _add_tokenizer(writer, checkpoint.tokenizer)
         _add_tensors(writer, weights, config.num_layers, precision)
         _finish(writer)
+
+
+def write_modelfile(path: Path, export: ExportConfig, window: int) -> None:
+    """Write what `ollama create` takes: one of the files, a plain template, the window."""
+    # halves of 16 bits are quick everywhere, and closest to the model after float32
+    best = next(p for p in ("f16", "f32", "q8_0") if p in export.gguf_precisions)
+    lines = (
+        f"FROM ./model-{best}.gguf",
+        "TEMPLATE {{ .Prompt }}",
+        f"PARAMETER num_ctx {window}",
+        "PARAMETER temperature 0.8",
+        # of letters, unlike words, every text repeats some
+        "PARAMETER repeat_penalty 1.0",
+    )
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _finish(writer: "GGUFWriter") -> None:
@@ -96,11 +115,22 @@ def huggingface_weights(checkpoint: Checkpoint) -> Weights:
     return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
+def _add_description(writer: "GGUFWriter", checkpoint: Checkpoint, export: ExportConfig) -> None:
+    writer.add_type("model")
+    writer.add_name(export.model_name)
+    writer.add_description(describe(checkpoint))
+    writer.add_tags(["text-generation", "character-level"])
+    if export.author:
+        writer.add_author(export.author)
+    if export.license:
+        writer.add_license(export.license)
+    if export.languages:
+        writer.add_languages(export.languages)
+
+
 def _add_metadata(writer: "GGUFWriter", config: ModelConfig, precision: Precision) -> None:
     from gguf import GGML_QUANT_VERSION, LlamaFileType  # noqa: PLC0415 - see above
 
-    writer.add_type("model")
-    writer.add_name("tinyllm")
     writer.add_file_type(LlamaFileType[_FILE_TYPES[precision]])
     writer.add_quantization_version(GGML_QUANT_VERSION)
     writer.add_context_length(config.sequence_length)
@@ -122,7 +152,7 @@ def _add_tokenizer(writer: "GGUFWriter", tokenizer: CharacterTokenizer) -> None:
     writer.add_tokenizer_model("t5")
     writer.add_token_list(gguf_vocabulary(tokenizer))
     writer.add_token_scores([0.0] + [-1.0] * characters)
-    writer.add_token_types([TokenType.UNKNOWN] + [TokenType.NORMAL] * characters)
+    writer.add_token_types([TokenType.CONTROL] + [TokenType.NORMAL] * characters)
     writer.add_unk_token_id(UNKNOWN_ID)
     # texts have no begin or end token; without these two, token 1, a character, would end one
     writer.add_bos_token_id(UNKNOWN_ID)
@@ -144,8 +174,8 @@ def _add_tensors(writer: "GGUFWriter", weights: Weights, layers: int, precision:
 
 
 def gguf_vocabulary(tokenizer: CharacterTokenizer) -> list[str]:
-    """The tokens as llama.cpp spells them."""
-    return [UNKNOWN_TOKEN, *tokenizer.alphabet.replace(" ", _SPACE)]
+    """The tokens as llama.cpp spells them; of the unknown one it must know that it ends texts."""
+    return [_LAST, *tokenizer.alphabet.replace(" ", _SPACE)]
 
 
 def gguf_names(names: Iterable[str], layers: int) -> dict[str, str]:

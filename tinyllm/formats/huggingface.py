@@ -8,16 +8,32 @@ from tinyllm.base.files import write_bytes, write_json
 from tinyllm.formats.qwen3 import huggingface_config, to_huggingface
 from tinyllm.formats.tokenizer_json import huggingface_tokenizer, huggingface_tokenizer_config
 from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.tokens.tokenizer import UNKNOWN_ID
+
+# how to sample unless asked otherwise; nothing that the model read was unknown, so that token is
+# never written, and no text ends by it
+_GENERATION = {
+    "do_sample": True,
+    "temperature": 0.8,
+    "bos_token_id": UNKNOWN_ID,
+    "eos_token_id": UNKNOWN_ID,
+    "pad_token_id": UNKNOWN_ID,
+    "suppress_tokens": [UNKNOWN_ID],
+}
 
 
-def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write model, configuration and tokenizer."""
-    config = checkpoint.model.config
-    weights = to_huggingface(checkpoint.model.state_dict(), config)
+def write_weights(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write model.safetensors."""
+    weights = to_huggingface(checkpoint.model.state_dict(), checkpoint.model.config)
     # transformers rejects a file that does not name the framework of its tensors
     write_bytes(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
+
+
+def write_description(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write configuration and tokenizer."""
+    config = checkpoint.model.config
     write_json(folder / "config.json", huggingface_config(config, checkpoint.model.vocab_size))
-    write_json(folder / "generation_config.json", {"do_sample": True, "temperature": 0.8})
+    write_json(folder / "generation_config.json", _GENERATION)
     write_json(folder / "tokenizer.json", huggingface_tokenizer(checkpoint.tokenizer))
     tokenizer_config = huggingface_tokenizer_config(config.sequence_length)
     write_json(folder / "tokenizer_config.json", tokenizer_config)

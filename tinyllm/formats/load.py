@@ -6,7 +6,7 @@ import torch
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_json
-from tinyllm.formats.onnx_model import OnnxModel, load_onnx
+from tinyllm.formats.onnx_model import GRAPH, OnnxModel, load_onnx
 from tinyllm.formats.qwen3 import config_from_huggingface, from_huggingface, to_huggingface
 from tinyllm.formats.tokenizer_json import tokenizer_from_huggingface
 from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
@@ -14,8 +14,8 @@ from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.kernels.fused import build_model
 from tinyllm.model.checkpoint import read_weights, weight_shapes
 
-# where a format lies inside the folders of the export stage
-_INNER_FOLDERS = ("{}", "artifacts/{}", "pyfunc/artifacts/{}")
+# where the model lies inside the folders of the export stage
+_INNER_FOLDERS = ("huggingface", "artifacts/huggingface", "pyfunc/artifacts/huggingface")
 
 
 def load_model(source: str | Path, arithmetic: Arithmetic | None = None) -> Checkpoint:
@@ -34,7 +34,7 @@ def load_model(source: str | Path, arithmetic: Arithmetic | None = None) -> Chec
             f"There is no model at {folder}; name the folder of a checkpoint or an export. "
             f"'dvc repro' makes them; only the command line opens names such as models:/NAME@ALIAS."
         )
-    for candidate in _places(folder, "huggingface"):
+    for candidate in _places(folder):
         if (candidate / "config.json").is_file():
             description = read_json(candidate / "config.json")
             if isinstance(description, dict) and description.get("model_type") == "qwen3":
@@ -50,8 +50,8 @@ def load_onnx_model(source: str | Path) -> OnnxModel:
         TinyLLMError: there is no ONNX model at `source`, it is damaged, or ONNX Runtime is missing.
     """
     folder = Path(source)
-    for candidate in _places(folder, "onnx"):
-        if (candidate / "model.onnx").is_file():
+    for candidate in _places(folder):
+        if (candidate / GRAPH).is_file():
             return load_onnx(candidate)
     raise TinyLLMError(
         f"There is no ONNX form in {folder}; put onnx into export.formats, run the pipeline "
@@ -59,8 +59,8 @@ def load_onnx_model(source: str | Path) -> OnnxModel:
     )
 
 
-def _places(folder: Path, form: str) -> list[Path]:
-    return [folder, *(folder / inner.format(form) for inner in _INNER_FOLDERS)]
+def _places(folder: Path) -> list[Path]:
+    return [folder, *(folder / inner for inner in _INNER_FOLDERS)]
 
 
 def _load_huggingface(folder: Path, arithmetic: Arithmetic | None) -> Checkpoint:

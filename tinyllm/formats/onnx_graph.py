@@ -3,31 +3,40 @@
 The graph is built node by node, as `Transformer` computes, and not traced from it: so the file has
 the same bytes wherever it is written, and nodes and weights are named after their layers. The same
 graph reads a prompt and continues it: keys and values of earlier characters are inputs, those of
-all characters are outputs.
+all characters are outputs. Inputs and outputs have the names by which Optimum and transformers.js
+fill them.
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from tinyllm.base.files import write_bytes, write_json
+from tinyllm.base.files import write_bytes
 from tinyllm.formats.onnx_model import FORMAT
-from tinyllm.formats.tokenizer_json import huggingface_tokenizer
-from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.model.transformer import Transformer, rotary_frequencies
 
 # the first opset with attention and RMSNorm, and its file version
 _OPSET, _IR_VERSION = 23, 11
+_PAST, _PRESENT = "past_key_values.{}.{}", "present.{}.{}"
+_PARTS = ("key", "value")
+# transformers.js makes an empty cache by these names of its dimensions
+_BATCH, _TIME, _PAST_LENGTH = "batch_size", "sequence_length", "past_sequence_length"
+_TOTAL = f"{_PAST_LENGTH} + {_TIME}"
 
 
-def write_onnx(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write model.onnx and tokenizer.json."""
-    model = _GraphBuilder(checkpoint.model).build()
-    write_bytes(folder / "model.onnx", model.SerializeToString(deterministic=True))
-    write_json(folder / "tokenizer.json", huggingface_tokenizer(checkpoint.tokenizer))
+def write_onnx(model: Transformer, path: Path, bits: int = 32) -> None:
+    """Write the graph.
+
+    Args:
+        model: the model.
+        path: the file to write.
+        bits: of each weight of the linear layers: 32, or 8, with a scale for each output.
+    """
+    graph = _GraphBuilder(model, bits).build()
+    write_bytes(path, graph.SerializeToString(deterministic=True))
 
 
 class _GraphBuilder:
@@ -36,7 +45,8 @@ class _GraphBuilder:
     Methods that add nodes take the names of values and return the name of the result.
     """
 
-    def __init__(self, model: Transformer) -> None:
+    def __init__(self, model: Transformer, bits: int) -> None:
+        self._bits = bits
         self._config = model.config
         self._vocab_size = model.vocab_size
         self._weights = {
@@ -55,13 +65,13 @@ class _GraphBuilder:
         for layer in range(self._config.num_layers):
             x = self._block(f"blocks.{layer}", layer, x)
         self._linear("lm_head", self._norm("norm", x), "logits")
-        self._stack("keys")
-        self._stack("values")
         graph = helper.make_graph(
             self._nodes, "tinyllm", self._inputs(), self._outputs(), self._constants
         )
         opset = helper.make_opsetid("", _OPSET)
-        model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+        model = helper.make_model(
+            graph, opset_imports=[opset], ir_version=_IR_VERSION, producer_name="tinyllm"
+        )
         facts = {"format": FORMAT, "sequence_length": str(self._config.sequence_length)}
         helper.set_model_props(model, facts)
         return model
@@ -73,18 +83,19 @@ class _GraphBuilder:
         self._constant("embedding.weight", embedding)
         self._constant("0", np.int64(0))
         self._constant("1", np.int64(1))
-        for axis in (0, 1, 2):
-            self._constant(f"[{axis}]", np.array([axis]))
+        for axes in ([0], [1], [2], [1, 2]):
+            self._constant(str(axes), np.array(axes))
         # in `Reshape` 0 keeps a dimension: batch and time
         self._constant("shape.heads", np.array([0, 0, config.num_heads, config.head_dim]))
         self._constant("shape.joined", np.array([0, 0, config.d_model]))
 
     def _mask(self) -> None:
-        """[time, past + time]: zero where a character may attend and minus infinity elsewhere.
+        """[batch, 1, time, past + time]: zero where a character may attend, very low elsewhere.
 
-        It attends to the last `sequence_length` characters, itself included.
+        It attends to the last `sequence_length` characters, itself included, without padding. The
+        number is finite, since padding itself may attend to nothing, and would become NaN.
         """
-        past = self._node("Shape", ["past_keys"], "mask.past", start=3, end=4)
+        past = self._node("Shape", [_PAST.format(0, "key")], "mask.past", start=2, end=3)
         time = self._node("Shape", ["input_ids"], "mask.time", start=1, end=2)
         total = self._node("Add", [past, time], "mask.total")
         first = self._node("Squeeze", [past, "[0]"], "mask.first")
@@ -97,8 +108,11 @@ class _GraphBuilder:
         causal = self._node("GreaterOrEqual", [distance, "0"], "mask.causal")
         near = self._node("Less", [distance, window], "mask.near")
         seen = self._node("And", [causal, near], "mask.seen")
+        given = self._node("Cast", ["attention_mask"], "mask.given", to=TensorProto.BOOL)
+        given = self._node("Unsqueeze", [given, "[1, 2]"], "mask.given.row")
+        seen = self._node("And", [given, seen], "mask.attended")
         zero = self._constant("mask.zero", np.float32(0))
-        hidden = self._constant("mask.hidden", np.float32(-np.inf))
+        hidden = self._constant("mask.hidden", np.finfo(np.float32).min)
         self._node("Where", [seen, zero, hidden], "mask")
 
     def _rotary_tables(self) -> None:
@@ -125,16 +139,14 @@ class _GraphBuilder:
     def _attention(self, name: str, layer: int, x: str) -> str:
         qkv = self._linear(f"{name}.qkv_proj", x)
         queries, keys, values = self._split(qkv, [f"{name}.{part}" for part in "qkv"])
-        place = self._constant(f"{name}.layer", np.int64(layer))
         inputs = [
             self._rotate(f"{name}.q_norm", queries),
             self._rotate(f"{name}.k_norm", keys),
             values,
             "mask",
-            self._node("Gather", ["past_keys", place], f"{name}.past_keys"),
-            self._node("Gather", ["past_values", place], f"{name}.past_values"),
+            *[_PAST.format(layer, part) for part in _PARTS],
         ]
-        outputs = [f"{name}.mixed", f"{name}.keys", f"{name}.values"]
+        outputs = [f"{name}.mixed", *[_PRESENT.format(layer, part) for part in _PARTS]]
         heads = self._config.num_heads
         self._add("Attention", inputs, outputs, q_num_heads=heads, kv_num_heads=heads)
         return self._linear(f"{name}.o_proj", outputs[0])
@@ -162,20 +174,23 @@ class _GraphBuilder:
 
     def _linear(self, name: str, x: str, output: str = "") -> str:
         # transposed in the file, to save that at run time
-        weight = self._constant(f"{name}.weight", self._weights[f"{name}.weight"].T)
+        weight = self._matrix(f"{name}.weight", self._weights[f"{name}.weight"].T)
         return self._node("MatMul", [x, weight], output or name)
+
+    def _matrix(self, name: str, weight: NDArray[np.float32]) -> str:
+        """[inputs, outputs], of the bits wanted."""
+        if self._bits == 32:
+            return self._constant(name, weight)
+        largest = np.abs(weight).max(axis=0)
+        # an output without any weight
+        scales = np.where(largest > 0, largest, np.float32(1)) / np.float32(127)
+        whole = self._constant(f"{name}.int8", np.rint(weight / scales).astype(np.int8))
+        each = self._constant(f"{name}.scales", scales)
+        return self._node("DequantizeLinear", [whole, each], name, axis=1)
 
     def _split(self, x: str, parts: list[str]) -> list[str]:
         self._add("Split", [x], parts, axis=-1, num_outputs=len(parts))
         return parts
-
-    def _stack(self, what: str) -> None:
-        """Stack the keys or values of all layers."""
-        layers = []
-        for layer in range(self._config.num_layers):
-            name = f"blocks.{layer}.attention.{what}"
-            layers.append(self._node("Unsqueeze", [name, "[0]"], f"{name}.layer"))
-        self._node("Concat", layers, f"present_{what}", axis=0)
 
     def _constant(self, name: str, values: ArrayLike) -> str:
         self._constants.append(numpy_helper.from_array(np.array(values, order="C"), name))
@@ -191,24 +206,27 @@ class _GraphBuilder:
         )
 
     def _inputs(self) -> list[ValueInfoProto]:
-        tokens = ["batch", "sequence"]
-        return [
-            helper.make_tensor_value_info("input_ids", TensorProto.INT64, tokens),
-            helper.make_tensor_value_info("position_ids", TensorProto.INT64, tokens),
-            self._layers_info("past_keys", "past"),
-            self._layers_info("past_values", "past"),
+        shapes = {
+            "input_ids": [_BATCH, _TIME],
+            "attention_mask": [_BATCH, _TOTAL],
+            "position_ids": [_BATCH, _TIME],
+        }
+        tokens = [
+            helper.make_tensor_value_info(name, TensorProto.INT64, shape)
+            for name, shape in shapes.items()
         ]
+        return tokens + self._cache(_PAST, _PAST_LENGTH)
 
     def _outputs(self) -> list[ValueInfoProto]:
-        shape: list[str | int] = ["batch", "sequence", self._vocab_size]
-        return [
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape),
-            self._layers_info("present_keys", "past + sequence"),
-            self._layers_info("present_values", "past + sequence"),
-        ]
+        shape: list[str | int] = [_BATCH, _TIME, self._vocab_size]
+        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)
+        return [logits, *self._cache(_PRESENT, _TOTAL)]
 
-    def _layers_info(self, name: str, length: str) -> ValueInfoProto:
-        config = self._config
-        heads, width = config.num_heads, config.head_dim
-        shape: list[str | int] = [config.num_layers, "batch", heads, length, width]
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+    def _cache(self, name: str, length: str) -> list[ValueInfoProto]:
+        """Keys and values of each layer: [batch, heads, length, head_dim]."""
+        shape: list[str | int] = [_BATCH, self._config.num_heads, length, self._config.head_dim]
+        return [
+            helper.make_tensor_value_info(name.format(layer, part), TensorProto.FLOAT, shape)
+            for layer in range(self._config.num_layers)
+            for part in _PARTS
+        ]

@@ -10,8 +10,10 @@ from tinyllm.base.errors import TinyLLMError
 from tinyllm.formats.tokenizer_json import tokenizer_from_huggingface
 from tinyllm.tokens.tokenizer import CharacterTokenizer
 
-FORMAT = "tinyllm-onnx-1"
+FORMAT = "tinyllm-onnx-2"
+GRAPH = "onnx/model.onnx"
 _ONLY_ERRORS = 3
+_LONGEST_NUMBER = 10
 
 
 class OnnxModel:
@@ -69,10 +71,13 @@ class _Text:
         self._session = session
         self._window = window
         self._length = 0
-        past = next(entry for entry in session.get_inputs() if entry.name == "past_keys")
-        layers, _, heads, _, head_dim = past.shape
-        self._reach = layers * (window - 1)
-        self._keys = self._values = np.zeros((layers, 1, heads, 0, head_dim), dtype=np.float32)
+        past = [entry for entry in session.get_inputs() if entry.name.startswith("past_key_values")]
+        # each [batch, heads, past, head_dim], in the order of the outputs after the logits
+        self._past = [entry.name for entry in past]
+        self._reach = len(past) // 2 * (window - 1)
+        _, heads, _, head_dim = past[0].shape
+        self._shape = (1, heads, head_dim)
+        self._keep(self._empty(0))
 
     def read(self, tokens: list[int]) -> NDArray[np.float32]:
         """Read tokens, at most a window at once; logits of the next, [vocabulary]."""
@@ -91,54 +96,72 @@ class _Text:
         """
         self._length = max(length - 1 - self._reach, 0) // self._window * self._window
         if self._length:
-            shape = list(self._keys.shape)
-            shape[3] = self._window - 1
-            self._keys = self._values = np.zeros(shape, dtype=np.float32)
+            self._keep(self._empty(self._window - 1))
         return self._length
+
+    def _empty(self, past: int) -> list[NDArray[np.float32]]:
+        batch, heads, head_dim = self._shape
+        return [np.zeros((batch, heads, past, head_dim), dtype=np.float32)] * len(self._past)
 
     def _run(self, tokens: list[int]) -> NDArray[np.float32]:
         end = self._length + len(tokens)
         inputs = {
             "input_ids": np.array([tokens], dtype=np.int64),
             "position_ids": np.arange(self._length, end, dtype=np.int64)[None],
-            "past_keys": self._keys,
-            "past_values": self._values,
+            "attention_mask": np.ones((1, self._kept + len(tokens)), dtype=np.int64),
+            **self._cache,
         }
-        outputs = ["logits", "present_keys", "present_values"]
-        logits, keys, values = self._session.run(outputs, inputs)
-        self._keys, self._values = self._recent(keys), self._recent(values)
+        logits, *present = self._session.run(None, inputs)
+        self._keep(present)
         self._length = end
         last: NDArray[np.float32] = logits[0, -1]
         return last
 
-    def _recent(self, present: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The part that the next character may attend to."""
-        return np.ascontiguousarray(present[:, :, :, -(self._window - 1) :])
+    def _keep(self, present: list[NDArray[np.float32]]) -> None:
+        """Keep the part that the next character may attend to."""
+        most = self._window - 1
+        length = present[0].shape[2]
+        self._kept = min(length, most)
+        if length > most:
+            present = [np.ascontiguousarray(values[:, :, length - most :]) for values in present]
+        self._cache = dict(zip(self._past, present, strict=True))
 
 
-def load_onnx(folder: Path, threads: int = 1) -> OnnxModel:
-    """Open the folder that `write_onnx` wrote.
+def load_onnx(folder: Path, graph: str = GRAPH, threads: int = 1) -> OnnxModel:
+    """Open a graph that `write_onnx` wrote.
 
     Args:
-        folder: the folder.
+        folder: the folder of the tokenizer.
+        graph: where in it the graph is.
         threads: how many threads one step may use; a small model seldom gains by more than one.
 
     Raises:
         TinyLLMError: there is no model in the folder, it is damaged or from another program, or
             ONNX Runtime is not installed.
     """
-    path = folder / "model.onnx"
+    path = folder / graph
     if not path.is_file():
         raise TinyLLMError(f"There is no ONNX model at {path}; run the export stage first.")
     tokenizer = tokenizer_from_huggingface(folder / "tokenizer.json")
     session = _open_session(path, threads)
-    facts = session.get_modelmeta().custom_metadata_map
-    window = facts.get("sequence_length", "")
-    if facts.get("format") != FORMAT or not window.isdecimal():
+    window = _window_of(session)
+    if window is None:
         raise TinyLLMError(f"{path} is not a model that this program wrote.")
     if session.get_outputs()[0].shape[-1] != tokenizer.vocab_size:
-        raise TinyLLMError(f"{path} does not fit the tokenizer.json beside it.")
+        raise TinyLLMError(f"{path} does not fit the {folder / 'tokenizer.json'}.")
     return OnnxModel(session, tokenizer, int(window))
+
+
+def _window_of(session: Any) -> int | None:
+    """How many characters a model of this program attends to; None of any other model."""
+    try:
+        facts = session.get_modelmeta().custom_metadata_map
+        names = [entry.name for entry in (*session.get_inputs(), *session.get_outputs())]
+    except UnicodeDecodeError:
+        return None
+    window = facts.get("sequence_length", "")
+    ours = facts.get("format") == FORMAT and {"input_ids", "logits"} <= set(names)
+    return int(window) if ours and window.isdecimal() and len(window) < _LONGEST_NUMBER else None
 
 
 def _open_session(path: Path, threads: int) -> Any:

@@ -20,7 +20,7 @@ from tinyllm.inference.generate import Reader
 from tinyllm.inference.sampling import next_token
 
 # largest difference of a logit allowed for each precision; only the first is enforced
-TOLERANCES = {"f32": 1e-4, "f16": 0.05, "q8_0": 0.5}
+TOLERANCES = {"f32": 1e-4, "f16": 0.05, "q8_0": 0.5, "int8": 0.5}
 BINDING = "f32"
 GREEDY_CHARACTERS = 200
 PROMPT = 16

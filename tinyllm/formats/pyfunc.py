@@ -32,11 +32,11 @@ _PASSING_FACTS = ("utc_time_created", "model_uuid", "model_id", "model_size_byte
 
 
 def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
-    """Write an MLflow model that serves the ONNX format and includes the Hugging Face format.
+    """Write an MLflow model that serves the ONNX graph of the Hugging Face folder in it.
 
     Args:
         checkpoint: its alphabet gives the example prompt.
-        forms: a folder with the folders `huggingface` and `onnx`.
+        forms: a folder with the folder `huggingface`.
         folder: the folder to write; it must not exist.
     """
     for name, value in _QUIET.items():
@@ -51,7 +51,7 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={name: str(forms / name) for name in ("huggingface", "onnx")},
+            artifacts={"huggingface": str(forms / "huggingface")},
             code_paths=[str(_stage_code(Path(staging)))],
             signature=_signature(params),
             input_example=(example, params),

@@ -27,7 +27,7 @@ class CharacterLanguageModel(PythonModel):  # type: ignore[misc]  # mlflow's cla
 
     def load_context(self, context: Any) -> None:
         """Open the ONNX graph."""
-        self.model = load_onnx(Path(context.artifacts["onnx"]))
+        self.model = load_onnx(Path(context.artifacts["huggingface"]))
 
     # no type hints: MLflow would use them as the signature and drop its params
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, ARG002

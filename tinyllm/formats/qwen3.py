@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tinyllm.model.config import ModelConfig
+from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 _NAMES = (
     ("attention_norm", "input_layernorm"),
@@ -87,8 +88,9 @@ def huggingface_config(config: ModelConfig, vocab_size: int) -> dict[str, Any]:
         "sliding_window": config.sequence_length,
         "layer_types": ["sliding_attention"] * config.num_layers,
         "max_window_layers": config.num_layers,
-        "bos_token_id": None,
-        "eos_token_id": None,
+        "bos_token_id": UNKNOWN_ID,
+        "eos_token_id": UNKNOWN_ID,
+        # the tokenizer names it; here it would keep that token from being trained further
         "pad_token_id": None,
         "dtype": "float32",
         "torch_dtype": "float32",

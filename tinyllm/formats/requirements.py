@@ -5,18 +5,18 @@ from collections.abc import Mapping
 from importlib import metadata
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.formats.config import PACKAGES, ExportConfig
+from tinyllm.formats.config import ExportConfig
+from tinyllm.formats.exporters import EXPORTERS
 
 _log = logging.getLogger(__name__)
 
 # the packages of each format and of each runtime
-_WRITERS = PACKAGES
+_WRITERS = {name: form.needs for name, form in EXPORTERS.items()}
 _RUNTIMES = {
     "transformers": ("transformers",),
     "onnxruntime": ("onnxruntime",),
     "llama.cpp": ("llama-cpp-python",),
 }
-_OPENED_BY = {"huggingface": "transformers", "onnx": "onnxruntime", "gguf": "llama.cpp"}
 _EXTRAS = {"llama-cpp-python": "llama", "mlflow": "pipeline"}
 
 
@@ -30,7 +30,7 @@ def what_is_possible(config: ExportConfig) -> ExportConfig:
     runtimes = [
         name
         for name in config.verify_with
-        if not any(_OPENED_BY.get(form) == name for form in formats)
+        if not any(EXPORTERS[form].opened_by == name for form in formats)
         or not _is_missing(config, name, _RUNTIMES)
     ]
     return config.model_copy(update={"formats": formats, "verify_with": runtimes})

@@ -4,12 +4,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tinyllm.base.files import write_json
+from tinyllm.base.files import write_json, write_text
 from tinyllm.base.outs import OutFolder
 from tinyllm.base.replacing import new_directory
-from tinyllm.formats.card import write_card
+from tinyllm.formats.card import Card
 from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.exporters import CARD, EXPORTERS, PARITY, Source
+from tinyllm.formats.exporters.huggingface import FOLDER
 from tinyllm.formats.gguf import check_gguf
 from tinyllm.formats.parity import Native, Verdict, compare
 from tinyllm.formats.requirements import what_is_possible
@@ -58,12 +59,20 @@ def export_checkpoint(
                 report(str(verdict))
                 verdicts.append(verdict)
         write_json(folder / PARITY, [verdict.facts() for verdict in verdicts])
-        write_card(folder / CARD, config, source.checkpoint, source.metrics, verdicts)
-        if "pyfunc" in config.formats:
-            # only this folder goes into the registry
-            for name in (PARITY, CARD):
-                shutil.copyfile(folder / name, folder / "pyfunc" / name)
+        _write_cards(folder, Card(config, source, verdicts))
     return verdicts
+
+
+def _write_cards(folder: Path, card: Card) -> None:
+    """A card for people beside all formats, and for the Hub in the folder that goes there."""
+    write_text(folder / CARD, card.text())
+    for_hub = [place for place in folder.rglob(FOLDER) if place.is_dir()]
+    for place in for_hub:
+        write_text(place / CARD, card.text_for_hub())
+    if (folder / "pyfunc").is_dir():
+        # only this folder goes into the registry
+        for name in (PARITY, CARD):
+            shutil.copyfile(folder / name, folder / "pyfunc" / name)
 
 
 def verify(config: ExportConfig, source: Source, folder: Path) -> Iterator[Verdict]:

@@ -7,6 +7,15 @@ from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_json
 from tinyllm.tokens.tokenizer import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
 
+_SPECIAL = {
+    "content": UNKNOWN_TOKEN,
+    "lstrip": False,
+    "normalized": False,
+    "rstrip": False,
+    "single_word": False,
+    "special": True,
+}
+
 
 def huggingface_tokenizer(tokenizer: CharacterTokenizer) -> dict[str, Any]:
     """A `tokenizer.json` that splits text into characters and joins them without spaces."""
@@ -16,7 +25,8 @@ def huggingface_tokenizer(tokenizer: CharacterTokenizer) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [],
+        # so that decoders leave padding out
+        "added_tokens": [{"id": UNKNOWN_ID, **_SPECIAL}],
         "normalizer": None,
         "pre_tokenizer": {
             "type": "Split",
@@ -33,10 +43,18 @@ def huggingface_tokenizer(tokenizer: CharacterTokenizer) -> dict[str, Any]:
 def huggingface_tokenizer_config(sequence_length: int) -> dict[str, Any]:
     """The `tokenizer_config.json` that makes transformers use `tokenizer.json` unchanged.
 
-    It does not name the unknown token, which would turn a literal "<unk>" in a text into token 0.
+    Most programs demand tokens for padding, beginning and end. As in GPT-2, one token, the unknown
+    one, stands for all of them; transformers never finds it in a text, not even in one that spells
+    it, as programs do that read nothing but `tokenizer.json`.
     """
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
+        **dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), UNKNOWN_TOKEN),
+        "added_tokens_decoder": {str(UNKNOWN_ID): _SPECIAL},
+        # "<unk>" in a text is five characters
+        "split_special_tokens": True,
+        # the next character is the last one's
+        "padding_side": "left",
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": sequence_length,

@@ -73,25 +73,39 @@ def checkpoint_folder() -> Path:
 @functools.cache
 def huggingface_folder() -> Path:
     """The model in Hugging Face's format."""
-    from tinyllm.formats.huggingface import write_huggingface
+    from tinyllm.formats.huggingface import write_description, write_weights
 
-    return _write("huggingface", lambda place: write_huggingface(checkpoint(), place))
+    def write(place: Path) -> None:
+        write_description(checkpoint(), place)
+        write_weights(checkpoint(), place)
+
+    return _write("huggingface", write)
 
 
 @functools.cache
 def onnx_folder() -> Path:
-    """The model as an ONNX graph."""
+    """The model as an ONNX graph, and its tokenizer."""
+    from tinyllm.base.files import write_json
     from tinyllm.formats.onnx_graph import write_onnx
+    from tinyllm.formats.onnx_model import GRAPH
+    from tinyllm.formats.tokenizer_json import huggingface_tokenizer
 
-    return _write("onnx", lambda place: write_onnx(checkpoint(), place))
+    def write(place: Path) -> None:
+        (place / GRAPH).parent.mkdir()
+        write_onnx(checkpoint().model, place / GRAPH)
+        write_json(place / "tokenizer.json", huggingface_tokenizer(checkpoint().tokenizer))
+
+    return _write("onnx", write)
 
 
 @functools.cache
 def gguf_file() -> Path:
     """The model as a GGUF file."""
+    from tinyllm.formats.config import ExportConfig
     from tinyllm.formats.gguf import write_gguf
 
-    place = _write("gguf", lambda place: write_gguf(checkpoint(), place, ["f32"]))
+    export = ExportConfig(gguf_precisions=["f32"])
+    place = _write("gguf", lambda place: write_gguf(checkpoint(), place, export))
     return place / "model-f32.gguf"
 
 
@@ -113,8 +127,9 @@ def token_folder() -> Path:
 
 @functools.cache
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files of a folder."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    """The files in and below a folder."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @functools.cache

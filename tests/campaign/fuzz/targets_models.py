@@ -22,6 +22,7 @@ def _spoiled(source: Path, name: str, draw: Draw) -> Path:
         else:
             files[chosen] = changed_bytes(files[chosen], draw)
     for each, data in files.items():
+        (place / each).parent.mkdir(exist_ok=True)
         (place / each).write_bytes(data)
     return place
 
