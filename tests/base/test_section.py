@@ -138,7 +138,8 @@ def test_a_key_unlike_any_other_lists_all_of_them():
     message = refusal(ExportConfig, {"zzz": 1})
     assert message == (
         "export.zzz is not a known parameter "
-        "(known: formats, gguf_precisions, verify_with, skip_missing)."
+        "(known: formats, gguf_precisions, verify_with, skip_missing, "
+        "model_name, license, author, languages)."
     )
 
 

@@ -45,7 +45,7 @@ def test_without_a_prompt_standard_input_is_one(generate, checkpoint):
 
 
 def test_onnx_runtime_writes_the_same(generate, export_folder, expected):
-    for place in (export_folder, export_folder / "onnx", export_folder / "pyfunc"):
+    for place in (export_folder, export_folder / "huggingface", export_folder / "pyfunc"):
         result = generate("--runtime=onnx", PROMPTS[0], model=place)
         assert result.stdout == expected[0] + "\n"
 

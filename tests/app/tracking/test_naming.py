@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.project import run_in
-from tinyllm.app.params import SECTIONS, flatten
+from tinyllm.app.params import flatten, load_params
 from tinyllm.app.tracking.naming import all_params, run_name
 from tinyllm.app.tracking.note import run_note
 from tinyllm.base.errors import ConfigError
@@ -11,7 +12,7 @@ from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.training.config import TrainingConfig
 
-DEFAULTS = flatten({name: section() for name, section in SECTIONS.items()})
+COMMITTED = flatten(load_params(ROOT / "params.yaml"))
 
 
 @pytest.fixture(autouse=True)
@@ -33,30 +34,30 @@ def no_experiment(monkeypatch):
     ],
 )
 def test_a_name_is_what_differs_from_the_defaults(changes, name):
-    assert run_name({**DEFAULTS, **changes}) == name
+    assert run_name({**COMMITTED, **changes}) == name
 
 
 def test_some_of_the_params_are_enough():
-    default = DEFAULTS["train.max_steps"]
+    default = COMMITTED["train.max_steps"]
     assert run_name({"train.max_steps": default}) == "baseline"
     assert run_name({"train.max_steps": default + 1}) == f"max_steps={default + 1}"
 
 
 def test_the_name_of_an_experiment_comes_first(monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "wooly-ides")
-    assert run_name(DEFAULTS) == "wooly-ides baseline"
-    assert run_name({**DEFAULTS, "train.seed": 7}) == "wooly-ides seed=7"
+    assert run_name(COMMITTED) == "wooly-ides baseline"
+    assert run_name({**COMMITTED, "train.seed": 7}) == "wooly-ides seed=7"
 
 
 def test_a_long_name_is_cut_at_eighty_characters(monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "e" * 65)
-    assert run_name({**DEFAULTS, "train.seed": 12345678}) == "e" * 65 + " seed=12345678"
+    assert run_name({**COMMITTED, "train.seed": 12345678}) == "e" * 65 + " seed=12345678"
     monkeypatch.setenv("DVC_EXP_NAME", "e" * 67)
-    assert run_name({**DEFAULTS, "train.seed": 1234567}) == "e" * 67 + " seed=1234567"
+    assert run_name({**COMMITTED, "train.seed": 1234567}) == "e" * 67 + " seed=1234567"
     monkeypatch.setenv("DVC_EXP_NAME", "e" * 68)
-    assert run_name({**DEFAULTS, "train.seed": 1234567}) == "e" * 68 + " seed=12345…"
+    assert run_name({**COMMITTED, "train.seed": 1234567}) == "e" * 68 + " seed=12345…"
     monkeypatch.setenv("DVC_EXP_NAME", "e" * 300)
-    assert run_name(DEFAULTS) == "e" * 79 + "…"
+    assert run_name(COMMITTED) == "e" * 79 + "…"
 
 
 def test_all_params_are_those_given_where_there_is_no_file(workspace):
@@ -68,14 +69,15 @@ def test_all_params_are_those_given_where_there_is_no_file(workspace):
 def test_all_params_take_the_other_sections_from_the_file(workspace):
     (workspace / "params.yaml").write_text("train: {max_steps: 7, warmup_steps: 1}\n")
     params = all_params({"model": ModelConfig(d_model=64)})
-    assert set(params) == set(DEFAULTS)
+    assert set(params) == set(COMMITTED)
     assert params["train.max_steps"] == 7
     assert params["model.d_model"] == 64
     assert params["evaluate.split"] == EvaluateConfig().split
 
 
 def test_the_sections_that_a_command_has_go_before_those_of_the_file(workspace):
-    (workspace / "params.yaml").write_text("train: {max_steps: 70, seed: 5}\n")
+    said = "export: {license: mit, languages: [en]}"
+    (workspace / "params.yaml").write_text(f"train: {{max_steps: 70, seed: 5}}\n{said}\n")
     params = all_params({"train": TrainingConfig(max_steps=90)})
     assert params["train.max_steps"] == 90
     assert params["train.seed"] == TrainingConfig().seed
@@ -88,12 +90,13 @@ def test_a_file_with_a_fault_is_refused(workspace):
 
 
 def test_the_baseline_is_the_committed_file(workspace):
-    (workspace / "params.yaml").write_text("train: {max_steps: 70, seed: 5}\n")
+    said = "export: {license: mit, languages: [en]}"
+    (workspace / "params.yaml").write_text(f"train: {{max_steps: 70, seed: 5}}\n{said}\n")
     run_in(workspace, "git", "init", "--quiet")
     run_in(workspace, "git", "add", "params.yaml")
     run_in(workspace, "git", "commit", "--quiet", "--message", "mine")
-    assert run_name({**DEFAULTS, "train.max_steps": 70, "train.seed": 5}) == "baseline"
-    assert run_name({**DEFAULTS, "train.max_steps": 90, "train.seed": 5}) == "max_steps=90"
-    note = run_note({**DEFAULTS, "train.max_steps": 90, "train.seed": 5}, {})
+    assert run_name({**COMMITTED, "train.max_steps": 70, "train.seed": 5}) == "baseline"
+    assert run_name({**COMMITTED, "train.max_steps": 90, "train.seed": 5}) == "max_steps=90"
+    note = run_note({**COMMITTED, "train.max_steps": 90, "train.seed": 5}, {})
     assert "90 steps of 16 windows by muon" in note
     assert note.endswith("- `train.max_steps`: 90")
