@@ -11,6 +11,7 @@ import torch
 
 import tinyllm
 from tests.conftest import ROOT, SMALL_MODEL, SMALL_TRAINING
+from tinyllm.base.errors import ConfigError
 from tinyllm.base.events import StepTaken, Validated
 
 
@@ -69,6 +70,12 @@ def test_a_model_is_trained_and_evaluated(text):
     )
     assert tinyllm.evaluate(model.model, loader) == pytest.approx(result.best_val_loss)
     assert tinyllm.generate_text(model, "O, ").startswith("O, ")
+    likeliest = [tinyllm.generate_text(model, "O", temperature=0, max_new_tokens=9) for _ in "ab"]
+    assert likeliest[0] == likeliest[1]
+    assert len(likeliest[0]) == 10
+    for wrong in ({"prompt": None}, {"prompt": ["a"]}, {"prompt": "a", "heat": 1}):
+        with pytest.raises(ConfigError):
+            tinyllm.generate_text(model, **wrong)
 
 
 def test_a_text_is_read_from_a_file_or_a_folder(tmp_path):

@@ -269,6 +269,15 @@ def alphabetical(world: World) -> None:
     assert len(firsts) == 26
 
 
+@case(CORPUS, "5,000 files of a line each", "warned, with the option that mends it")
+def tiny_files(world: World) -> None:
+    """Names or messages, one a file: cut one by one, nothing but their last letters is held out."""
+    corpus(world, **{f"{number}.txt": f"short {number}\n" for number in range(5000)})
+    assert "prepare.split_by to corpus" in prepare(world).err
+    assert "prepare.split_by" not in prepare(world, "--split-by", "corpus").err
+    assert len((world.folder / "p/test.txt").read_text().splitlines()) > 400
+
+
 @case(CORPUS, "a reversed list; entries of two lines; two sorted files", "warned")
 def other_orders(world: World) -> None:
     """Order shows in what the splits begin their lines with."""

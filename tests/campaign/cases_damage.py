@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,21 @@ _damaged(
 _damaged("line_without_path", "an artifact without a path", b'{"kind": "artifact", "time": 1}')
 _damaged("line_nested_deeply", "JSON nested 100,000 deep", b"[" * 100_000)
 _damaged("line_cut_off", "cut off", b'{"kind": "metrics", "time": 1, "st')
+
+
+@case(JOURNAL, "a journal is cut off in its first line", "that is said")
+def first_line_cut_off(world: World) -> None:
+    with _journals(world) as (place, bad):
+        bad.write_bytes(bad.read_bytes()[:40])
+        world.tinyllm("sync", cwd=place).succeeded(bad.name, "cut off")
+
+
+@case(JOURNAL, "a journal is a FIFO", "it is left out and named")
+def journal_that_is_a_pipe(world: World) -> None:
+    with _journals(world) as (place, bad):
+        bad.unlink()
+        os.mkfifo(bad)
+        world.tinyllm("sync", cwd=place).succeeded(bad.name, "no regular file")
 
 
 def _state(name: str, given: str, text: str) -> None:

@@ -103,7 +103,15 @@ def forbidding_umask(world: World) -> None:
 @case(FENCE, "umask 077", "files that only their owner can read")
 def private_umask(world: World) -> None:
     prepare_as_ever(world, {}, "umask 077; ")
-    assert (world.folder / "fenced/train.txt").stat().st_mode & 0o077 == 0
+    for place in ("fenced", "fenced/train.txt"):
+        assert (world.folder / place).stat().st_mode & 0o077 == 0
+
+
+@case(FENCE, "TORCH_LOGS=nonsense, TORCH_TRACE", "a text as ever")
+def torch_variables(world: World) -> None:
+    project = world.outs("models/checkpoint")
+    settings = "TORCH_LOGS=nonsense TORCH_TRACE=/nowhere"
+    world.shell(f"{settings} tinyllm generate --max-new-tokens 5 O", cwd=project).succeeded()
 
 
 @case(FENCE, "no HOME, no USER", "as ever")

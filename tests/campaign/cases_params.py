@@ -52,6 +52,12 @@ _WRONG = {
         "d_model: 65536, num_heads: 512, num_layers: 1000",
         "memory",
     ),
+    "format_twice": (
+        "a format twice",
+        "export: {}",
+        "export: {formats: [gguf, gguf]}",
+        "twice",
+    ),
     "context_longer_than_text": (
         "a context longer than the validation split",
         "sequence_length: 64",

@@ -133,6 +133,8 @@ def test_transformers_in_javascript(folder, expected, tmp_path):
         assert "<unk>" not in hot
 
 
+# its packages are large
+@pytest.mark.exhaustive
 @node
 def test_llama_cpp_by_node(export_folder, checkpoint, tmp_path):
     make_node(

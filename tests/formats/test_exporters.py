@@ -27,6 +27,14 @@ def test_an_unknown_format_is_refused_in_one_sentence(formats):
     assert message.endswith(f"got {formats[-1]!r} in params.yaml.")
 
 
+@pytest.mark.parametrize("field", ["formats", "gguf_precisions", "verify_with", "languages"])
+def test_a_name_that_stands_twice_is_refused(field):
+    name = {"formats": "gguf", "gguf_precisions": "f16", "verify_with": "transformers"}
+    twice = [name.get(field, "en")] * 2
+    with pytest.raises(ConfigError, match=f"export.{field}: .*holds {twice[0]} twice"):
+        ExportConfig.parse({field: twice}, "params.yaml")
+
+
 def test_a_format_without_an_exporter_is_an_error(export_source, tmp_path):
     from tinyllm.formats.run import export_checkpoint
 

@@ -110,8 +110,9 @@ def describe(error: BaseException, name: str) -> str:
         )
     if isinstance(error, MemoryError) or any(words in message for words in _OUT_OF_MEMORY):
         return (
-            f"There is not enough memory for '{name}'; lower train.batch_size, "
-            f"evaluate.eval_batch_size, the sizes in the section model, or the length of the text."
+            f"There is not enough memory for '{name}'; end other programs or raise the limit. If "
+            f"this is a stage, lower train.batch_size, evaluate.eval_batch_size, the sizes in the "
+            f"section model, or the length of the text."
         )
     if isinstance(error, OSError):
         return _describe_os_error(error, message, name)

@@ -1,6 +1,7 @@
 """Replacing what a command wrote before with what it writes now, atomically."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -33,7 +34,8 @@ def new_directory(path: Path, kind: OutFolder) -> Iterator[Path]:
         _clear_abandoned(place, kind)
         _refuse(path, kind.objection(place))
         temporary = _beside(place, _UNFINISHED)
-        temporary.chmod(0o755)
+        # as any other folder that this user makes; tempfile's are closed to everybody else
+        temporary.chmod(0o777 & ~_umask())
         yield temporary
         if (place / IGNORE).is_file():
             shutil.copyfile(place / IGNORE, temporary / IGNORE)
@@ -43,10 +45,19 @@ def new_directory(path: Path, kind: OutFolder) -> Iterator[Path]:
             shutil.copymode(place, temporary)
         _take_place(temporary, place, path, kind)
     except OSError as error:
-        raise TinyLLMError(f"Cannot write {path}: {error.strerror or error}.") from error
+        large = error.errno == errno.EFBIG
+        limit = "; the shell limits files to less, see 'ulimit -f'" if large else ""
+        raise TinyLLMError(f"Cannot write {path}: {error.strerror or error}{limit}.") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    # it can only be read by setting it
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_out(path: Path, data: bytes, kind: OutFile) -> None:

@@ -22,6 +22,8 @@ from tinyllm.corpus.read import DETECT, decode, read_bytes
 
 _log = logging.getLogger(__name__)
 _NAMED = 3
+# characters; less than that is no text
+_LINE = 20
 
 PREPARED = OutFolder(
     writer="tinyllm prepare",
@@ -61,9 +63,12 @@ def prepare_corpus(
     splits = split(pieces, config.val_fraction, config.test_fraction)
     for name, text in splits.items():
         if not text and (name != "test" or config.test_fraction > 0):
+            unit = "lines" if config.split_by == "lines" else "characters"
+            lines = sum(len(text.splitlines()) for text in texts)
+            count = lines if unit == "lines" else sum(map(len, texts))
             raise TinyLLMError(
-                f"The corpus at {source} has {sum(map(len, texts))} characters, too few to leave "
-                f"any for {name}; add text, or change prepare.{name}_fraction."
+                f"The corpus at {source} has {count} {unit}, too few to leave any for {name}; add "
+                f"text, or change prepare.{name}_fraction or prepare.split_by."
             )
     _warn(config, dict(zip(found.taken, texts, strict=True)), splits)
     summary = {"files": len(texts), **{name: describe(text) for name, text in splits.items()}}
@@ -161,6 +166,11 @@ def _warn(config: PrepareConfig, texts: Mapping[Path, str], splits: Mapping[str,
             "The lines of the corpus are in some order, of which val and test hold the end; set "
             "prepare.split_by to lines to deal them out evenly."
         )
+    if config.split_by == "file" and _are_cut_to_pieces(config, list(texts.values())):
+        _log.warning(
+            "Most files of the corpus are so short that val and test hold only their last letters; "
+            "set prepare.split_by to corpus to cut all of them together."
+        )
     same: dict[str, list[str]] = {}
     for path, text in texts.items():
         if text.strip():
@@ -168,6 +178,13 @@ def _warn(config: PrepareConfig, texts: Mapping[Path, str], splits: Mapping[str,
     for names in same.values():
         if len(names) > 1:
             _log.warning("These files hold the same text: %s.", _some(names))
+
+
+def _are_cut_to_pieces(config: PrepareConfig, texts: Sequence[str]) -> bool:
+    """Whether the part that is held out of a typical file is shorter than a line."""
+    typical = sorted(map(len, texts))[len(texts) // 2]
+    held_out = min(filter(None, (config.val_fraction, config.test_fraction)), default=1.0)
+    return len(texts) > 1 and typical * held_out < _LINE
 
 
 def _some(names: Sequence[str]) -> str:

@@ -77,8 +77,9 @@ class Card:
         if config.languages:
             facts["language"] = list(config.languages)
         facts |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
-        forms = [tag for tag in ("onnx",) if tag in config.formats]
-        facts["tags"] = ["character-level", "qwen3", *forms]
+        facts["tags"] = ["character-level", "qwen3"]
+        if "onnx" in config.formats:
+            facts["tags"].append("onnx")
         if results := self._results():
             facts["model-index"] = [{"name": config.model_name, "results": results}]
         return facts

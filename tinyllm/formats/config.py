@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tinyllm.base.section import Section
 
@@ -34,6 +34,15 @@ class ExportConfig(Section):
     skip_missing: bool = Field(
         False, description="export unverified if one of these programs is not installed"
     )
+
+    @field_validator("formats", "gguf_precisions", "verify_with", "languages")
+    @classmethod
+    def _check_each_once(cls, names: list[str]) -> list[str]:
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            raise ValueError(f"holds {twice[0]} twice")
+        return names
+
     model_name: str = Field(
         "tinyllm",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$",

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from tinyllm.base.errors import ConfigError
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.prompt import encode_prompts
 from tinyllm.inference.sampling import next_token
@@ -35,7 +36,9 @@ class LanguageModel(Protocol):
         """A new reader."""
 
 
-def generate_text(model: LanguageModel, prompt: str, sampling: SamplingConfig | None = None) -> str:
+def generate_text(
+    model: LanguageModel, prompt: str, sampling: SamplingConfig | None = None, **settings: Any
+) -> str:
     """Return the prompt and its continuation by the model.
 
     Args:
@@ -43,7 +46,15 @@ def generate_text(model: LanguageModel, prompt: str, sampling: SamplingConfig | 
         prompt: text to continue; the result begins with it, even if it is longer than the
             context window or holds unknown characters.
         sampling: how to choose; defaults to `SamplingConfig()`.
+        settings: fields of `SamplingConfig` by name, such as `temperature=0.5`, instead of those
+            of `sampling`.
+
+    Raises:
+        ConfigError: the prompt is no text, or a setting is wrong.
     """
+    if settings:
+        given = sampling.model_dump() if sampling else {}
+        sampling = SamplingConfig.parse({**given, **settings})
     return generate_texts(model, [prompt], sampling)[0]
 
 
@@ -73,6 +84,9 @@ def _write(
     model: LanguageModel, prompts: Sequence[str], sampling: SamplingConfig
 ) -> Iterator[list[str]]:
     """The next character of each text, again and again; empty after its stop text."""
+    for prompt in prompts:
+        if not isinstance(prompt, str):
+            raise ConfigError(f"A prompt is one text, not {type(prompt).__name__}.")
     return _continue(model, encode_prompts(model.tokenizer, prompts), sampling)
 
 

@@ -114,7 +114,7 @@ def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
         TinyLLMError: the file is missing or damaged, or a weight is missing, has another shape or
             type, or is not finite.
     """
-    check_regular(path)
+    _check_readable(path)
     try:
         with safe_open(path, "pt") as file:
             found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict
@@ -138,12 +138,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         TinyLLMError: the file is missing, truncated or damaged.
     """
-    check_regular(path)
+    _check_readable(path)
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise TinyLLMError(f"Cannot read the weights in {path}: {_one_line(error)}.") from None
     return tensors
+
+
+def _check_readable(path: Path) -> None:
+    """Refuse a file that is not there, or may not be read, which safetensors does not tell apart.
+
+    Raises:
+        TinyLLMError: it is.
+    """
+    check_regular(path)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise TinyLLMError(f"Cannot read the weights in {path}: {error.strerror}.") from None
 
 
 def _one_line(error: Exception) -> str:

@@ -113,7 +113,7 @@ def open_model(source: str, runtime: str = "torch") -> "LanguageModel":
         return load_model(folder)
     # a name that no file can have: too long, or with a NUL
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         shown = plain(source if len(source) < _LONGEST_NAME else f"{source[:_LONGEST_NAME]}...")
         raise TinyLLMError(f"There is no model at {shown}: {reason}.") from None
 

@@ -83,4 +83,5 @@ def _read_samples(path: Path) -> str:
     try:
         return _check_it_is_there(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TinyLLMError(f"Cannot read {path}: {error}.") from None
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise TinyLLMError(f"Cannot read {path}: {why}; run 'dvc repro' again.") from None

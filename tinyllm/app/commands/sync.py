@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tinyllm.app.logger import get_logger
 from tinyllm.base.command import WorkCommand
 from tinyllm.base.errors import TinyLLMError
 
@@ -53,6 +54,10 @@ def _deliver(journal: "Journal") -> bool:
     from tinyllm.app.tracking.delivery import Delivery
 
     journal.close_to_others()
+    if journal.is_cut_off():
+        get_logger(__name__).warning(
+            "The last line of %s is cut off; that event is lost.", journal.path
+        )
     delivery = Delivery(journal)
     run_id = delivery.deliver()
     for sentence in delivery.take_news():

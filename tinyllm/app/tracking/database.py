@@ -16,6 +16,7 @@ from urllib.parse import quote
 from filelock import FileLock, Timeout
 
 from tinyllm.app.tracking.address import database_uri
+from tinyllm.app.tracking.reasons import reason
 from tinyllm.app.tracking.relocation import files_of
 from tinyllm.base.errors import TinyLLMError
 
@@ -60,7 +61,7 @@ def make_ready(path: Path) -> None:
                 _make_alone(path)
         _refuse_incomplete(path)
     except (OSError, sqlite3.Error) as error:
-        why = getattr(error, "strerror", None) or error
+        why = getattr(error, "strerror", None) or reason(error)
         raise TinyLLMError(f"MLflow's store {path} cannot be opened: {why}.") from None
 
 

@@ -81,6 +81,10 @@ class Journal:
                 except ValueError as error:
                     self._skip(offset, str(error))
 
+    def is_cut_off(self) -> bool:
+        """Whether the last line has no end, as after a crash or a full disk."""
+        return not self._is_end_of_line(self.path.stat().st_size)
+
     def first_time(self) -> int:
         """The time of the first event, in milliseconds since 1970; 0 if none can be read."""
         with contextlib.suppress(OSError):
@@ -152,5 +156,11 @@ def all_journals(folder: Path) -> list[Journal]:
 
     In this order a store that is filled anew numbers its models as before, and compares them.
     """
-    found = [Journal(folder, path.stem) for path in folder.glob("*.jsonl")]
+    found = []
+    for path in folder.glob("*.jsonl"):
+        # a folder is refused when it is read; of a pipe nobody would ever see the end
+        if path.is_file() or path.is_dir():
+            found.append(Journal(folder, path.stem))
+        else:
+            _log.warning("%s is no journal and left out, since it is no regular file.", path)
     return sorted(found, key=lambda journal: (journal.first_time(), journal.fingerprint))

@@ -1,6 +1,7 @@
 """Runs read from MLflow, and the differences between two of them."""
 
 import csv
+import difflib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -68,6 +69,11 @@ def find_runs(
         TinyLLMError: the store cannot be reached, has no such experiment, or the filter is wrong.
     """
     runs = _search(experiment, where)
+    known = sorted({key for run in runs for key in run.metrics})
+    if sort and runs and sort not in known:
+        close = difflib.get_close_matches(sort, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise TinyLLMError(f"No run of {experiment} has a metric {sort!r}{hint}.")
     keys = [sort] if sort else [key for key in SCORES if any(key in run.metrics for run in runs)]
     infinite = float("inf")
     runs.sort(key=lambda run: [run.metrics.get(key, infinite) for key in keys])

@@ -19,7 +19,8 @@ _DOWN = re.compile(
     re.IGNORECASE,
 )
 _MEANINGS = {
-    "database is locked": "another program has locked its database",
+    "database is locked": "another program has locked its database; end that one, or wait for it",
+    "disk image is malformed": "it is damaged; move it away, and 'tinyllm sync' makes it anew",
     "readonly database": "its database may only be read",
     "Connection refused": "nothing answers there (connection refused)",
     "Name or service not known": "its host cannot be found (failed to resolve)",
@@ -49,6 +50,8 @@ def explained(what: str, hint: str = "") -> Iterator[None]:
 def reason(error: BaseException) -> str:
     """Why a request to the store failed, without a period."""
     text = without_secrets(" ".join(str(error).split()))
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        return f"{error.filename} cannot be read or written ({error.strerror})"
     if refusal := _refusal(_status(text)):
         return refusal
     for part, meaning in _MEANINGS.items():

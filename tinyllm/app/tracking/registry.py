@@ -48,7 +48,10 @@ def download_model(uri: str) -> Path:
     connect_to_read()
     import mlflow
 
-    with explained(f"Cannot open {uri}", "; 'make ui' lists the models that are there"):
+    with explained(
+        f"Cannot open {uri}",
+        "; 'tinyllm sync' brings back what is lost, and 'make ui' lists what is there",
+    ):
         try:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
         except PermissionError:
