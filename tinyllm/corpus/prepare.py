@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 _NAMED = 3
 # characters; less than that is no text
 _LINE = 20
+# files; so few that are so short make no corpus anyhow
+_MANY = 10
 
 PREPARED = OutFolder(
     writer="tinyllm prepare",
@@ -184,7 +186,7 @@ def _are_cut_to_pieces(config: PrepareConfig, texts: Sequence[str]) -> bool:
     """Whether the part that is held out of a typical file is shorter than a line."""
     typical = sorted(map(len, texts))[len(texts) // 2]
     held_out = min(filter(None, (config.val_fraction, config.test_fraction)), default=1.0)
-    return len(texts) > 1 and typical * held_out < _LINE
+    return len(texts) >= _MANY and typical * held_out < _LINE
 
 
 def _some(names: Sequence[str]) -> str:
