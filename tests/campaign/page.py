@@ -51,10 +51,10 @@ def section_of_cases(cases: Sequence[Case], faults: Mapping[str, str]) -> str:
     return "\n\n".join(parts)
 
 
-def section_of_fuzz(rows: Sequence[Sequence[str]], total: int, faults: int) -> str:
+def section_of_fuzz(rows: Sequence[Sequence[str]], asked: int, total: int, faults: int) -> str:
     """The section of hostile bytes, a row for each target."""
     head = (
-        f"`python -m tests.campaign.fuzz --executions 1000000 --write`: {total:,} executions over "
+        f"`python -m tests.campaign.fuzz --executions {asked} --write`: {total:,} executions over "
         f"{len(rows)} parsers, {faults} faults. Each may refuse what it reads with one sentence; "
         "any other exception, ten seconds, or 2 GB of memory would be a fault. Coverage guides the "
         "search. `python -m tests.campaign.fuzz NAME` repeats one line; inputs worth keeping are "

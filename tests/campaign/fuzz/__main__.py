@@ -94,7 +94,7 @@ def main(names: tuple[str, ...], executions: int, jobs: int, keep: bool, replay:
     click.echo(f"{total:,} executions of {len(outcomes)} targets, {faults} faults")
     if write:
         rows = [outcome.row for outcome in sorted(outcomes, key=lambda one: one.name)]
-        write_section("Hostile bytes", section_of_fuzz(rows, total, faults))
+        write_section("Hostile bytes", section_of_fuzz(rows, executions, total, faults))
     sys.exit(bool(faults))
 
 
