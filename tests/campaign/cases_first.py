@@ -130,3 +130,10 @@ def experiments_shown(world: World) -> None:
     for options in ((), ("--only-changed",)):
         out = world.run("dvc", "exp", "show", *options, cwd=project).succeeded()
         assert not re.search("[0-9a-f]{33}", out), "longer than an MD5 of DVC's own"
+
+
+@case(FIRST, "`repeat --seeds 2 -S train.seed=5`", "two seeds, which count up", slow=True)
+def repeated_seed(world: World) -> None:
+    repeat = ("repeat", "--seeds", "2", "-S", "train.seed=5")
+    out = world.tinyllm(*repeat, cwd=world.made(), limit=200).succeeded("seed=5", "seed=6")
+    assert len(set(re.findall(r"([0-9.]+) on test", out))) == 2

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tinyllm.app.experiments.setting import Setting
     from tinyllm.app.tracking.parent import ParentRun
 
-_SEED = "train.seed="
-
 
 @click.command(cls=WorkCommand)
 @click.option("--seeds", type=click.IntRange(2), default=5, show_default=True, help="How many.")
@@ -84,8 +82,7 @@ def _outcomes(
         outcome = run_experiment(
             name,
             {"train.seed": seed},
-            # the first seed counts up; DVC would take the last of two
-            overrides=[text for text in setting.overrides if not text.startswith(_SEED)],
+            overrides=setting.overrides,
             environment=parent.environment(),
             log=experiments_folder() / setting.name / f"{name}.log",
         )

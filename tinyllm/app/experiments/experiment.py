@@ -125,8 +125,9 @@ def run_experiment(
     _end_leftover(mark, name)
     if (known := _read(name, commit)) is not None:
         return known
-    sets = [word for key in point for word in ("-S", override(key, point[key]))]
-    sets += [word for text in overrides for word in ("-S", text)]
+    # of two values for a parameter DVC takes the last: the point's, which counts up the seeds
+    chosen = [*overrides, *(override(key, value) for key, value in point.items())]
+    sets = [word for text in chosen for word in ("-S", text)]
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *sets, _LAST_STAGE]
     follower = Follower(name)
     log.parent.mkdir(parents=True, exist_ok=True)
