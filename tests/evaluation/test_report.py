@@ -16,9 +16,11 @@ from tinyllm.evaluation.baselines import KneserNeyModel
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.evaluation.plots import draw_curves
 from tinyllm.evaluation.report import draw_samples, evaluate_checkpoint
-from tinyllm.inference.checkpoint import load_checkpoint
+from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
+from tinyllm.model.config import ModelConfig
+from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.encode import tokenize_corpus
 from tinyllm.tokens.tokenizer import CharacterTokenizer
@@ -218,3 +220,21 @@ def test_a_history_without_rows_draws_no_curves(checkpoint, tokens, arithmetic, 
     out = tmp_path / "report"
     evaluate_checkpoint(config, checkpoint, tokens, out, arithmetic, history)
     assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_a_large_alphabet_is_measured_with_shorter_contexts(tmp_path, arithmetic):
+    alphabet = "".join(chr(0x4E00 + number) for number in range(9000))
+    config = ModelConfig(d_model=8, num_heads=1, num_layers=1, d_ff=8, sequence_length=16)
+    tokenizer = CharacterTokenizer(alphabet)
+    weights = Transformer(config, tokenizer.vocab_size).state_dict()
+    checkpoint = Checkpoint.from_weights(weights, config, tokenizer, arithmetic)
+    for split in ("train", "val", "test"):
+        place = tmp_path / "prepared" / f"{split}.txt"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(alphabet, encoding="utf-8")
+    tokenize_corpus(TokenizeConfig(), tmp_path / "prepared", tmp_path / "tokens")
+    evaluate = EvaluateConfig(prompts=[alphabet[:2]], sample_length=2)
+    found = evaluate_checkpoint(
+        evaluate, checkpoint, tmp_path / "tokens", tmp_path / "out", arithmetic
+    )
+    assert found["baseline_bits_per_character"] > 0

@@ -73,7 +73,9 @@ def evaluate_checkpoint(
     loader = EvaluationLoader(dataset, config.eval_batch_size, arithmetic.device)
     scores = score_characters(checkpoint.model, loader, arithmetic)
     vocab_size = checkpoint.tokenizer.vocab_size
-    baseline = KneserNeyModel(load_tokens(tokens, "train"), vocab_size, config.baseline_order)
+    # contexts are counted as numbers of 63 bits: of a large alphabet shorter ones
+    order = min(config.baseline_order, math.ceil(63 / math.log2(vocab_size)) - 1)
+    baseline = KneserNeyModel(load_tokens(tokens, "train"), vocab_size, order)
     metrics = {
         **summarize(scores, facts.tokens, facts.bytes),
         "baseline_bits_per_character": rounded(baseline.bits_per_character(held_out)),
