@@ -34,7 +34,7 @@ class Scene:
 
     def mode(self, mode: str) -> None:
         """Set the proxy's mode."""
-        self.proxy.mode = mode  # type: ignore[assignment]
+        self.proxy.mode = mode  # type: ignore[assignment]  # a literal
 
     def lock(self) -> None:
         """Lock the server's database for some seconds, while the training goes on."""
@@ -132,7 +132,7 @@ def train_through(
     lock_seconds: float = 30.0,
 ) -> Outcome:
     """Train beside a running server while it fails, then mend it, sync, and count."""
-    steps = sections["train"].max_steps  # type: ignore[attr-defined]
+    steps = sections["train"].max_steps  # type: ignore[attr-defined]  # the train section's own
     with contextlib.ExitStack() as stack, Proxy(server.port) as proxy:
         scene = Scene(server, proxy, lock_seconds, stack)
         actions = dict(FAULTS[fault])

@@ -10,9 +10,9 @@ from tests.campaign.world import Result, World
 CORPUS = Mechanism.CORPUS
 LINES = "".join(f"Line {n * 7919 % 1000} of a text, which is long enough.\n" for n in range(400))
 RUSSIAN = (
-    "Все счастливые семьи похожи друг на друга, каждая несчастливая семья "  # noqa: RUF001
+    "Все счастливые семьи похожи друг на друга, каждая несчастливая семья "  # noqa: RUF001  # Cyrillic is what it tests
     "несчастлива по-своему. Всё смешалось в доме Облонских. Жена узнала, что "
-    "муж был в связи с бывшею в их доме француженкою-гувернанткой.\n"  # noqa: RUF001
+    "муж был в связи с бывшею в их доме француженкою-гувернанткой.\n"  # noqa: RUF001  # Cyrillic is what it tests
 )
 
 

@@ -39,7 +39,7 @@ def closed_terminal(world: World) -> None:
 
 @case(FIRST, "`--help` of every command", "no mark-up of its source, lines of a screen", slow=True)
 def help_of_every_command(world: World) -> None:
-    for name in main.list_commands(None):  # type: ignore[arg-type]
+    for name in main.list_commands(None):  # type: ignore[arg-type]  # the list depends on no context
         shown = world.tinyllm(name, "--help").succeeded("Usage")
         assert "\\b" not in shown, name
         assert "``" not in shown, name

@@ -150,14 +150,14 @@ class World:
     def tinyllm(self, *arguments: str, **how: object) -> Result:
         """Run `tinyllm`; see `run`."""
         __tracebackhide__ = True
-        return self.run("tinyllm", *arguments, **how)  # type: ignore[arg-type]
+        return self.run("tinyllm", *arguments, **how)  # type: ignore[arg-type]  # passed on as they come
 
     def shell(self, line: str, **how: object) -> Result:
         """Run a line in bash; see `run`."""
         __tracebackhide__ = True
         path = f"{_BIN}{os.pathsep}{os.environ['PATH']}"
-        env = {"PATH": path, **(how.pop("env", None) or {})}  # type: ignore[dict-item]
-        return self.run("bash", "-c", line, env=env, **how)  # type: ignore[arg-type]
+        env = {"PATH": path, **(how.pop("env", None) or {})}  # type: ignore[dict-item]  # passed on as they come
+        return self.run("bash", "-c", line, env=env, **how)  # type: ignore[arg-type]  # passed on as they come
 
 
 def _wait(process: "subprocess.Popen[bytes]", limit: float) -> tuple[int, float]:

@@ -79,7 +79,7 @@ def section_options(*sections: type[Section]) -> Callable[[Function], Function]:
             values |= {section.section: section for section in parsed}
             return function(**values)
 
-        return _with_options(command, sections, getattr(function, "sections", ()))  # type: ignore[return-value]
+        return _with_options(command, sections, getattr(function, "sections", ()))  # type: ignore[return-value]  # click's decorators return what they decorate
 
     return decorate
 
@@ -95,7 +95,7 @@ def watched(function: Function) -> Function:
         watch = functools.partial(watcher.watch, parsed) if watcher else unwatched
         return function(**values, watch=watch)
 
-    return _with_options(command, sections, ())  # type: ignore[return-value]
+    return _with_options(command, sections, ())  # type: ignore[return-value]  # click's decorators return what they decorate
 
 
 def section_arguments(section: Section) -> list[str]:
@@ -139,7 +139,7 @@ def _with_options(
     for section in reversed(sections):
         for name in reversed(section.model_fields):
             command = _option(section, name)(command)
-    command.sections = (*sections, *others)  # type: ignore[attr-defined]
+    command.sections = (*sections, *others)  # type: ignore[attr-defined]  # for whoever reads a command's options
     return command
 
 

@@ -74,7 +74,7 @@ def parse_yaml(text: str, where: str) -> dict[Any, Any]:
     """
     try:
         # a subclass of SafeLoader
-        raw = yaml.load(text, _Loader)  # noqa: S506
+        raw = yaml.load(text, _Loader)  # noqa: S506  # see above
     except ConfigError as error:
         raise ConfigError(f"{where}, {error}.") from None
     # a hostile text makes PyYAML raise anything, an IndexError for `!!int`

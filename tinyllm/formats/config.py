@@ -35,14 +35,6 @@ class ExportConfig(Section):
         False, description="export unverified if one of these programs is not installed"
     )
 
-    @field_validator("formats", "gguf_precisions", "verify_with", "languages")
-    @classmethod
-    def _check_each_once(cls, names: list[str]) -> list[str]:
-        twice = [name for place, name in enumerate(names) if name in names[:place]]
-        if twice:
-            raise ValueError(f"holds {twice[0]} twice")
-        return names
-
     model_name: str = Field(
         "tinyllm",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$",
@@ -59,3 +51,11 @@ class ExportConfig(Section):
     languages: list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]] = Field(
         [], description="languages of the text, as codes of ISO 639 such as en"
     )
+
+    @field_validator("formats", "gguf_precisions", "verify_with", "languages")
+    @classmethod
+    def _check_each_once(cls, names: list[str]) -> list[str]:
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            raise ValueError(f"holds {twice[0]} twice")
+        return names

@@ -30,12 +30,12 @@ class CharacterLanguageModel(PythonModel):  # type: ignore[misc]  # mlflow's cla
         self.model = load_onnx(Path(context.artifacts["huggingface"]))
 
     # no type hints: MLflow would use them as the signature and drop its params
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, ARG002
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, ARG002  # see above
         """Continue each prompt; a text begins with its prompt."""
         prompts, sampling = _read_request(model_input, params)
         return pd.DataFrame({"text": generate_texts(self.model, prompts, sampling)})
 
-    def predict_stream(self, context, model_input, params=None) -> Iterator[str]:  # type: ignore[no-untyped-def] # noqa: ANN001, ARG002
+    def predict_stream(self, context, model_input, params=None) -> Iterator[str]:  # type: ignore[no-untyped-def] # noqa: ANN001, ARG002  # see above
         """Yield the continuation of the first prompt, character by character."""
         prompts, sampling = _read_request(model_input, params)
         yield from stream_text(self.model, prompts[0], sampling)

@@ -36,4 +36,4 @@ class TransformersReader:
     def _read(self, rows: list[list[int]]) -> NDArray[np.float32]:
         result = self._model(torch.tensor(rows), past_key_values=self._past, use_cache=True)
         self._past = result.past_key_values
-        return result.logits[:, -1].float().numpy()  # type: ignore[no-any-return]
+        return result.logits[:, -1].float().numpy()  # type: ignore[no-any-return]  # transformers has no types for it

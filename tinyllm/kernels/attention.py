@@ -32,7 +32,7 @@ def causal_attention(
     Returns:
         [batch, time, heads, head_dim].
     """
-    return _Attention.apply(qkv, scales, *rotary, mask, eps, arithmetic)  # type: ignore[no-any-return,no-untyped-call]
+    return _Attention.apply(qkv, scales, *rotary, mask, eps, arithmetic)  # type: ignore[no-any-return,no-untyped-call]  # torch has no types for it
 
 
 class _Attention(Function):

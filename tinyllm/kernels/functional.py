@@ -18,12 +18,12 @@ Gradients = tuple[Tensor | None, ...]
 
 def linear(x: Tensor, weight: Tensor, arithmetic: Arithmetic) -> Tensor:
     """Return x W^T: `x` [..., inputs], `weight` [outputs, inputs] -> [..., outputs]."""
-    return _Linear.apply(x, weight, arithmetic)  # type: ignore[no-any-return,no-untyped-call]
+    return _Linear.apply(x, weight, arithmetic)  # type: ignore[no-any-return,no-untyped-call]  # torch has no types for it
 
 
 def linear_add(x: Tensor, weight: Tensor, residual: Tensor, arithmetic: Arithmetic) -> Tensor:
     """Return residual + x W^T: [..., inputs], [outputs, inputs], [..., outputs]."""
-    return _LinearAdd.apply(x, weight, residual, arithmetic)  # type: ignore[no-any-return,no-untyped-call]
+    return _LinearAdd.apply(x, weight, residual, arithmetic)  # type: ignore[no-any-return,no-untyped-call]  # torch has no types for it
 
 
 def norm_linear(
@@ -34,12 +34,12 @@ def norm_linear(
     With `features_first` the result is laid out in memory as [outputs, ...].
     """
     arguments = (x, norm.weight, weight, norm.eps, arithmetic, features_first)
-    return _NormLinear.apply(*arguments)  # type: ignore[no-any-return,no-untyped-call]
+    return _NormLinear.apply(*arguments)  # type: ignore[no-any-return,no-untyped-call]  # torch has no types for it
 
 
 def norm_swiglu(x: Tensor, norm: RMSNorm, weight: Tensor, arithmetic: Arithmetic) -> Tensor:
     """Return silu(gate) * up, where (gate, up) = norm(x) W^T: [2 n, inputs] -> [..., n]."""
-    return _NormSwiGLU.apply(x, norm.weight, weight, norm.eps, arithmetic)  # type: ignore[no-any-return,no-untyped-call]
+    return _NormSwiGLU.apply(x, norm.weight, weight, norm.eps, arithmetic)  # type: ignore[no-any-return,no-untyped-call]  # torch has no types for it
 
 
 class _Linear(Function):

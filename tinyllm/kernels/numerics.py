@@ -80,7 +80,7 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     # as long as importing torch
     torch.set_deterministic_debug_mode("error")
     # would fill every new tensor, but we never read uninitialized memory
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch has no types for it
     _keep_freed_memory()
     products = choose_products(portable=portable)
     if config.precision != "bfloat16" and not products.by_mkl:

@@ -91,8 +91,8 @@ class OnednnProducts(Products):
             a, b = a.contiguous(), b.contiguous()
         onednn = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - torch has no public one
         if plus is None:
-            return onednn(a, b.t(), None, "none", [], "")  # type: ignore[no-any-return]
-        return onednn.binary(a, plus, b.t(), None, "add")  # type: ignore[no-any-return]
+            return onednn(a, b.t(), None, "none", [], "")  # type: ignore[no-any-return]  # torch has no types for it
+        return onednn.binary(a, plus, b.t(), None, "add")  # type: ignore[no-any-return]  # torch has no types for it
 
     def _pairs(self, a: Tensor, b: Tensor) -> Tensor:
         pairs, (_, rows, inner), columns = len(a), a.shape, b.shape[2]
@@ -117,11 +117,11 @@ def send_products_to_onednn() -> None:
     The setting permits rounding to bfloat16, so torch calls oneDNN instead of MKL. oneDNN rounds
     only on CPUs with matrix units, which `tinyllm.kernels.numerics` keeps it from using.
     """
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]  # torch has no types for it
 
 
 def _torch_asks_onednn() -> bool:
-    sent = torch.backends.mkldnn.matmul.fp32_precision == "bf16"  # type: ignore[attr-defined]
+    sent = torch.backends.mkldnn.matmul.fp32_precision == "bf16"  # type: ignore[attr-defined]  # torch has no types for it
     # true if oneDNN has AVX-512, without which it cannot round
     return sent and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public one
 

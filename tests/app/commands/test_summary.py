@@ -71,3 +71,17 @@ def test_damaged_figures_are_told(reports, stage, content):
 def test_damaged_samples_are_told(reports):
     (reports / "evaluate/samples.txt").write_bytes(b"\xff\xfe\xff")
     assert "Cannot read reports/evaluate/samples.txt" in refusal()
+
+
+def test_the_next_step_fits_the_params(tmp_path, monkeypatch):
+    from tinyllm.app.commands.summary import _as_dvc_takes_it
+
+    monkeypatch.chdir(tmp_path)
+    for text, expected in {
+        "train: {seed: 5}": "train.seed",
+        "train: {max_steps: 9}": "+train.seed",
+        "prepare: {}": "+train.seed",
+        "train: [": "+train.seed",
+    }.items():
+        (tmp_path / "params.yaml").write_text(text)
+        assert _as_dvc_takes_it("train", "seed") == expected

@@ -1,5 +1,6 @@
 """`tinyllm summary`."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import click
 
 from tinyllm.base.command import FOLDER, Command
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.params_file import read_params
 from tinyllm.base.text import plain
 
 _NEXT = """\
@@ -14,7 +16,7 @@ Next:
   make chat                                talk to it
   make ui                                  compare runs in the browser (MLflow)
   dvc plots show                           curves and pictures of this run
-  dvc exp run --temp -S train.seed=2       try other parameters; yours stay
+  dvc exp run --temp -S {seed}=2{gap}try other parameters; yours stay
   README.md                                your own text, sweeps, serving, CI"""
 
 
@@ -40,7 +42,16 @@ def summary(reports: Path, models: Path) -> None:
     click.echo(f"{training['parameters']:,} parameters, best at step {training['best_step']}\n")
     click.echo(plain("\n".join(samples.split("\n")[1:13]), "\n\t") + "\n")
     click.echo(f"The model: {models / 'checkpoint'}, exported to {models / 'export'}\n")
-    click.echo(_NEXT)
+    seed = _as_dvc_takes_it("train", "seed")
+    click.echo(_NEXT.format(seed=seed, gap=" " * (17 - len(seed))))
+
+
+def _as_dvc_takes_it(section: str, field: str) -> str:
+    """A parameter for `dvc exp run -S`: with a plus before one that params.yaml leaves out."""
+    known: dict[str, Any] = {}
+    with contextlib.suppress(TinyLLMError):
+        known = read_params(Path("params.yaml")).get(section) or {}
+    return f"{section}.{field}" if field in known else f"+{section}.{field}"
 
 
 def _check_it_is_there(path: Path) -> Path:
