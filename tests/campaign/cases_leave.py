@@ -46,7 +46,9 @@ def _new(name: str, file: str, text: str) -> None:
         assert PLANTED not in shown
 
     check.__name__ = name
-    case(LEAVE, f"a new file `{file}`: `{text}`", "it stays here and is named")(check)
+    # a key's own first line would make a secret of the page that lists the cases
+    given = text.replace("-----", "--")
+    case(LEAVE, f"a new file `{file}`: `{given}`", "it stays here and is named")(check)
 
 
 _new("new_env", ".env", "TOKEN={planted}")
