@@ -47,7 +47,7 @@ def _new(name: str, file: str, text: str) -> None:
 
     check.__name__ = name
     # a key's own first line would make a secret of the page that lists the cases
-    given = text.replace("-----", "--")
+    given = text.replace("RSA PRIVATE", "...")
     case(LEAVE, f"a new file `{file}`: `{given}`", "it stays here and is named")(check)
 
 
