@@ -56,7 +56,7 @@ def test_every_section_is_known_by_its_own_name():
 
 def test_only_how_a_stage_runs_leaves_its_outputs_alone():
     free = {name for name, cls in SECTIONS.items() if not cls.affects_outputs}
-    assert free == {"runtime", "display", "tracking"}
+    assert free == {"runtime", "display", "tracking", "serve"}
 
 
 def test_what_a_file_leaves_out_takes_its_default(load):

@@ -155,6 +155,19 @@ def test_a_text_is_the_same_alone_and_in_a_batch_of_any_size(checkpoint, samplin
     assert generate_texts(checkpoint, [], sampling) == []
 
 
+def test_what_is_called_before_each_character_may_end_the_work(checkpoint):
+    calls = []
+
+    def count():
+        calls.append(None)
+        if len(calls) > 7:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        generate_texts(checkpoint, PROMPTS, GREEDY, count)
+    assert len(calls) == 8
+
+
 def test_texts_of_a_batch_stop_independently(checkpoint):
     sampling = SamplingConfig(max_new_tokens=80, seed=2, stop="e")
     texts = generate_texts(checkpoint, ["What", "DUKE:\n", "O"], sampling)

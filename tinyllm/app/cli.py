@@ -25,6 +25,7 @@ _COMMANDS = {
     "generate": "Write text after a prompt.",
     "console": "Talk to a model.",
     "playground": "Open the model in the browser, without a server or a network.",
+    "serve": "Serve a model over HTTP, with limits.",
     "summary": "Show what the last pipeline run reached and what to do next.",
     "runs": "List the runs in MLflow, the best first.",
     "compare": "Show two runs side by side.",

@@ -11,6 +11,7 @@ from tinyllm.base.section import Section
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.formats.config import ExportConfig
+from tinyllm.inference.request import ServeConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
@@ -29,6 +30,7 @@ SECTIONS: dict[str, type[Section]] = {
         RuntimeConfig,
         DisplayConfig,
         TrackingConfig,
+        ServeConfig,
     )
 }
 

@@ -13,6 +13,8 @@ from tinyllm.tokens.tokenizer import CharacterTokenizer
 FORMAT = "tinyllm-onnx-2"
 GRAPH = "onnx/model.onnx"
 _ONLY_ERRORS = 3
+# float32 numbers in the widest vector registers
+_REGISTER = 16
 _LONGEST_NUMBER = 10
 
 
@@ -37,13 +39,20 @@ class OnnxModel:
 class OnnxReader:
     """Predicts the next character of each of several texts.
 
-    Each text is read separately, so that the results do not depend on the other texts.
+    Prompts are read one by one, and continued together. What has been read of each lies at the
+    right end of the same number of places, which grows and shrinks so that the others of a batch
+    move a text by whole vector registers only. Zeros in front of it then change neither sums nor
+    their order, so the results do not depend on the other texts.
     """
 
     def __init__(self, session: Any, window: int) -> None:
         self._session = session
         self._window = window
-        self._texts: list[_Text] = []
+        past = [entry for entry in session.get_inputs() if entry.name.startswith("past_key_values")]
+        # each [batch, heads, past, head_dim], in the order of the outputs after the logits
+        self._names = [entry.name for entry in past]
+        self._reach = len(past) // 2 * (window - 1)
+        _, self._heads, _, self._head_dim = past[0].shape
 
     def start(self, prompts: list[list[int]]) -> NDArray[np.float32]:
         """Reset and read `prompts`, each of at least one token.
@@ -51,80 +60,77 @@ class OnnxReader:
         Returns:
             Logits of the next tokens: [prompts, vocabulary].
         """
-        self._texts = [_Text(self._session, self._window) for _ in prompts]
-        return self._read(prompts)
+        read = [self._read(prompt) for prompt in prompts]
+        self._lengths = np.array([len(prompt) for prompt in prompts])
+        kept = min(int(self._lengths.max()), self._window - 1)
+        places = -(-kept // _REGISTER) * _REGISTER
+        # [texts, heads, places, head_dim] of each input
+        self._past = [
+            np.concatenate([_last_places(values[entry], places) for _, values in read])
+            for entry in range(len(self._names))
+        ]
+        return np.stack([logits for logits, _ in read])
 
     def step(self, tokens: list[int]) -> NDArray[np.float32]:
         """Read one more token of each text; returns the same as `start`."""
-        return self._read([[token] for token in tokens])
-
-    def _read(self, pieces: list[list[int]]) -> NDArray[np.float32]:
-        return np.stack(
-            [text.read(tokens) for text, tokens in zip(self._texts, pieces, strict=True)]
-        )
-
-
-class _Text:
-    """One text, with keys and values of the characters that the next one may attend to."""
-
-    def __init__(self, session: Any, window: int) -> None:
-        self._session = session
-        self._window = window
-        self._length = 0
-        past = [entry for entry in session.get_inputs() if entry.name.startswith("past_key_values")]
-        # each [batch, heads, past, head_dim], in the order of the outputs after the logits
-        self._past = [entry.name for entry in past]
-        self._reach = len(past) // 2 * (window - 1)
-        _, heads, _, head_dim = past[0].shape
-        self._shape = (1, heads, head_dim)
-        self._keep(self._empty(0))
-
-    def read(self, tokens: list[int]) -> NDArray[np.float32]:
-        """Read tokens, at most a window at once; logits of the next, [vocabulary]."""
-        if not tokens:
-            raise ValueError("there must be at least one token to read")
-        if self._length == 0:
-            tokens = tokens[self._pass_over(len(tokens)) :]
-        for first in range(0, len(tokens), self._window):
-            logits = self._run(tokens[first : first + self._window])
+        if len(tokens) != len(self._lengths):
+            raise ValueError("there must be one token for each text")
+        places = self._past[0].shape[2]
+        # the character itself, and before it what is left of a window
+        mask = np.arange(places, -1, -1) <= np.minimum(self._lengths, self._window - 1)[:, None]
+        ids = np.array(tokens, dtype=np.int64)[:, None]
+        logits, self._past = self._run(ids, self._lengths[:, None], mask, self._past)
+        self._lengths += 1
+        if places + 1 >= self._window - 1 + _REGISTER:
+            self._past = [_last_places(v, places + 1 - _REGISTER) for v in self._past]
         return logits
 
-    def _pass_over(self, length: int) -> int:
-        """Begin a long text in its last windows: nothing else can reach the next character.
+    def _read(self, prompt: list[int]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Read a prompt, at most a window at once: logits of the next, and what was read.
 
+        A long one is read from its last windows on: nothing before can reach the next character.
         See `tinyllm.inference.reader.beyond_reach`, which this module cannot import without torch.
         """
-        self._length = max(length - 1 - self._reach, 0) // self._window * self._window
-        if self._length:
-            self._keep(self._empty(self._window - 1))
-        return self._length
+        if not prompt:
+            raise ValueError("there must be at least one token to read")
+        begin = max(len(prompt) - 1 - self._reach, 0) // self._window * self._window
+        past = self._nothing(self._window - 1 if begin else 0)
+        for first in range(begin, len(prompt), self._window):
+            ids = np.array([prompt[first : first + self._window]], dtype=np.int64)
+            positions = np.arange(first, first + ids.shape[1])[None]
+            mask = np.ones((1, past[0].shape[2] + ids.shape[1]))
+            logits, present = self._run(ids, positions, mask, past)
+            past = [_last_places(v, min(v.shape[2], self._window - 1)) for v in present]
+        return logits[0], past
 
-    def _empty(self, past: int) -> list[NDArray[np.float32]]:
-        batch, heads, head_dim = self._shape
-        return [np.zeros((batch, heads, past, head_dim), dtype=np.float32)] * len(self._past)
+    def _nothing(self, places: int) -> list[NDArray[np.float32]]:
+        empty = np.zeros((1, self._heads, places, self._head_dim), dtype=np.float32)
+        return [empty] * len(self._names)
 
-    def _run(self, tokens: list[int]) -> NDArray[np.float32]:
-        end = self._length + len(tokens)
+    def _run(
+        self,
+        ids: NDArray[np.int64],
+        positions: NDArray[Any],
+        mask: NDArray[Any],
+        past: list[NDArray[np.float32]],
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Logits after the last token, [texts, vocabulary], and keys and values with the tokens."""
         inputs = {
-            "input_ids": np.array([tokens], dtype=np.int64),
-            "position_ids": np.arange(self._length, end, dtype=np.int64)[None],
-            "attention_mask": np.ones((1, self._kept + len(tokens)), dtype=np.int64),
-            **self._cache,
+            "input_ids": ids,
+            "position_ids": positions.astype(np.int64),
+            "attention_mask": mask.astype(np.int64),
+            **dict(zip(self._names, past, strict=True)),
         }
         logits, *present = self._session.run(None, inputs)
-        self._keep(present)
-        self._length = end
-        last: NDArray[np.float32] = logits[0, -1]
-        return last
+        return logits[:, -1], present
 
-    def _keep(self, present: list[NDArray[np.float32]]) -> None:
-        """Keep the part that the next character may attend to."""
-        most = self._window - 1
-        length = present[0].shape[2]
-        self._kept = min(length, most)
-        if length > most:
-            present = [np.ascontiguousarray(values[:, :, length - most :]) for values in present]
-        self._cache = dict(zip(self._past, present, strict=True))
+
+def _last_places(values: NDArray[np.float32], places: int) -> NDArray[np.float32]:
+    """The last places of keys or values, [texts, heads, places, head_dim], behind zeros if few."""
+    missing = places - values.shape[2]
+    if missing > 0:
+        return np.pad(values, ((0, 0), (0, 0), (missing, 0), (0, 0)))
+    return np.ascontiguousarray(values[:, :, -missing:])
 
 
 def load_onnx(folder: Path, graph: str = GRAPH, threads: int = 1) -> OnnxModel:

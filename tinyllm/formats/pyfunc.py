@@ -18,6 +18,7 @@ from tinyllm.formats.closure import ROOT, import_closure
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import Reader
+from tinyllm.inference.request import ServeConfig
 
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pydantic")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -55,6 +56,8 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
             code_paths=[str(_stage_code(Path(staging)))],
             signature=_signature(params),
             input_example=(example, params),
+            # what a server may change when it opens the model
+            model_config=ServeConfig().model_dump(),
             pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],
         )
     _forget_passing_facts(folder)

@@ -3,7 +3,7 @@
 Does not import torch: any runtime that reads tokens and predicts the next one will do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.prompt import encode_prompts
 from tinyllm.inference.sampling import next_token
 from tinyllm.tokens.tokenizer import CharacterTokenizer
+
+# texts that are written at once: more are no faster, and each takes memory for what it has read
+_TOGETHER = 16
 
 
 class Reader(Protocol):
@@ -59,13 +62,32 @@ def generate_text(
 
 
 def generate_texts(
-    model: LanguageModel, prompts: Sequence[str], sampling: SamplingConfig | None = None
+    model: LanguageModel,
+    prompts: Sequence[str],
+    sampling: SamplingConfig | None = None,
+    before_each: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Like `generate_text` for each prompt, but faster."""
+    """Like `generate_text` for each prompt, but faster.
+
+    Args:
+        model: see `generate_text`.
+        prompts: texts to continue.
+        sampling: see `generate_text`.
+        before_each: called before each character; what it raises ends the work.
+
+    Raises:
+        ConfigError: a prompt is no text.
+    """
     written: list[list[str]] = [[prompt] for prompt in prompts]
-    for characters in _write(model, prompts, sampling or SamplingConfig()):
-        for text, character in zip(written, characters, strict=True):
-            text.append(character)
+    encoded = _encode(model, prompts)
+    for first in range(0, len(prompts), _TOGETHER):
+        texts = written[first : first + _TOGETHER]
+        before_each()
+        group = encoded[first : first + _TOGETHER]
+        for characters in _continue(model, group, sampling or SamplingConfig()):
+            for text, character in zip(texts, characters, strict=True):
+                text.append(character)
+            before_each()
     return ["".join(text) for text in written]
 
 
@@ -76,25 +98,21 @@ def stream_text(
 
     What is to be said of the prompt is said at once, before the first character is asked for.
     """
-    characters = _write(model, [prompt], sampling or SamplingConfig())
+    characters = _continue(model, _encode(model, [prompt]), sampling or SamplingConfig())
     return (character for (character,) in characters)
 
 
-def _write(
-    model: LanguageModel, prompts: Sequence[str], sampling: SamplingConfig
-) -> Iterator[list[str]]:
-    """The next character of each text, again and again; empty after its stop text."""
+def _encode(model: LanguageModel, prompts: Sequence[str]) -> list[list[int]]:
     for prompt in prompts:
         if not isinstance(prompt, str):
             raise ConfigError(f"A prompt is one text, not {type(prompt).__name__}.")
-    return _continue(model, encode_prompts(model.tokenizer, prompts), sampling)
+    return encode_prompts(model.tokenizer, prompts)
 
 
 def _continue(
     model: LanguageModel, prompts: list[list[int]], sampling: SamplingConfig
 ) -> Iterator[list[str]]:
-    if not prompts:
-        return
+    """The next character of each text, again and again; empty after its stop text."""
     reader = model.reader()
     logits = reader.start(prompts)
     written = [""] * len(prompts)

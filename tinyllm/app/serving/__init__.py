@@ -1,0 +1,1 @@
+"""MLflow's server for a model, shared by many clients."""
