@@ -1,7 +1,6 @@
 """Portable arithmetic: set up in time, checked, refused with a message if unavailable."""
 
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels import numerics
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.cores import usable_cores
+from tinyllm.kernels.machine import AVX512_FLAGS, cpu_flags
 from tinyllm.kernels.numerics import (
     ONEDNN_LIMIT,
     PORTABLE_ENVIRONMENT,
@@ -94,7 +94,7 @@ def test_the_environment_is_set_for_portable_arithmetic(arithmetic):
         "ATEN_CPU_CAPABILITY": "avx2",
         "MKL_CBWR": "COMPATIBLE",
     }
-    has_avx512 = "avx512dq" in numerics._cpu_flags()
+    has_avx512 = "avx512dq" in cpu_flags()
     assert os.environ[ONEDNN_LIMIT] == ("AVX512_CORE" if has_avx512 else "AVX2")
     assert torch.backends.cpu.get_cpu_capability() == "AVX2"
     assert torch.are_deterministic_algorithms_enabled()
@@ -175,26 +175,6 @@ def test_compatible_or_silent_mkl_is_accepted(monkeypatch, branch):
     assert setup_numerics(PORTABLE).portable
 
 
-@pytest.mark.parametrize(
-    ("flags", "missing"),
-    [
-        ({"sse2", "avx"}, "avx2 and fma"),
-        ({"sse2", "avx", "fma"}, "avx2"),
-        ({"avx", "avx2"}, "fma"),
-    ],
-)
-def test_cpu_without_avx2_or_fma_is_refused(monkeypatch, flags, missing):
-    monkeypatch.setattr(numerics, "_cpu_flags", lambda: flags)
-    assert f"this one lacks {missing}; set numerics.mode" in fault_of(setup_numerics, PORTABLE)
-    assert not setup_numerics(FAST).portable
-
-
-@pytest.mark.parametrize("flags", [set(), {"avx2", "fma"}])
-def test_cpu_with_avx2_or_unknown_flags_is_accepted(monkeypatch, flags):
-    monkeypatch.setattr(numerics, "_cpu_flags", lambda: flags)
-    assert setup_numerics(PORTABLE).portable
-
-
 def test_a_cpu_or_a_build_that_rounds_differently_is_refused(monkeypatch):
     monkeypatch.setattr(numerics, "golden_probe", lambda _: "0123456789abcdef")
     message = fault_of(setup_numerics, PORTABLE).replace(torch.__version__, "VERSION")
@@ -214,25 +194,28 @@ def test_the_probe_notices_different_rounding(arithmetic):
     assert numerics.golden_probe(fast) != numerics._GOLDEN
 
 
-def test_flags_of_this_cpu_are_read():
-    assert {"avx2", "fma"} <= numerics._cpu_flags()
-
-
-@pytest.mark.parametrize(
-    ("system", "processor"), [("darwin", "x86_64"), ("win32", "AMD64"), ("linux", "aarch64")]
-)
-def test_other_machine_is_refused(monkeypatch, system, processor):
-    monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr(platform, "machine", lambda: processor)
-    message = fault_of(setup_numerics, PORTABLE)
-    assert f"this is {system} on {processor}; set numerics.mode to 'fast'" in message
-
-
-def test_refused_machine_is_left_as_it_was(monkeypatch):
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+@pytest.mark.parametrize("reason", ["Linux on aarch64", "a CPU without AVX2"])
+def test_a_machine_that_cannot_be_portable_is_refused_and_left_as_it_was(monkeypatch, reason):
+    monkeypatch.setattr(numerics, "hindrance", lambda: reason)
     monkeypatch.setattr(os, "environ", {"OMP_DYNAMIC": "TRUE"})
-    fault_of(setup_numerics, PORTABLE)
+    message = fault_of(setup_numerics, PORTABLE)
+    assert message.endswith(f"and this is {reason}; set numerics.mode to 'fast'.")
     assert os.environ == {"OMP_DYNAMIC": "TRUE"}
+    assert not setup_numerics(FAST).portable
+
+
+def test_on_another_processor_torch_multiplies_by_itself_and_is_told_nothing_of_x86():
+    """Only oneDNN's limit for x86-64 keeps what is sent to it from rounding to bfloat16."""
+    elsewhere = "import platform; platform.machine = lambda: 'aarch64'\n"
+    after = f"""
+from tinyllm.kernels.arithmetic import default_arithmetic
+print(products.by_mkl, default_arithmetic().products.by_mkl)
+print(torch.backends.mkldnn.matmul.fp32_precision, os.environ.get("{ONEDNN_LIMIT}"))
+"""
+    (*_, products, told), _ = new_process("fast", before=elsewhere, after=after)
+    assert (products, told) == ("True True", "none None")
+    (outcome, *_), _ = new_process("portable", before=elsewhere, after="\nproducts = None")
+    assert outcome.startswith("refused: Portable arithmetic needs Linux on an x86-64 CPU")
 
 
 @pytest.mark.parametrize("cores", [1, 2, 8])
@@ -249,7 +232,7 @@ def test_only_where_bytes_depend_on_them_threads_may_outnumber_the_cores(
 
 def test_fast_mode_limits_onednn_to_float32_and_nothing_else(monkeypatch, machine):
     machine()
-    monkeypatch.setattr(numerics, "_cpu_flags", lambda: numerics._AVX512_FLAGS)
+    monkeypatch.setattr(numerics, "cpu_flags", lambda: AVX512_FLAGS)
     before = {"OMP_DYNAMIC": "TRUE", "OMP_WAIT_POLICY": "PASSIVE"}
     monkeypatch.setattr(os, "environ", dict(before))
     setup_numerics(NumericsConfig(mode="fast", precision="bfloat16"))
@@ -313,7 +296,7 @@ AVX512 = {"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_
     ],
 )
 def test_onednn_may_use_the_widest_vectors_that_agree(monkeypatch, flags, inherited, expected):
-    monkeypatch.setattr(numerics, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(numerics, "cpu_flags", lambda: flags)
     monkeypatch.setattr(os, "environ", {ONEDNN_LIMIT: inherited} if inherited else {})
     assert numerics._widest_vectors() == expected
 

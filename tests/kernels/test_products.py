@@ -15,7 +15,8 @@ from tests.conftest import ROOT
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels import products
 from tinyllm.kernels.accumulation import AccumulationCheck
-from tinyllm.kernels.numerics import ONEDNN_LIMIT, _cpu_flags
+from tinyllm.kernels.machine import cpu_flags
+from tinyllm.kernels.numerics import ONEDNN_LIMIT
 from tinyllm.kernels.products import OnednnProducts, Products, choose_products
 
 # inner dimensions around blocks and around the longest single sum
@@ -183,7 +184,7 @@ def test_vectors_and_threads_change_no_bit():
     assert len({*here, *with_avx2}) == 1
 
 
-@pytest.mark.skipif("avx512dq" not in _cpu_flags(), reason="this CPU has no AVX-512")
+@pytest.mark.skipif("avx512dq" not in cpu_flags(), reason="this CPU has no AVX-512")
 def test_torchs_products_use_onednn_if_the_cpu_has_avx512():
     assert products._torch_asks_onednn()
 

@@ -17,6 +17,7 @@ from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.requirements import what_is_possible
 from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.machine import hindrance, possible_here
 from tinyllm.model.config import ModelConfig
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.memory import count_weights, estimate_memory
@@ -65,6 +66,7 @@ def check_everything(sections: Mapping[str, Section], stage: str) -> None:
     _check_disk(params, size)
     if stage == "train":
         _check_prompts(params)
+        _tell_arithmetic(params.numerics)
 
 
 def memory_limit() -> int:
@@ -162,6 +164,17 @@ def _check_prompts(params: _Params) -> None:
                 prompt,
                 " ".join(map(repr, unknown)),
             )
+
+
+def _tell_arithmetic(numerics: NumericsConfig) -> None:
+    """Say what it means that this machine cannot compute portably."""
+    if possible_here(numerics) != numerics:
+        _log.warning(
+            "This machine (%s) cannot write the portable bytes of dvc.lock, so the run uses "
+            "numerics.mode=fast: the figures agree within the noise of a seed, the bytes do not; "
+            "'tinyllm verify' compares them statistically.",
+            hindrance(),
+        )
 
 
 def _gigabytes(size: int) -> str:

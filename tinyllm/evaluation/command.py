@@ -9,6 +9,7 @@ from tinyllm.base.events import DatasetRead, FileWritten, Measured, RunStarted, 
 from tinyllm.base.outs import check_places
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.machine import possible_here
 from tinyllm.kernels.numerics import setup_numerics
 
 
@@ -33,6 +34,7 @@ def evaluate(
     watch: Watch,
 ) -> None:
     """Measure a checkpoint on a held-out split and draw samples from it."""
+    numerics = possible_here(numerics)
     arithmetic = setup_numerics(numerics)
     # torch is imported from here on, after the environment is set
     from tinyllm.evaluation.report import EVALUATION, evaluate_checkpoint

@@ -12,6 +12,7 @@ from tinyllm.base.files import read_json, sha256
 from tinyllm.base.outs import check_places
 from tinyllm.formats.config import ExportConfig
 from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.machine import possible_here
 from tinyllm.kernels.numerics import setup_numerics
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def export(
     watch: Watch,
 ) -> None:
     """Write a checkpoint in formats that other programs open."""
+    numerics = possible_here(numerics)
     arithmetic = setup_numerics(numerics)
     # torch is imported from here on, after the environment is set
     from tinyllm.formats.exporters import Source

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyllm.kernels.contention import Contention
-from tinyllm.kernels.products import OnednnProducts, Products
+from tinyllm.kernels.products import OnednnProducts, Products, has_onednn
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class Arithmetic:
         """Whether to use the functions of `tinyllm.kernels.functional` instead of torch's."""
         on_cpu = self.device.type == "cpu" and self.precision == torch.float32
         return on_cpu and torch.backends.mkldnn.is_available()
+
+    def facts(self) -> dict[str, str]:
+        """Mode, device and precision, as they are used and not as they were asked for."""
+        precision = str(self.precision).removeprefix("torch.")
+        mode = "portable" if self.portable else "fast"
+        return {"mode": mode, "device": self.device.type, "precision": precision}
 
     def autocast(self) -> torch.autocast:
         """The context for a model's forward pass."""
@@ -67,6 +73,5 @@ def default_arithmetic() -> Arithmetic:
 
     The results for a text do not depend on the other texts in the batch.
     """
-    has_onednn = torch.backends.mkldnn.is_available()
-    products = OnednnProducts(check=False) if has_onednn else Products()
+    products = OnednnProducts(check=False) if has_onednn() else Products()
     return Arithmetic(torch.device("cpu"), torch.float32, portable=False, products=products)

@@ -11,14 +11,13 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import platform
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.cores import usable_cores
+from tinyllm.kernels.machine import AVX512_FLAGS, cpu_flags, hindrance, is_x86
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 PORTABLE_ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE"}
 # the widest vectors that oneDNN may use; a user may set it to AVX2, which is slower
 ONEDNN_LIMIT = "ONEDNN_MAX_CPU_ISA"
-_AVX512_FLAGS = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 # result of `golden_probe` with the wheels of requirements/ on every CPU tried
 _GOLDEN = "22b48078e1fc7a23"
 _DANGEROUS_ENVIRONMENT = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_DYNAMIC")
@@ -59,7 +57,8 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
         os.environ.update(PORTABLE_ENVIRONMENT)
         for name in _DANGEROUS_ENVIRONMENT:
             os.environ.pop(name, None)
-    if config.precision != "bfloat16":
+    exact = is_x86() and config.precision != "bfloat16"
+    if exact:
         os.environ[ONEDNN_LIMIT] = _widest_vectors()
     if _WAIT_POLICY not in os.environ:
         # read when torch loads OpenMP; the user's choice takes precedence
@@ -83,7 +82,7 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch has no types for it
     _keep_freed_memory()
     products = choose_products(portable=portable)
-    if config.precision != "bfloat16" and not products.by_mkl:
+    if exact and not products.by_mkl:
         send_products_to_onednn()
         products = choose_products(portable=portable)
     device = choose_device(config)
@@ -128,32 +127,17 @@ def choose_device(config: NumericsConfig) -> torch.device:
 
 def _widest_vectors() -> str:
     """The limit for oneDNN: beyond basic AVX-512 it sometimes rounds to bfloat16."""
-    has_avx512 = _cpu_flags() >= _AVX512_FLAGS
+    has_avx512 = cpu_flags() >= AVX512_FLAGS
     wanted = os.environ.get(ONEDNN_LIMIT, "").upper()
     return "AVX512_CORE" if has_avx512 and wanted != "AVX2" else "AVX2"
 
 
 def _refuse_foreign_machine() -> None:
-    if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
+    if reason := hindrance():
         raise TinyLLMError(
-            f"Portable arithmetic needs Linux on x86-64, and this is {sys.platform} on "
-            f"{platform.machine()}; set numerics.mode to 'fast'."
+            f"Portable arithmetic needs Linux on an x86-64 CPU with AVX2 and FMA, and this is "
+            f"{reason}; set numerics.mode to 'fast'."
         )
-    flags = _cpu_flags()
-    missing = [name for name in ("avx2", "fma") if flags and name not in flags]
-    if missing:
-        raise TinyLLMError(
-            f"Portable arithmetic needs a CPU with AVX2 and FMA, and this one lacks "
-            f"{' and '.join(missing)}; set numerics.mode to 'fast'."
-        )
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split()[2:]) for line in lines if line.startswith("flags")), set())
 
 
 def _check_portable(arithmetic: Arithmetic) -> None:

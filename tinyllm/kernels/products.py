@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyllm.kernels.accumulation import AccumulationCheck
+from tinyllm.kernels.machine import is_x86
 
 _LONGEST = 512
 # grouped convolutions keep the accumulation order only in full blocks, and not for a few columns
@@ -106,9 +107,17 @@ class OnednnProducts(Products):
 
 def choose_products(*, portable: bool) -> Products:
     """Choose the products for this CPU; call `send_products_to_onednn` before, if at all."""
-    if not torch.backends.mkldnn.is_available() or (not portable and _mkl_is_quicker()):
+    if not has_onednn() or (not portable and _mkl_is_quicker()):
         return Products()
     return OnednnProducts(check=portable)
+
+
+def has_onednn() -> bool:
+    """Whether torch has oneDNN's own kernels, which are those for x86-64.
+
+    For ARM oneDNN calls other libraries, as torch's own products do.
+    """
+    return is_x86() and torch.backends.mkldnn.is_available()
 
 
 def send_products_to_onednn() -> None:

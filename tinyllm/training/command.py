@@ -21,6 +21,7 @@ from tinyllm.base.files import (
 from tinyllm.base.outs import OutFolder, check_places
 from tinyllm.base.replacing import new_directory
 from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.machine import possible_here
 from tinyllm.kernels.numerics import setup_numerics
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.meta import META, REMEDY, read_meta
@@ -59,8 +60,8 @@ def train(
     tokens: Path, out: Path, reports: Path, watch: Watch, runtime: RuntimeConfig, **sections: Any
 ) -> None:
     """Train a transformer and keep its best weights by loss on the validation split."""
-    recipe = Recipe(sections["model"], sections["train"], sections["numerics"])
-    numerics = recipe.numerics
+    numerics = possible_here(sections["numerics"])
+    recipe = Recipe(sections["model"], sections["train"], numerics)
     arithmetic = setup_numerics(numerics, processes=numerics.processes)
     # torch is imported from here on, after the environment is set
     from tinyllm.model.checkpoint import CHECKPOINT
@@ -100,7 +101,7 @@ def _train(
         )
         group, _ = stack.enter_context(start_workers(tokens, recipe, arithmetic))
         result = run_training(data, recipe, arithmetic, tell=tell, resume=resume, group=group)
-        _write(result, recipe, folders, fingerprint)
+        _write(result, recipe, arithmetic, folders, fingerprint)
         for file in sorted(folders.reports.glob("[!.]*")):
             tell(FileWritten(file))
         weights = sha256(out / "model.safetensors")
@@ -129,7 +130,13 @@ def _announce(tokens: Path, recipe: Recipe, arithmetic: "Arithmetic", tell: Tell
     return data
 
 
-def _write(result: "TrainingResult", recipe: Recipe, folders: _Folders, fingerprint: str) -> None:
+def _write(
+    result: "TrainingResult",
+    recipe: Recipe,
+    arithmetic: "Arithmetic",
+    folders: _Folders,
+    fingerprint: str,
+) -> None:
     from tinyllm.model.checkpoint import save_checkpoint
     from tinyllm.tokens.tokenizer import load_tokenizer
 
@@ -139,6 +146,7 @@ def _write(result: "TrainingResult", recipe: Recipe, folders: _Folders, fingerpr
         "val_loss": rounded(result.best_val_loss),
         "fingerprint": fingerprint,
         "params": recipe.training.model_dump(),
+        "arithmetic": arithmetic.facts(),
         "data": {
             name: {"characters": facts.tokens, "fingerprint": facts.fingerprint}
             for name, facts in (("train", meta.splits.train), ("val", meta.splits.val))

@@ -17,7 +17,8 @@ from tests.app.verification.clones import (
 from tests.conftest import ROOT
 from tests.project import run_in
 from tinyllm.app.cli import main
-from tinyllm.app.verification.verify import Verification, changed_since_lock, verify
+from tinyllm.app.verification.changes import changed_since_lock
+from tinyllm.app.verification.verify import Verification, verify
 from tinyllm.base.errors import TinyLLMError
 
 
@@ -181,7 +182,7 @@ def test_a_pipeline_that_fails_leaves_no_clone(pipeline, found):
 @pytest.mark.parametrize(
     ("found", "code", "lines"),
     [
-        (Verification(outs=9), 0, ["Reproduced: 9 outs of dvc.lock compared."]),
+        (Verification(outs=9), 0, ["Reproduced: 9 outs of dvc.lock compared, same bytes."]),
         (
             Verification(
                 outs=9,

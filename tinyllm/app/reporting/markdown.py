@@ -59,9 +59,12 @@ def _reproduced(verification: Verification | None) -> str:
     if verification is None:
         return ""
     cpu = verification.environment.get("cpu", "this CPU")
+    if verification.drifted and verification.reproduced:
+        figures = "\n".join(f"- {figure}" for figure in verification.figures)
+        return f"Reproduced statistically on {cpu}, as fast arithmetic can be:\n\n{figures}"
     if verification.reproduced:
         return f"Reproduced: all {verification.outs} outs of dvc.lock came out the same on {cpu}."
-    found = [*verification.changed, *verification.differences]
+    found = [*verification.changed, *verification.differences, *map(str, verification.figures)]
     if verification.first_step is not None:
         found.append(f"training differs from step {verification.first_step} on")
     lines = "\n".join(f"- {line}" for line in found)

@@ -9,6 +9,13 @@ from pydantic import BaseModel, Field, ValidationError
 from tinyllm.base.errors import TinyLLMError
 
 
+class LockedDependency(BaseModel):
+    """A file or folder that a stage read, with the checksum of its bytes if DVC took it."""
+
+    path: str
+    md5: str = ""
+
+
 class LockedOut(BaseModel):
     """A file or folder that a stage wrote, with the checksum of its bytes."""
 
@@ -17,8 +24,9 @@ class LockedOut(BaseModel):
 
 
 class LockedStage(BaseModel):
-    """The outs of a stage, and the parameters by file that it read."""
+    """The dependencies and outs of a stage, and the parameters by file that it read."""
 
+    deps: list[LockedDependency] = []
     outs: list[LockedOut] = []
     params: dict[str, dict[str, Any]] = {}
 
@@ -39,17 +47,33 @@ def read_lock(folder: Path) -> dict[str, LockedStage]:
     if not path.is_file():
         raise TinyLLMError(f"There is no {path}; run 'dvc repro' first.")
     try:
-        return Lock.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).stages
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise _damaged(path, str(error)) from None
+    return parse_lock(text, path)
+
+
+def parse_lock(text: str, path: Path) -> dict[str, LockedStage]:
+    """The stages of the text of a `dvc.lock`, which the message of an error calls `path`.
+
+    Raises:
+        TinyLLMError: it is damaged.
+    """
+    try:
+        return Lock.model_validate(yaml.safe_load(text)).stages
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"]) or "the whole"
-        why = f"{place}: {fault['msg']}"
+        raise _damaged(path, f"{place}: {fault['msg']}") from None
     # a strange text makes PyYAML raise anything, an IndexError for `!!int`
     except Exception as error:
-        why = " ".join(str(error).split())
-    raise TinyLLMError(
+        raise _damaged(path, " ".join(str(error).split())) from None
+
+
+def _damaged(path: Path, why: str) -> TinyLLMError:
+    return TinyLLMError(
         f"{path} is damaged ({why}); restore it with 'git checkout -- dvc.lock', or delete it and "
         f"run 'dvc repro'."
     )

@@ -1,74 +1,68 @@
 """Does the pipeline, run again from scratch, write what dvc.lock says?"""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from tinyllm.app.params import load_params
 from tinyllm.app.repository import find_repository
 from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.lineage import environment_tags
 from tinyllm.app.tracking.patch import git_patch
+from tinyllm.app.tracking.repeats import repeated_values
+from tinyllm.app.verification.changes import changed_since_lock
 from tinyllm.app.verification.compare import Difference, compare_paths, first_differing_step
+from tinyllm.app.verification.figures import Figure, compare_figures
 from tinyllm.app.verification.lock import LockedOut, LockedStage, read_lock
 from tinyllm.app.verification.rebuild import clean_clone, copy_sources, run_pipeline
-from tinyllm.base.environment import child_environment
+from tinyllm.app.verification.reference import Reference, depends_on_arithmetic, find_reference
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_json
-from tinyllm.base.params_file import read_params
+from tinyllm.kernels.config import NumericsConfig
+from tinyllm.kernels.machine import possible_here
 
 CHECKPOINT = Path("models/checkpoint")
+# what decides the noise between seeds; the arithmetic does not
+_DECISIVE = ("prepare", "tokenize", "model", "train")
 
 
 @dataclass
 class Verification:
-    """What was found; reproduced if `changed` and `differences` are empty."""
+    """What was found.
+
+    `differences` are those that must not be. Where bytes are not portable, `drifted` are outs
+    with other bytes, as fast arithmetic writes them, and `figures` say what that means.
+    """
 
     outs: int = 0
+    portable: bool = True
     changed: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    drifted: list[str] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
     first_stage: str | None = None
     first_step: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
     original_environment: dict[str, str] | None = None
 
     @property
+    def verdict(self) -> Literal["same bytes", "statistically the same", "different"]:
+        """The verdict; a change since dvc.lock makes another pipeline, whatever it writes."""
+        if self.changed or self.differences or not all(one.agrees for one in self.figures):
+            return "different"
+        return "statistically the same" if self.drifted else "same bytes"
+
+    @property
     def reproduced(self) -> bool:
-        """Whether the outs and what they depend on are as in dvc.lock."""
-        return not self.changed and not self.differences
+        """Whether outs and dependencies are as in dvc.lock, as nearly as the arithmetic allows."""
+        return self.verdict != "different"
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values."""
-        return {"reproduced": self.reproduced, **asdict(self)}
-
-
-def changed_since_lock(root: Path) -> list[str]:
-    """Data, code, parameters and outs that differ from dvc.lock here, described in words.
-
-    Raises:
-        TinyLLMError: `dvc status` fails.
-    """
-    result = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json"],
-        cwd=root,
-        env=child_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    try:
-        status = json.loads(result.stdout or "{}") if result.returncode == 0 else None
-    except ValueError:
-        status = None
-    if not isinstance(status, dict):
-        said = " ".join((result.stderr or result.stdout).split())
-        raise TinyLLMError(f"'dvc status' failed: {said.removeprefix('ERROR: ')}")
-    return describe_changes(root, status)
+        figures = [figure.to_dict() for figure in self.figures]
+        own = {**asdict(self), "figures": figures}
+        return {"verdict": self.verdict, "reproduced": self.reproduced, **own}
 
 
 def verify(
@@ -78,6 +72,8 @@ def verify(
 ) -> Verification:
     """Run the working tree's pipeline in a clean clone and compare every out with dvc.lock.
 
+    Where the arithmetic is portable, the bytes have to be the same. Elsewhere those of the stages
+    that do not compute have to be, and the figures have to agree within the noise of the seeds.
     Outs that are here are compared too; there need not be any, as in a fresh clone.
 
     Args:
@@ -88,19 +84,34 @@ def verify(
     Raises:
         TinyLLMError: there is no lock or no commit, or the pipeline fails in the clone.
     """
-    expected = read_lock(root)
-    commit = find_repository(root).commit
+    params = load_params(root / "params.yaml")
+    numerics = params["numerics"]
+    assert isinstance(numerics, NumericsConfig)  # noqa: S101 - by its name
     report = Verification(environment=environment_tags())
+    report.portable = possible_here(numerics).mode == "portable"
+    expected = find_reference(root, portable=report.portable)
+    commit = find_repository(root).commit
     report.changed = find_changes(root)
     with clean_clone(root, commit, git_patch()) as clone:
         copy_sources(root, clone)
         run(clone)
         rebuilt = read_lock(clone)
-        for stage, entry in expected.items():
+        for stage, entry in expected.stages.items():
             made = rebuilt.get(stage, LockedStage())
+            exact = report.portable or not depends_on_arithmetic(entry)
             for out in entry.outs:
                 report.outs += 1
-                _compare_out(report, stage, out, made, (root, clone))
+                found = _compare_out(expected, out, made, clone)
+                written = any(other.path == out.path for other in made.outs)
+                if found and written and not exact:
+                    report.drifted.append(f"{stage}: {out.path}")
+                elif found:
+                    report.first_stage = report.first_stage or stage
+                    report.differences += [f"{stage}: {difference}" for difference in found]
+        if report.drifted:
+            report.figures = compare_figures(
+                expected.text, clone, lambda metric: repeated_values(params, _DECISIVE, metric)
+            )
         if report.first_stage:
             report.first_step = _first_step(root, clone)
     if report.differences:
@@ -108,72 +119,17 @@ def verify(
     return report
 
 
-def describe_changes(root: Path, status: dict[str, Any]) -> list[str]:
-    """DVC's status in words; outs that are not here do not count."""
-    lock = read_lock(root)
-    outs = {out.path for entry in lock.values() for out in entry.outs}
-    not_here = {path for path in outs if not (root / path).exists()}
-    found = []
-    for stage, changes in status.items():
-        if stage.endswith(".dvc"):
-            continue  # a raw text; if a stage reads it, it is a dependency of that stage
-        for change in changes:
-            if isinstance(change, str):
-                found.append(f"{stage}: {change}")
-                continue
-            for kind, items in change.items():
-                what = "out" if kind == "changed outs" else "dependency"
-                paths = {path: state for path, state in items.items() if isinstance(state, str)}
-                found += [
-                    f"{stage}: {what} {path} is {state}"
-                    for path, state in paths.items()
-                    if path not in not_here
-                ]
-                for file in items.keys() - paths.keys():
-                    locked = lock.get(stage, LockedStage()).params.get(file, {})
-                    found += [f"{stage}: {line}" for line in _changed_params(root / file, locked)]
-    return found
-
-
-def _changed_params(file: Path, locked: dict[str, Any]) -> list[str]:
-    """The parameters of the locked sections that have changed."""
-    now = _flat(read_params(file))
-    before = _flat(locked)
-    keys = {key for key in now if key.partition(".")[0] in locked} | before.keys()
-    return [
-        f"parameter {key} is {now.get(key)!r}, in dvc.lock {before.get(key)!r}"
-        for key in sorted(keys)
-        if now.get(key) != before.get(key)
-    ]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
-        flat.update(nested or {f"{prefix}{key}": value})
-    return flat
-
-
 def _compare_out(
-    report: Verification,
-    stage: str,
-    out: LockedOut,
-    rebuilt: LockedStage,
-    folders: tuple[Path, Path],
-) -> None:
-    root, clone = folders
+    expected: Reference, out: LockedOut, rebuilt: LockedStage, clone: Path
+) -> list[Difference]:
     path = out.path
     found = next((other for other in rebuilt.outs if other.path == path), None)
-    is_here = (root / path).exists()
-    files = compare_paths(root / path, clone / path, path) if is_here else []
+    here = expected.place(path)
+    files = compare_paths(here, clone / path, path) if here else []
     if found is not None and found.md5 == out.md5 and not files:
-        return
-    report.first_stage = report.first_stage or stage
-    if not files:
-        where = "here as in the clone" if is_here else "in the clone; it is not here"
-        files = [Difference(path, f"differs from dvc.lock, {where}")]
-    report.differences += [f"{stage}: {difference}" for difference in files]
+        return []
+    where = "here as in the clone" if here else "in the clone; it is not here"
+    return files or [Difference(path, f"differs from dvc.lock, {where}")]
 
 
 def _fingerprint(folder: Path) -> str | None:

@@ -1,0 +1,116 @@
+"""Do two runs agree within the noise of seeds, where their bytes may differ?
+
+Two runs that round differently drift apart as two runs of different seeds do, only less: they start
+from the same weights and see the same data in the same order. So seeds are the yardstick. With a
+standard deviation s between seeds, the difference of two runs has s times the square root of 2, and
+in 95 of 100 cases it stays within `t` times that, where t is Student's quantile for the number of
+seeds that s was measured with: few seeds allow more, since s is uncertain then.
+
+Runs of 'tinyllm repeat' in MLflow give s. Without them it is taken as a share of the figure itself,
+`USUAL_SHARE`: not less than what was measured (docs/experiments.md) for a run of 60 steps, 0.57 %,
+and for the sample's 850 steps, SAMPLE.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyllm.app.experiments.noise import CONFIDENCE, Spread
+from tinyllm.base.errors import TinyLLMError
+
+USUAL_SHARE = 0.006
+TRAINING, EVALUATION = "reports/train/metrics.json", "reports/evaluate/metrics.json"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Bits per character on a split, committed and rebuilt.
+
+    `deviation` is that between seeds, over `seeds` runs; 0 if none were repeated.
+    """
+
+    split: str
+    committed: float
+    rebuilt: float
+    deviation: float
+    seeds: int
+
+    @property
+    def difference(self) -> float:
+        """Rebuilt minus committed."""
+        return self.rebuilt - self.committed
+
+    @property
+    def limit(self) -> float:
+        """The largest difference that is within the noise."""
+        from scipy import stats
+
+        tail = (1 + CONFIDENCE) / 2
+        quantile = stats.t.ppf(tail, self.seeds - 1) if self.seeds else stats.norm.ppf(tail)
+        return float(quantile) * math.sqrt(2) * self.deviation
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is within the noise."""
+        return abs(self.difference) <= self.limit
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figure as plain values."""
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**own, "difference": self.difference, "limit": self.limit, "agrees": self.agrees}
+
+    def __str__(self) -> str:
+        """The figures, their difference and what it is measured by."""
+        word = "within" if self.agrees else "beyond"
+        source = (
+            f"over {self.seeds} seeds"
+            if self.seeds
+            else f"taken as {USUAL_SHARE:.1%} of the figure, since no seeds were repeated"
+        )
+        return (
+            f"{self.split} {self.rebuilt:.4f} bits per character against {self.committed:.4f}, "
+            f"difference {self.difference:+.4f}, {word} {self.limit:.4f} (the noise of a seed: "
+            f"standard deviation {self.deviation:.4f}, {source})"
+        )
+
+
+def compare_figures(
+    committed: Callable[[str], str], clone: Path, repeats: Callable[[str], Sequence[float]]
+) -> list[Figure]:
+    """Compare the losses of two runs.
+
+    Args:
+        committed: the text of a committed report, by its path.
+        clone: the project that was rebuilt.
+        repeats: values of a metric in MLflow, one for each seed.
+
+    Raises:
+        TinyLLMError: a report is missing or damaged.
+    """
+    figures = []
+    for path, key in ((TRAINING, "val_bits_per_character"), (EVALUATION, "bits_per_character")):
+        before = _read(committed(path), path)
+        after = _read((clone / path).read_text(encoding="utf-8"), path)
+        try:
+            split = "val" if path == TRAINING else str(before["split"])
+            one, other = float(before[key]), float(after[key])
+        except (KeyError, TypeError, ValueError):
+            raise TinyLLMError(f"{path} is damaged; run 'dvc repro' to write it again.") from None
+        found = Spread(tuple(repeats(f"{split}_bits_per_character")))
+        seeds = len(found.values) if found.deviation else 0
+        deviation = found.deviation or USUAL_SHARE * one
+        figures.append(Figure(split, one, other, deviation, seeds))
+    return figures
+
+
+def _read(text: str, path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise TinyLLMError(f"{path} is damaged; run 'dvc repro' to write it again.")
+    return found
