@@ -266,6 +266,16 @@ def test_every_name_is_used_and_nothing_is_transposed_at_run_time(folders, shape
     assert "Transpose" not in {node.op_type for node in graph.node}
 
 
+@every_shape
+def test_nothing_is_double_which_browsers_do_not_know(folders, shape):
+    double = onnx.TensorProto.DOUBLE
+    graph = onnx.load(folders / shape / "model.onnx").graph
+    assert double not in {tensor.data_type for tensor in graph.initializer}
+    casts = [node for node in graph.node if node.op_type == "Cast"]
+    assert casts
+    assert double not in {node.attribute[0].i for node in casts}
+
+
 def test_weights_have_the_names_of_the_model(folders):
     model = scrambled("untied").model
     graph = onnx.load(folders / "untied" / "model.onnx").graph

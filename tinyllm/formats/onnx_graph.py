@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from tinyllm.base.files import write_bytes
 from tinyllm.formats.onnx_model import FORMAT
+from tinyllm.formats.turns import split_turns
 from tinyllm.model.transformer import Transformer, rotary_frequencies
 
 # the first opset with attention and RMSNorm, and its file version
@@ -83,7 +84,7 @@ class _GraphBuilder:
         self._constant("embedding.weight", embedding)
         self._constant("0", np.int64(0))
         self._constant("1", np.int64(1))
-        for axes in ([0], [1], [2], [1, 2]):
+        for axes in ([0], [1], [2], [1, 2], [2, 3]):
             self._constant(str(axes), np.array(axes))
         # in `Reshape` 0 keeps a dimension: batch and time
         self._constant("shape.heads", np.array([0, 0, config.num_heads, config.head_dim]))
@@ -118,17 +119,23 @@ class _GraphBuilder:
     def _rotary_tables(self) -> None:
         """Cosines and sines of the positions, each [batch, time, head_dim / 2].
 
-        In double precision, so that they are exact however long a text is.
+        In turns, of which only the fraction counts, and from parts of which the products are exact.
         """
         rates = rotary_frequencies(self._config.head_dim, self._config.rope_theta)
-        positions = self._node("Cast", ["position_ids"], "rotary.positions", to=TensorProto.DOUBLE)
-        positions = self._node("Unsqueeze", [positions, "[2]"], "rotary.positions.column")
-        angles = self._node(
-            "Mul", [positions, self._constant("rotary.rates", rates)], "rotary.angles"
-        )
-        for operator, name in (("Cos", "cosines"), ("Sin", "sines")):
-            exact = self._node(operator, [angles], f"rotary.{name}.double")
-            self._node("Cast", [exact], f"rotary.{name}", to=TensorProto.FLOAT)
+        masks, parts = split_turns(rates)
+        positions = self._node("Unsqueeze", ["position_ids", "[2, 3]"], "rotary.positions")
+        halves = self._constant("rotary.masks", masks[:, None])
+        positions = self._node("BitwiseAnd", [positions, halves], "rotary.positions.halves")
+        positions = self._node("Cast", [positions], "rotary.positions.float", to=TensorProto.FLOAT)
+        each = self._constant("rotary.parts", parts)
+        turns = self._node("Mul", [positions, each], "rotary.turns")
+        whole = self._constant("rotary.whole", np.float32(1))
+        turns = self._node("Mod", [turns, whole], "rotary.fractions", fmod=1)
+        turns = self._node("ReduceSum", [turns, "[2]"], "rotary.fraction", keepdims=0)
+        circle = self._constant("rotary.circle", np.float32(2 * np.pi))
+        angles = self._node("Mul", [turns, circle], "rotary.angles")
+        self._node("Cos", [angles], "rotary.cosines")
+        self._node("Sin", [angles], "rotary.sines")
 
     def _block(self, name: str, layer: int, x: str) -> str:
         mixed = self._attention(f"{name}.attention", layer, self._norm(f"{name}.attention_norm", x))
