@@ -1,127 +1,89 @@
-"""MLflow's pages for the README: the comparison of three runs, and a model's version."""
+"""MLflow's pages as `make ui` shows them: the list of runs, their comparison, a model's version."""
 
 import contextlib
-import json
-import socket
+import re
 import subprocess
+import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from mlflow import MlflowClient
 from selenium import webdriver
+from selenium.webdriver.common.by import By
 
 from docs.browser import chromium, photograph, wait_for
+from tests.project import clean_environment
 
-STEPS = 300
-_EXPERIMENT = "tinyllm"
-# MLflow's settings: the menu for model training, and no automatic assistant
-_SETTINGS = {
-    "mlflow.workflowType_v1": "machine_learning",
-    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,
-    "mlflow.assistant.panelOpen_v1": False,
-}
-_VIEW = "readme"
+_ROW = ".ag-center-cols-container .ag-row"
+_TO_CHARTS = "label:has(input[name=runs-view-mode][value=CHART])"
 
 
 @contextlib.contextmanager
-def serving(store: str) -> Iterator[str]:
-    """Serve MLflow's pages for a store; yields their address."""
-    _share_view(MlflowClient(store))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["mlflow", "server", "--backend-store-uri", store, "--port", str(port)]
-    with subprocess.Popen([*command, "--workers", "1"], stderr=subprocess.DEVNULL) as server:
+def serving(folder: Path, port: int) -> Iterator[str]:
+    """Serve the runs of a project as `make ui` does; yields the address that it prints.
+
+    Raises:
+        RuntimeError: it ended without one.
+    """
+    command = [sys.executable, "-m", "tinyllm.app.ui", str(port)]
+    environment = clean_environment() | {"DVC_ROOT": str(folder)}
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as server:
         try:
-            _wait(f"http://127.0.0.1:{port}/health")
-            yield f"http://127.0.0.1:{port}"
+            yield _printed_address(server)
         finally:
             server.terminate()
 
 
-def photograph_comparison(address: str, picture: Path) -> None:
-    """Three runs with their parallel coordinates and curves."""
-    experiment = MlflowClient(address).get_experiment_by_name(_EXPERIMENT).experiment_id
-    page = f"/experiments/{experiment}/runs?compareRunsMode=CHART&viewStateShareKey={_VIEW}"
-    with _open(address, page, 1500, 760) as driver:
-        wait_for(driver, lambda d: len(d.find_elements("css selector", ".js-plotly-plot")) >= 2)
-        wait_for(driver, lambda d: d.find_elements("css selector", ".parcoords"))
-        _hide(driver, ".modebar")  # buttons that appear under the mouse
-        time.sleep(5)  # curves are fetched after their axes are drawn
-        photograph(driver, picture)
-
-
-def photograph_version(address: str, picture: Path) -> None:
-    """The champion's page: its alias, description and tags."""
-    version = MlflowClient(address).get_model_version_by_alias(_EXPERIMENT, "champion").version
-    with _open(address, f"/models/{_EXPERIMENT}/versions/{version}", 1500, 1000) as driver:
-        wait_for(driver, lambda d: "champion" in d.find_element("tag name", "body").text)
-        time.sleep(3)
-        photograph(driver, picture)
-
-
-def _share_view(client: MlflowClient) -> None:
-    """Save the charts of the picture as a view of the experiment."""
-    experiment = client.get_experiment_by_name(_EXPERIMENT)
-    view: dict[str, Any] = {
-        "orderByKey": "metrics.`test_bits_per_character`",
-        "orderByAsc": True,
-        "hideEmptyCharts": True,
-        "compareRunSections": [
-            {"uuid": "s", "name": "Comparison", "display": True, "isReordered": True}
-        ],
-        "compareRunCharts": [
-            {
-                "type": "PARALLEL",
-                "selectedParams": ["train.learning_rate"],
-                "selectedMetrics": ["val_loss", "test_bits_per_character"],
-                "showAllRuns": False,
-                **_chart("parallel"),
-            },
-            *(_curve(key) for key in ("train_loss", "val_loss")),
-        ],
-    }
-    tag = f"mlflow.sharedViewState.{_VIEW}"
-    client.set_experiment_tag(experiment.experiment_id, tag, json.dumps(view))
-
-
-def _curve(metric: str) -> dict[str, Any]:
-    return {
-        "type": "LINE",
-        "metricKey": metric,
-        "selectedMetricKeys": [metric],
-        "xAxisKey": "step",
-        "xAxisScaleType": "linear",
-        "scaleType": "linear",
-        "lineSmoothness": 0,
-        "range": {},
-        "selectedXAxisMetricKey": "",
-        "yAxisKey": "metric",
-        "yAxisExpressions": [],
-        "ignoreOutliers": False,
-        "useGlobalXaxisKey": False,
-        "useGlobalLineSmoothing": True,
-        **_chart(metric),
-    }
-
-
-def _chart(uuid: str) -> dict[str, Any]:
-    return {"uuid": uuid, "metricSectionId": "s", "isGenerated": False, "deleted": False}
+def _printed_address(server: subprocess.Popen[bytes]) -> str:
+    for line in server.stdout or ():
+        if found := re.match(r"Runs: (\S+)", line.decode()):
+            return found[1]
+    raise RuntimeError("make ui ended before it had printed an address")
 
 
 @contextlib.contextmanager
-def _open(address: str, page: str, width: int, height: int) -> Iterator[webdriver.Chrome]:
+def opened(address: str, width: int = 1500, height: int = 760) -> Iterator[webdriver.Chrome]:
+    """A browser that opens the address for the first time, with the runs on show."""
     with chromium(width, height) as driver:
-        driver.get(f"{address}/health")
-        for key, value in _SETTINGS.items():
-            driver.execute_script(
-                "localStorage.setItem(arguments[0], arguments[1])", key, json.dumps(value)
-            )
-        driver.get(f"{address}/#{page}")
+        driver.get(address)
+        wait_for(driver, lambda d: len(d.find_elements(By.CSS_SELECTOR, _ROW)) > 1)
         yield driver
+
+
+def to_comparison(driver: webdriver.Chrome) -> None:
+    """Click to the charts of the runs on show, and wait for them."""
+    driver.find_element(By.CSS_SELECTOR, _TO_CHARTS).click()
+    wait_for(driver, lambda d: d.find_elements(By.CSS_SELECTOR, ".parcoords"))
+    wait_for(driver, lambda d: len(d.find_elements(By.CSS_SELECTOR, ".js-plotly-plot")) >= 2)
+
+
+def to_champion(driver: webdriver.Chrome, model: str = "tinyllm") -> None:
+    """Click to the registered model, and to its version that is champion."""
+    version = "//*[@role='row'][.//*[contains(., 'champion')]]//a[starts-with(., 'Version ')]"
+    for link in ("//a[.='Model registry']", f"//a[@href='#/models/{model}']", version):
+        _click(driver, link)
+    wait_for(driver, lambda d: "Source Run" in d.find_element(By.TAG_NAME, "body").text)
+
+
+def _click(driver: webdriver.Chrome, path: str) -> None:
+    """Click the last link at an XPath as soon as it is there."""
+    wait_for(driver, lambda d: d.find_elements(By.XPATH, path))
+    link = driver.find_elements(By.XPATH, path)[-1]
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+    link.click()
+
+
+def photograph_pages(address: str, pictures: dict[str, Path]) -> None:
+    """Take those of the pictures `runs`, `compare` and `model` that have a place."""
+    ways = {"runs": lambda _: None, "compare": to_comparison, "model": to_champion}
+    for name, picture in pictures.items():
+        with opened(address, height=1000 if name == "model" else 760) as driver:
+            ways[name](driver)
+            _hide(driver, ".modebar")  # buttons that appear under the mouse
+            time.sleep(5)  # curves are fetched after their axes are drawn
+            photograph(driver, picture)
 
 
 def _hide(driver: webdriver.Chrome, selector: str) -> None:
@@ -130,11 +92,3 @@ def _hide(driver: webdriver.Chrome, selector: str) -> None:
         "document.head.appendChild(document.createElement('style')).textContent = arguments[0]",
         style,
     )
-
-
-def _wait(address: str) -> None:
-    for _ in range(240):
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=1):
-            return
-        time.sleep(0.5)
-    raise SystemExit("MLflow did not start")

@@ -1,4 +1,4 @@
-"""MLflow's page in the browser, for as long as the terminal that it was started in.
+"""MLflow's page of the project's runs, for as long as the terminal that it was started in.
 
 python -m tinyllm.app.ui 5000
 """
@@ -8,40 +8,98 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from types import FrameType
+from typing import Any
 
 import psutil
 
 from tinyllm.app.redaction import hide_in_tracebacks, without_secrets
-from tinyllm.app.tracking.store import connect, tracking_uri
+from tinyllm.app.tracking.champion import CHAMPION, find_aliased, mark_run
+from tinyllm.app.tracking.reasons import explained
+from tinyllm.app.tracking.setting import tracking_config
+from tinyllm.app.tracking.store import connect, experiment_id, shown_uri, tracking_uri
+from tinyllm.app.tracking.view import keep_view, page_of
 from tinyllm.base.environment import child_environment, fence_process
 from tinyllm.base.errors import ConfigError, TinyLLMError
 
 # seconds in which the server may end by itself
 _PATIENCE = 5.0
+_LONGEST_START = 120.0
 _ENDS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 def show(port: int) -> None:
     """Serve MLflow's page until this process is asked to end, and end with all of the server.
 
+    A store that is a server has its own page, so only that page's address is printed.
+
     Raises:
         TinyLLMError: the port is taken, or the store cannot be opened.
     """
+    page = _start_page()
+    if tracking_uri().startswith("http"):
+        print(f"Runs: {shown_uri().rstrip('/')}/{page}", flush=True)
+        return
     _check_port(port)
-    connect()
     command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
-    environment = child_environment(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
+    command += ["--app-name", "tinyllm", "--backend-store-uri", tracking_uri()]
+    environment = child_environment(
+        MLFLOW_DISABLE_TELEMETRY="true",
+        DO_NOT_TRACK="true",
+        # evaluations of agents
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+        TINYLLM_START_PAGE=page,
+    )
     for number in _ENDS:
         signal.signal(number, _stop)
     # in a separate process group: only this process hears the terminal, and ends the others
     server = subprocess.Popen(  # noqa: S603 - this very Python
-        [*command, "--backend-store-uri", tracking_uri()], env=environment, start_new_session=True
+        command, env=environment, start_new_session=True
     )
     try:
+        _wait(server, port)
         sys.exit(server.wait())
     finally:
         _end(server.pid)
+
+
+def _start_page() -> str:
+    """The place of the project's runs in MLflow's page, with the best first.
+
+    A store of an earlier version, or of another program, gets the view and the tag now.
+    """
+    client, config = connect(), tracking_config()
+    with explained(f"MLflow at {shown_uri()} does not answer that"):
+        experiment = experiment_id(client, config.experiment)
+        keep_view(client, experiment)
+        _mark_champion(client, config.registered_model)
+    return page_of(experiment)
+
+
+def _mark_champion(client: Any, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    # before the first export there is no such model
+    with contextlib.suppress(MlflowException):
+        champion = find_aliased(client, name, CHAMPION)
+        if champion is not None:
+            mark_run(client, name, champion, None)
+
+
+def _wait(server: "subprocess.Popen[bytes]", port: int) -> None:
+    """Say where the page is, once it answers."""
+    address = f"http://localhost:{port}"
+    deadline = time.monotonic() + _LONGEST_START
+    while server.poll() is None and time.monotonic() < deadline:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"{address}/health", timeout=5),  # noqa: S310 - our own server
+        ):
+            print(f"Runs: {address} (Ctrl-C ends it)", flush=True)
+            return
+        time.sleep(0.1)
 
 
 def _check_port(port: int) -> None:

@@ -112,7 +112,8 @@ def assert_complete(run):
     assert len(run.inputs.dataset_inputs) == 2
     assert inputs["train"].dataset.digest == "d" * 36
     assert "train.bin" in inputs["train"].dataset.source
-    assert inputs["test"].tags[0].value == "evaluation"
+    contexts = {tag.key: tag.value for tag in inputs["test"].tags}
+    assert contexts == {"mlflow.data.context": "test", "purpose": "evaluation"}
     assert {"train/history.csv", "evaluate/metrics.json"} <= files_of(run)
     models = client.search_logged_models([run.info.experiment_id])
     assert sorted(model.name for model in models) == ["checkpoint", "export"]

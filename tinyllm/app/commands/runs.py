@@ -37,15 +37,12 @@ def runs(experiment: str, where: str, sort: str | None, limit: int, *, as_json: 
 def _show(found: "list[RunFacts]", sort: str | None) -> None:
     import datetime as dt
 
-    from tinyllm.app.params import SECTIONS
     from tinyllm.app.tables import make_table, show
-    from tinyllm.app.tracking.queries import differing_params
+    from tinyllm.app.tracking.differences import telling
 
     scores = {sort: sort} if sort else {}
     scores |= {"test_bits_per_character": "bits/char", "best_val_loss": "val loss"}
-    # how a model was evaluated or exported says nothing about the model
-    silent = {"evaluate", "export"} | {k for k, v in SECTIONS.items() if not v.affects_outputs}
-    differing = [key for key in differing_params(found) if key.partition(".")[0] not in silent]
+    differing = telling([run.params for run in found])
     heads = ["id", "run", "status", "started", *scores.values()]
     heads += [key.partition(".")[2] for key in differing]
     rows = []

@@ -16,6 +16,7 @@ from tinyllm.app.tracking.succession import (
     rolled_back,
     succession,
 )
+from tinyllm.app.tracking.view import CHAMPION_TAG
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import working_folder
 
@@ -113,8 +114,23 @@ def make_champion(
         predecessor = None if before is None else int(before.version)
         event = Promotion(now, number, predecessor, action, why)
         client.set_model_version_tag(name, version.version, *promotion_tag(event))
+    # before the alias, without which an interrupted promotion is made again
+    mark_run(client, name, version, before)
     client.set_registered_model_alias(name, CHAMPION, version.version)
     return event
+
+
+def mark_run(client: Any, name: str, champion: Any, before: Any | None) -> None:
+    """Tag the champion's run, and no longer that of the one before, for lists of runs."""
+    from mlflow.exceptions import MlflowException
+
+    # a model may have no run, and a run may have been deleted
+    if before is not None and before.run_id and before.run_id != champion.run_id:
+        with contextlib.suppress(MlflowException):
+            client.delete_tag(before.run_id, CHAMPION_TAG)
+    if champion.run_id:
+        with contextlib.suppress(MlflowException):
+            client.set_tag(champion.run_id, CHAMPION_TAG, f"{name} v{champion.version}")
 
 
 def name_candidate(client: Any, name: str, text: str) -> None:

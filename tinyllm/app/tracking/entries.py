@@ -56,6 +56,7 @@ class _Dataset(_Entry):
     source: str
     digest: _Name
     context: str
+    split: NotRequired[str]
 
 
 class _Artifact(_Entry):

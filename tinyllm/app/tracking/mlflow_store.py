@@ -16,8 +16,11 @@ from tinyllm.app.tracking.registry import (
 )
 from tinyllm.app.tracking.setting import tracking_config
 from tinyllm.app.tracking.store import connect, experiment_id
+from tinyllm.app.tracking.view import keep_view
 
 FINGERPRINT_TAG = "tinyllm.fingerprint"
+# MLflow shows it beside the name of a data set
+CONTEXT_TAG = "mlflow.data.context"
 _BATCH = 1000
 
 
@@ -81,6 +84,8 @@ class MlflowStore:
         known = run.data.params
         params = [Param(k, str(v)) for k, v in event.get("params", {}).items() if k not in known]
         client.log_batch(run_id, params=params, tags=[RunTag(k, v) for k, v in tags.items()])
+        if params:
+            keep_view(client, experiment)
         return run_id
 
     def send(self, run_id: str, event: Event) -> None:
@@ -147,7 +152,11 @@ class MlflowStore:
 
         source = resolve_dataset_source(event["source"])
         dataset = MetaDataset(source, name=event["name"], digest=event["digest"][:36])
-        tags = [InputTag("mlflow.data.context", event["context"])]
+        # by its name alone it would be one of several with the name of the text
+        tags = [
+            InputTag(CONTEXT_TAG, event.get("split", event["context"])),
+            InputTag("purpose", event["context"]),
+        ]
         entity = dataset._to_mlflow_entity()  # noqa: SLF001 - the public way needs an active run
         self._client.log_inputs(run_id, [DatasetInput(entity, tags)])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.app.params import SECTIONS, flatten, load_params, parse_params
+from tinyllm.app.redaction import without_secrets
 from tinyllm.app.tracking.lineage import git
 from tinyllm.base.errors import ConfigError
 from tinyllm.base.section import Section
@@ -26,6 +27,12 @@ def run_name(params: Mapping[str, Any]) -> str:
     experiment = os.environ.get("DVC_EXP_NAME", "")
     changed = [f"{key.partition('.')[2]}={value}" for key, value in changed_params(params).items()]
     name = " ".join([*([experiment] if experiment else []), *(changed or ["baseline"])])
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+
+
+def text_name(source: str) -> str:
+    """What a person calls the text at a place: the name of its file or folder."""
+    name = without_secrets(source).partition("?")[0].rstrip("/").rpartition("/")[2]
     return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.app.tracking.lineage import LEFT_OUT_TAG
+from tinyllm.app.tracking.mlflow_store import CONTEXT_TAG
 from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.registry import WEIGHTS_TAG, download_model
 from tinyllm.app.tracking.store import connect_to_read, shown_uri
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.splits import SPLITS
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,12 @@ def _weights_of_run(client: Any, run: Any) -> str | None:
 
 
 def _splits(run: Any) -> dict[str, str]:
-    datasets = [item.dataset for item in run.inputs.dataset_inputs]
-    return {dataset.name: dataset.digest for dataset in datasets}
+    found = {}
+    for item in run.inputs.dataset_inputs:
+        context = next((tag.value for tag in item.tags if tag.key == CONTEXT_TAG), "")
+        # runs of earlier versions have the split as the name
+        found[context if context in SPLITS else item.dataset.name] = item.dataset.digest
+    return found
 
 
 def _read(client: Any, run: Any, name: str) -> bytes:

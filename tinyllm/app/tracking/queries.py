@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.app.tracking.abandoned import deliver_abandoned
+from tinyllm.app.tracking.differences import differing
 from tinyllm.app.tracking.lineage import PARENT_TAG
 from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.store import connect_to_read, shown_uri
@@ -104,8 +105,7 @@ def find_run(experiment: str, text: str) -> RunFacts:
 
 def differing_params(runs: Sequence[RunFacts]) -> list[str]:
     """Parameters that are not the same in all runs, by name."""
-    names = sorted({name for run in runs for name in run.params})
-    return [name for name in names if len({run.params.get(name) for run in runs}) > 1]
+    return differing([run.params for run in runs])
 
 
 def compare_runs(first: RunFacts, second: RunFacts) -> Comparison:

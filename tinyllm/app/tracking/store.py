@@ -17,6 +17,7 @@ from tinyllm.app.tracking.address import check_address, database_path, database_
 from tinyllm.app.tracking.database import make_ready, wrong_schema
 from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.relocation import files_of, follow
+from tinyllm.app.tracking.view import KIND
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import repository_root, working_folder
 
@@ -125,7 +126,7 @@ def experiment_id(client: Any, name: str) -> str:
     path = database_path(tracking_uri())
     location = None if path is None else files_of(path).as_uri()
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=location, tags=KIND))
     except MlflowException:
         # another process was faster
         found = client.get_experiment_by_name(name)

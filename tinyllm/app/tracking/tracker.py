@@ -5,6 +5,7 @@ failed delivery causes one warning, and the rest stays in the journal for `tinyl
 """
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from tinyllm.app.tracking.lineage import (
     experiment_tags,
     git_tags,
 )
-from tinyllm.app.tracking.naming import all_params, run_name
+from tinyllm.app.tracking.naming import all_params, run_name, text_name
 from tinyllm.app.tracking.note import run_note
 from tinyllm.app.tracking.patch import find_changes
 from tinyllm.app.tracking.reasons import is_down
@@ -67,6 +68,7 @@ class Tracker:
         self._delivery: BackgroundDelivery | None = None
         self._recording = contextlib.ExitStack()
         self._lineage: dict[str, bytes] = {}
+        self._text_name = ""
 
     def tell(self, event: Event) -> None:
         """Record an event; steps and validations arrive through `metrics`."""
@@ -95,6 +97,7 @@ class Tracker:
     def _start(self) -> None:
         """Open the run, or attach to it: name, params and origin."""
         params = all_params(self._started.sections)
+        self._text_name = text_name(str(params.get("prepare.source", "")))
         changes = find_changes()
         patch = changes.patch
         tags = {**git_tags(patch), **environment_tags(), **experiment_tags()}
@@ -147,21 +150,25 @@ class Tracker:
     def _dataset(self, event: DatasetRead) -> None:
         self._add(
             "dataset",
-            name=event.split,
+            name=self._text_name or event.split,
             source=place_in_project(event.path),
             digest=event.fingerprint,
             context=event.purpose,
+            split=event.split,
         )
 
     def _checkpoint(self, event: CheckpointWritten) -> None:
-        """Record a checkpoint as a logged model."""
+        """Record a checkpoint as a logged model, with its loss in the unit of the test's."""
+        metrics = dict(event.metrics)
+        if "best_val_loss" in metrics:
+            metrics["val_bits_per_character"] = metrics["best_val_loss"] / math.log(2)
         self._add(
             "checkpoint",
             name="checkpoint",
             **self._journal.files.keep(event.folder),
             sha256=event.sha256,
             step=event.step,
-            metrics=dict(event.metrics),
+            metrics=metrics,
         )
 
     def _export(self, event: ExportWritten) -> None:
