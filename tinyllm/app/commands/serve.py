@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from tinyllm.app.params import load_params
+from tinyllm.app.tracking.setting import tracking_config
 from tinyllm.base.command import Command, section_options
 from tinyllm.base.environment import child_environment
 from tinyllm.base.errors import TinyLLMError
@@ -21,9 +22,8 @@ _GRACE = 10
 @click.command(cls=Command)
 @click.option(
     "--model",
-    default="models:/tinyllm@champion",
-    show_default=True,
-    help="models:/NAME@ALIAS, models:/NAME/VERSION, or an export folder.",
+    help="models:/NAME@ALIAS, models:/NAME/VERSION, or an export folder.  "
+    "[default: the champion of tracking.registered_model]",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
@@ -31,7 +31,7 @@ _GRACE = 10
     "--workers", type=click.IntRange(1), help="Processes.  [default: one for each usable core]"
 )
 @section_options(ServeConfig)
-def serve(model: str, host: str, port: int, workers: int | None, serve: ServeConfig) -> None:
+def serve(model: str | None, host: str, port: int, workers: int | None, serve: ServeConfig) -> None:
     r"""Serve a model over HTTP, by MLflow's server with limits, until Ctrl-C.
 
     \b
@@ -47,6 +47,7 @@ def serve(model: str, host: str, port: int, workers: int | None, serve: ServeCon
 
     check_port(host, port, f"choose another: tinyllm serve --port {port % 60000 + 1}")
     limits = _params().model_copy(update={k: getattr(serve, k) for k in serve.model_fields_set})
+    model = model or f"models:/{tracking_config().registered_model}@champion"
     folder = _find_mlflow_model(model)
     workers = workers or usable_cores()
     command = [sys.executable, "-m", "uvicorn", "guard:app", "--host", host, "--port", str(port)]
