@@ -29,6 +29,7 @@ _COMMANDS = {
     "summary": "Show what the last pipeline run reached and what to do next.",
     "runs": "List the runs in MLflow, the best first.",
     "compare": "Show two runs side by side.",
+    "site": "Write runs, curves, reports and models as pages that need no server.",
     "report": "Write the report on a change in Markdown, as a pull request shows it.",
     "sweep": "Search for good parameters; each trial is a DVC experiment.",
     "repeat": "Run the pipeline with several seeds: mean and standard deviation.",

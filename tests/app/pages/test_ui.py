@@ -1,9 +1,11 @@
 """What somebody sees who opens the address that `make ui` prints, in a real browser."""
 
 import pytest
+from click.testing import CliRunner
 
 from tests.app.pages.ten_runs import SETTINGS, digest_of
 from tests.proxy import free_port
+from tinyllm.app.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -20,14 +22,20 @@ return Object.entries(rows).sort((a, b) => a[0] - b[0])
 
 
 @pytest.fixture(scope="module")
-def page(ten_runs, browsers):
-    """The page at the printed address, opened for the first time, without a look at the store."""
-    from docs import mlflow_pages
+def server(ten_runs, browsers):
+    """The address that is printed."""
+    from docs.mlflow_pages import serving
 
-    with (
-        mlflow_pages.serving(ten_runs, free_port()) as address,
-        mlflow_pages.opened(address) as driver,
-    ):
+    with serving(ten_runs, free_port()) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def page(server):
+    """The page there, opened for the first time; no test looks into the store."""
+    from docs.mlflow_pages import opened
+
+    with opened(server) as driver:
         yield driver
 
 
@@ -98,3 +106,13 @@ def test_the_champion_shows_in_the_registry(page, rows):
     assert "Version 7" in text
     assert "champion" in text
     assert "A model of texts/mine.txt" in text
+
+
+def test_the_site_of_a_server_is_that_of_its_store(server, ten_runs, tmp_path, monkeypatch):
+    def rows(uri, name):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        result = CliRunner().invoke(main, ["site", "--out", str(tmp_path / name)])
+        assert result.exit_code == 0, result.output
+        return (tmp_path / name / "index.html").read_text().partition("<footer>")[0]
+
+    assert rows(server, "remote") == rows(f"sqlite:///{ten_runs / 'mlflow.db'}", "local")

@@ -132,3 +132,17 @@ def test_compare_prints_what_differs(ids):
     for word in ("train.learning_rate", "0.01", "0.03", "-0.2", "WHAT news?", "O, the sea."):
         assert word in shown
     assert "train.seed" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "found"),
+    [("mine.txt", "train", ("mine.txt", "d" * 8)), ("train", "training", ("train", "d" * 8))],
+    ids=["of this version", "of an earlier one, named after the split"],
+)
+def test_a_run_knows_its_data_by_split(ids, name, context, found):
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    data = Dataset(name, "d" * 8, "code", "{}")
+    tags = [InputTag("mlflow.data.context", context), InputTag("purpose", "training")]
+    connect().log_inputs(ids["fast"], [DatasetInput(data, tags)])
+    assert find_run("tinyllm", "fast").data == {"train": found}

@@ -58,7 +58,7 @@ def find_origin(source: str) -> Origin:
         commit=str(commit),
         patch=_read(client, run, "uncommitted.patch") if has_patch else b"",
         params=_read(client, run, "params.yaml"),
-        data=_splits(run),
+        data={split: digest for split, (_, digest) in data_of(run).items()},
         weights_sha256=str(weights),
         export=export,
         left_out=run.data.tags.get(LEFT_OUT_TAG, ""),
@@ -78,12 +78,14 @@ def _weights_of_run(client: Any, run: Any) -> str | None:
     return next((model.tags[WEIGHTS_TAG] for model in models if WEIGHTS_TAG in model.tags), None)
 
 
-def _splits(run: Any) -> dict[str, str]:
+def data_of(run: Any) -> dict[str, tuple[str, str]]:
+    """The name of the text and its digest, for each split that a run read."""
     found = {}
     for item in run.inputs.dataset_inputs:
         context = next((tag.value for tag in item.tags if tag.key == CONTEXT_TAG), "")
         # runs of earlier versions have the split as the name
-        found[context if context in SPLITS else item.dataset.name] = item.dataset.digest
+        split = context if context in SPLITS else item.dataset.name
+        found[split] = (item.dataset.name, item.dataset.digest)
     return found
 
 

@@ -3,14 +3,15 @@
 import csv
 import difflib
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tinyllm.app.tracking.abandoned import deliver_abandoned
 from tinyllm.app.tracking.differences import differing
 from tinyllm.app.tracking.lineage import PARENT_TAG
+from tinyllm.app.tracking.origin import data_of
 from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.store import connect_to_read, shown_uri
 from tinyllm.base.errors import TinyLLMError
@@ -18,11 +19,17 @@ from tinyllm.base.errors import TinyLLMError
 # metrics to rank runs by, the most important first; all are losses
 SCORES = ("test_bits_per_character", "val_bits_per_character", "best_val_loss", "val_loss")
 _SHORTEST_ID = 4
+# that are looked at
+MOST_RUNS = 10_000
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """One run; `started` is in seconds since 1970."""
+    """One run.
+
+    `started` and `ended` are in seconds since 1970, `ended` is None for a run that goes on; `data`
+    maps a split to the name of its text and its digest.
+    """
 
     run_id: str
     name: str
@@ -30,6 +37,9 @@ class RunFacts:
     started: float
     params: dict[str, str]
     metrics: dict[str, float]
+    ended: float | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    data: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The run as plain values."""
@@ -76,9 +86,13 @@ def find_runs(
         hint = f"; did you mean {close[0]}?" if close else ""
         raise TinyLLMError(f"No run of {experiment} has a metric {sort!r}{hint}.")
     keys = [sort] if sort else [key for key in SCORES if any(key in run.metrics for run in runs)]
+    return best_first(runs, keys)[:limit]
+
+
+def best_first(runs: Iterable[RunFacts], keys: Sequence[str] = SCORES) -> list[RunFacts]:
+    """Runs by these metrics, ascending, the first metric counting most."""
     infinite = float("inf")
-    runs.sort(key=lambda run: [run.metrics.get(key, infinite) for key in keys])
-    return runs[:limit]
+    return sorted(runs, key=lambda run: [run.metrics.get(key, infinite) for key in keys])
 
 
 def find_run(experiment: str, text: str) -> RunFacts:
@@ -129,29 +143,44 @@ def compare_runs(first: RunFacts, second: RunFacts) -> Comparison:
     )
 
 
-def _search(experiment: str, where: str) -> list[RunFacts]:
+def all_runs(experiment: str, where: str = "") -> list[RunFacts] | None:
+    """The runs of an experiment, the newest first; None if there is no such experiment.
+
+    Raises:
+        TinyLLMError: the store cannot be reached, or the filter is wrong.
+    """
     client = connect_to_read()
     with explained(f"MLflow at {shown_uri()} does not answer that"):
         deliver_abandoned()
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            raise TinyLLMError(
-                f"There is no experiment '{experiment}' in {shown_uri()} yet; 'dvc repro' makes "
-                f"the first run."
-            )
-        runs = client.search_runs([found.experiment_id], filter_string=where, max_results=10_000)
-    return [
-        RunFacts(
-            run_id=run.info.run_id,
-            name=run.info.run_name or "",
-            status=run.info.status,
-            started=run.info.start_time / 1000,
-            params=dict(run.data.params),
-            metrics=dict(run.data.metrics),
+            return None
+        runs = client.search_runs([found.experiment_id], filter_string=where, max_results=MOST_RUNS)
+    return [_facts(run) for run in runs if PARENT_TAG not in run.data.tags]
+
+
+def _search(experiment: str, where: str) -> list[RunFacts]:
+    runs = all_runs(experiment, where)
+    if runs is None:
+        raise TinyLLMError(
+            f"There is no experiment '{experiment}' in {shown_uri()} yet; 'dvc repro' makes the "
+            f"first run."
         )
-        for run in runs
-        if PARENT_TAG not in run.data.tags
-    ]
+    return runs
+
+
+def _facts(run: Any) -> RunFacts:
+    return RunFacts(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=run.info.status,
+        started=run.info.start_time / 1000,
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        ended=run.info.end_time / 1000 if run.info.end_time else None,
+        tags=dict(run.data.tags),
+        data=data_of(run),
+    )
 
 
 def _evaluation(run_id: str) -> tuple[dict[str, float], str]:

@@ -1,0 +1,1 @@
+"""A static site of runs, curves, reports and models, for whoever has no server."""
