@@ -40,7 +40,7 @@ def read_blocks(path: Path) -> list[Block]:
 
 
 BLOCKS = [block for path in DOCUMENTS for block in read_blocks(path)]
-# those of docs/server.md have names, and tests/server runs them
+# those of docs/server.md and docs/serving.md have names; tests/server and tests/clients run them
 RUN_HERE = [
     block
     for block in BLOCKS

@@ -5,52 +5,16 @@ import shutil
 
 import pytest
 
+from tests.clients.conftest import BEFORE, COUNT, NEWEST, PROMPTS
 from tests.clients.installing import ask, make_node, make_python
-from tests.shared import make_once
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 from tinyllm.tokens.windows import load_tokens
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients")]
-PROMPTS, COUNT = ["What", "What news, "], 100
 # within the window, beyond which llama.cpp's attention does not slide
 SHORT = 18
-NEWEST, BEFORE = "5.24.0", "4.57.6"
 node = pytest.mark.skipif(not shutil.which("npm"), reason="Node is not installed")
-
-
-@pytest.fixture(scope="module")
-def folder(export_folder):
-    return export_folder / "huggingface"
-
-
-@pytest.fixture(scope="module")
-def newest(tmp_path_factory):
-    """The newest transformers with what tunes and measures models in it."""
-    packages = (f"transformers=={NEWEST}", "trl==1.16.0", "peft==0.21.2", "lm-eval==0.4.13")
-    place = make_once(
-        tmp_path_factory, "newest", lambda place: make_python(place / "venv", *packages)
-    )
-    return str(place / "venv/bin/python")
-
-
-@pytest.fixture(scope="module")
-def before(tmp_path_factory):
-    """The last transformers of version 4, which Optimum needs, and OpenVINO."""
-    packages = (f"transformers=={BEFORE}", "optimum-onnx==0.1.0", "onnxruntime==1.32.0")
-    place = make_once(
-        tmp_path_factory,
-        "before",
-        lambda place: make_python(place / "venv", *packages, "openvino==2026.4.1"),
-    )
-    return str(place / "venv/bin/python")
-
-
-@pytest.fixture
-def expected(checkpoint):
-    """What the model itself writes."""
-    greedy = SamplingConfig(temperature=0, max_new_tokens=COUNT)
-    return [generate_text(checkpoint, prompt, greedy) for prompt in PROMPTS]
 
 
 @pytest.mark.parametrize("version", [NEWEST, BEFORE])
@@ -121,9 +85,8 @@ def test_optimum_and_openvino(before, folder, expected, tmp_path):
 
 
 @node
-def test_transformers_in_javascript(folder, expected, tmp_path):
-    make_node(tmp_path, "@huggingface/transformers@4.3.2")
-    found = ask("node", "transformers.mjs", folder, json.dumps(PROMPTS), COUNT, cwd=tmp_path)
+def test_transformers_in_javascript(javascript, folder, expected):
+    found = ask("node", "transformers.mjs", folder, json.dumps(PROMPTS), COUNT, cwd=javascript)
     assert found["fp32"]["alone"] == found["fp32"]["together"] == expected
     assert found["q8"]["alone"] == found["q8"]["together"]
     for graph in found.values():
