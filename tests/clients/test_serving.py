@@ -111,6 +111,10 @@ def test_vllm(place, tmp_path, checkpoint, native):
 
 
 def test_every_block_of_the_page_is_run():
-    used = {"ask", *(f"{step}{name}" for name in ("llama", "transformers", "vllm")
-                     for step in ("", "install-"))}  # fmt: skip
-    assert used <= set(BLOCKS)
+    here = {"ask", *packages_and_servers("llama", "transformers", "vllm")}
+    of_mlflow = {"serve", "mlflow-serve", "ask-mlflow"}
+    assert here | of_mlflow == set(BLOCKS)
+
+
+def packages_and_servers(*names):
+    return {f"{step}{name}" for name in names for step in ("", "install-")}

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
-NEEDED = ("buildah", "debootstrap")
+NEEDED = ("buildah", "debootstrap", "pg_ctlcluster")
 BASE = "localhost/tinyllm-test-base"
 _MIRROR = "http://deb.debian.org/debian"
 # where this machine's own certificates lie in a container, if programs are told to trust them
@@ -72,8 +72,9 @@ class Container:
     """A container of an image, in which commands can be run."""
 
     def __init__(self, image: str) -> None:
-        """Make it; `remove` it in the end."""
-        self.name = buildah("from", image)
+        """Make it; `remove` it in the end. The services of a stack are all on this machine."""
+        hosts = [f"--add-host={name}:127.0.0.1" for name in ("postgres", "s3", "mlflow")]
+        self.name = buildah("from", *hosts, image)
         self.config = json.loads(buildah("inspect", "--type", "image", image))["Docker"]["config"]
 
     def remove(self) -> None:
@@ -97,8 +98,7 @@ class Container:
     def running(
         self, words: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
     ) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run the image's entry point with some arguments until the block ends."""
-        words = [*self.config["Entrypoint"], *words]
+        """Run a command until the block ends."""
         with log.open("ab") as file:
             process = subprocess.Popen(
                 self.command(words, environment),

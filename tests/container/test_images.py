@@ -3,24 +3,21 @@
 import json
 import os
 import subprocess
-import urllib.error
 import urllib.request
+from contextlib import ExitStack
 
 import pytest
-import yaml
 
 from tests.container.images import DEPLOY, Container, build, build_base, missing_tools
+from tests.container.stack import SERVICES, expanded, postgres, running
 from tests.project import copy_project
-from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.exhaustive,
     pytest.mark.skipif(bool(missing_tools()) or os.geteuid() != 0, reason="needs buildah and root"),
 ]
-COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
 QUESTION = {"dataframe_records": [{"prompt": "O"}], "params": {"max_new_tokens": 5}}
-MLFLOW, SERVER = "http://127.0.0.1:5000", "http://127.0.0.1:5001"
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +37,6 @@ def container(base):
     yield make
     for one in made.values():
         one.remove()
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except urllib.error.HTTPError:
-        return False
-    except OSError:
-        return False
-
-
-def healthy(container):
-    """Whether the image's own check says so."""
-    kind, *words = container.config["Healthcheck"]["Test"]
-    assert kind == "CMD"
-    return (
-        subprocess.run(container.command(words), capture_output=True, check=False).returncode == 0
-    )
 
 
 def run(command):
@@ -83,32 +61,32 @@ def test_the_server_is_small(container):
     assert int(size) < 450
 
 
-def test_the_pipeline_trains_and_the_server_serves_what_it_registered(container, tmp_path):
-    project = tmp_path / "project"
+def test_the_stack_trains_registers_and_serves(container, tmp_path):
+    project, log = tmp_path / "project", tmp_path / "log"
     project.mkdir()
     copy_project(project)
+    # the repository's owner, whom no image knows
     run(["chown", "-R", "4321:4321", str(project)])
-    shown = container("mlflow")
-    log = tmp_path / "log"
-    words = ["--backend-store-uri=sqlite:////tmp/mlflow.db", "--artifacts-destination=/tmp/files"]
-    hosts = [word for word in COMPOSE["services"]["mlflow"]["command"] if "allowed-hosts" in word]
-    with shown.running([*words, *hosts], log):
-        wait_until(lambda: healthy(shown), between=1)
-        one = container("pipeline")
-        where = {"MLFLOW_TRACKING_URI": MLFLOW}
-        words = [*one.config["Entrypoint"], *one.config["Cmd"]]
-        # the repository's owner, as compose.yaml runs it
-        print(run(one.command(words, where, {project: "/work"}, "4321:4321")))
-        server = container("server")
-        with server.running([], log, where):
-            wait_until(lambda: healthy(server), between=1)
-            request = urllib.request.Request(
-                f"{SERVER}/invocations",
-                json.dumps(QUESTION).encode(),
-                {"Content-Type": "application/json"},
-            )
-            with urllib.request.urlopen(request) as answer:
-                (text,) = json.load(answer)["predictions"]
-            assert text["text"].startswith("O")
-            assert len(text["text"]) == 6
-        wait_until(lambda: not answers(f"{SERVER}/health"), between=0.5)
+    trainer = container("pipeline")
+    with ExitStack() as stack:
+        stack.enter_context(postgres())
+        stack.enter_context(running("s3", container("mlflow"), log))
+        stack.enter_context(running("mlflow", container("mlflow"), log))
+        where = expanded(SERVICES["pipeline"]["environment"])
+        words = [*trainer.config["Entrypoint"], *trainer.config["Cmd"]]
+        run(trainer.command(words, where, {project: "/work"}, "4321:4321"))
+        stack.enter_context(running("server", container("server"), log))
+        request = urllib.request.Request(
+            "http://127.0.0.1:5001/invocations",
+            json.dumps(QUESTION).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request) as answer:
+            (row,) = json.load(answer)["predictions"]
+    assert row["text"].startswith("O")
+    assert len(row["text"]) == 6
+
+
+def test_the_compose_file_is_one():
+    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    run([*command, str(DEPLOY / "compose.yaml")])

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import psutil
 import pytest
 
+from tests.clients.serving import BLOCKS
 from tests.project import clean_environment
 from tests.proxy import free_port
 from tests.waiting import wait_until
@@ -199,3 +201,32 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     )
     assert result.returncode == 1
     assert "There is no MLflow model at nowhere" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["serve", "mlflow-serve"])
+def test_the_page_on_serving_is_true(name, export_folder, checkpoint, tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/export").symlink_to(export_folder)
+    environment = {**clean_environment(), "PORT": str(free_port())}
+
+    def shell(block):
+        return ["bash", "-euo", "pipefail", "-c", BLOCKS[block]]
+
+    with subprocess.Popen(
+        shell(name), cwd=tmp_path, env=environment, stderr=subprocess.PIPE, start_new_session=True
+    ) as server:
+        answers = []
+
+        def answered():
+            assert server.poll() is None
+            asked = subprocess.run(
+                shell("ask-mlflow"), env=environment, capture_output=True, text=True, check=False
+            )
+            answers.append(asked.stdout)
+            return asked.returncode == 0
+
+        wait_until(answered, between=0.5)
+        os.killpg(server.pid, signal.SIGTERM)
+    greedy = SamplingConfig(temperature=0)
+    wanted = [{"text": generate_text(checkpoint, text, greedy)} for text in ("O, ", "What news, ")]
+    assert json.loads(answers[-1])["predictions"] == wanted
