@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -175,7 +176,7 @@ def _join(init_method: str, rank: int, size: int, arithmetic: Arithmetic) -> Gro
 
     if init_method.startswith("file://"):
         # processes on one machine use its loopback, whatever its name resolves to
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     return join_group(rank, size, init_method, arithmetic.device)
 
 

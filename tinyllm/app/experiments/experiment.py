@@ -179,10 +179,10 @@ def _end_leftover(mark: Path, name: str) -> None:
     """End an experiment whose parent was killed, which DVC and its stage survive."""
     try:
         pid = int(mark.read_text(encoding="utf-8"))
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, ValueError):
+        words = psutil.Process(pid).cmdline()
+    except (OSError, ValueError, psutil.Error):
         return
-    if name.encode() in words:
+    if name in words:
         _end_group(pid)
 
 
