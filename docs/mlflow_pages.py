@@ -5,16 +5,27 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By
 
 from docs.browser import chromium, photograph, wait_for
 from tests.project import clean_environment
 
 _ROW = ".ag-center-cols-container .ag-row"
+# a page that is still being drawn
+_NOT_YET = (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 _TO_CHARTS = "label:has(input[name=runs-view-mode][value=CHART])"
 
 
@@ -68,19 +79,32 @@ def to_champion(driver: webdriver.Chrome, model: str = "tinyllm") -> None:
 
 
 def _click(driver: webdriver.Chrome, path: str) -> None:
-    """Click the last link at an XPath as soon as it is there."""
-    wait_for(driver, lambda d: d.find_elements(By.XPATH, path))
-    link = driver.find_elements(By.XPATH, path)[-1]
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
-    link.click()
+    """Click the last link at an XPath as soon as it is there, and stays."""
+
+    def is_clicked(driver: webdriver.Chrome) -> bool:
+        for link in driver.find_elements(By.XPATH, path)[-1:]:
+            with contextlib.suppress(*_NOT_YET):
+                driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+                link.click()
+                return True
+        return False
+
+    wait_for(driver, is_clicked)
+
+
+# how to get to the page of a picture
+PAGES: dict[str, Callable[[webdriver.Chrome], None]] = {
+    "runs": lambda _: None,
+    "compare": to_comparison,
+    "model": to_champion,
+}
 
 
 def photograph_pages(address: str, pictures: dict[str, Path]) -> None:
-    """Take those of the pictures `runs`, `compare` and `model` that have a place."""
-    ways = {"runs": lambda _: None, "compare": to_comparison, "model": to_champion}
+    """Take the pictures of these names, each to its place."""
     for name, picture in pictures.items():
-        with opened(address, height=1000 if name == "model" else 760) as driver:
-            ways[name](driver)
+        with opened(address, height=520 if name == "runs" else 760) as driver:
+            PAGES[name](driver)
             _hide(driver, ".modebar")  # buttons that appear under the mouse
             time.sleep(5)  # curves are fetched after their axes are drawn
             photograph(driver, picture)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-_WIDTH, _HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 34
+_WIDTH, _HEIGHT = 640, 310
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 24, 12, 46
 _TICKS = 5
 _SVG = Markup(
-    '<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" class="chart">{inside}</svg>'
+    '<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" class="chart">'
+    "{inside}</svg>"
 )
 _LINE = Markup('<polyline class="line c{color}" points="{points}"><title>{name}</title></polyline>')
 _ACROSS = Markup(
@@ -27,7 +28,7 @@ def draw(curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -> Marku
         return Markup()
     x, across = _scale([step for step, _ in points], _LEFT, _WIDTH - _RIGHT)
     y, down = _scale([value for _, value in points], _HEIGHT - _BOTTOM, _TOP)
-    right, below = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM + 16
+    right, below = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM + 18
     parts = [
         _ACROSS.format(left=_LEFT, right=right, before=_LEFT - 6, y=y(v), value=v) for v in down
     ]

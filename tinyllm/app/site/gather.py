@@ -129,7 +129,9 @@ def _without_secrets(facts: RunFacts) -> RunFacts:
         name=without_secrets(facts.name),
         params=without_secrets_in(facts.params),
         tags=without_secrets_in(facts.tags),
-        data={split: (without_secrets(name), digest) for split, (name, digest) in facts.data.items()},
+        data={
+            split: (without_secrets(name), digest) for split, (name, digest) in facts.data.items()
+        },
     )
 
 

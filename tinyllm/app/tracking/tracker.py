@@ -43,6 +43,7 @@ from tinyllm.base.events import (
     StepTaken,
     Validated,
 )
+from tinyllm.base.files import rounded
 
 # seconds that a finished command waits for the store
 _PATIENCE = 10.0
@@ -161,7 +162,7 @@ class Tracker:
         """Record a checkpoint as a logged model, with its loss in the unit of the test's."""
         metrics = dict(event.metrics)
         if "best_val_loss" in metrics:
-            metrics["val_bits_per_character"] = metrics["best_val_loss"] / math.log(2)
+            metrics["val_bits_per_character"] = rounded(metrics["best_val_loss"] / math.log(2))
         self._add(
             "checkpoint",
             name="checkpoint",

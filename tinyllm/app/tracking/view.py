@@ -26,7 +26,7 @@ _MADE_TAG = "tinyllm.view"
 # kept by us in the view; MLflow drops it from one that somebody changes
 _SEAL = "seal"
 # of the newest runs; more of them make no other columns
-_RUNS = 200
+_RUNS = 100
 _MOST_PARAMS, _MOST_AXES = 10, 6
 _SECTION = {
     "uuid": "s",
@@ -131,7 +131,7 @@ def _charts(params: Sequence[str]) -> list[dict[str, Any]]:
         **_chart("parallel"),
     }
     bars = {"type": "BAR", "metricKey": _TEST, **_chart("bars")}
-    return [*([parallel] if params else []), bars, _curve("val_loss"), _curve("train_loss")]
+    return [*([parallel] if params else []), _curve("val_loss"), _curve("train_loss"), bars]
 
 
 def _curve(metric: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ const table = document.getElementById("runs");
 const boxes = [...table.querySelectorAll("input")];
 const TITLES = { val_loss: "validation", train_loss: "training" };
 const COLORS = 8;
-const WIDTH = 640, HEIGHT = 320, LEFT = 48, RIGHT = 12, TOP = 12, BOTTOM = 34;
+const WIDTH = 640, HEIGHT = 330, LEFT = 48, RIGHT = 24, TOP = 12, BOTTOM = 46;
 let loss = losses[0];
 
 function element(name, attributes, text) {
@@ -40,7 +40,7 @@ function draw(chosen) {
     svg.append(element("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }));
     svg.append(element("text", { x: LEFT - 6, y: y(value), dy: ".32em", "text-anchor": "end" }, Number(value.toPrecision(6))));
   }
-  for (const value of across) svg.append(element("text", { x: x(value), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, Number(value.toPrecision(6))));
+  for (const value of across) svg.append(element("text", { x: x(value), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, Number(value.toPrecision(6))));
   svg.append(element("text", { x: WIDTH - RIGHT, y: HEIGHT - 4, "text-anchor": "end" }, "step"));
   chosen.forEach((run, index) => {
     const places = (run.curves[loss] ?? []).map((point) => `${x(point[0]).toFixed(1)},${y(point[1]).toFixed(1)}`);
