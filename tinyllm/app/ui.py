@@ -38,11 +38,11 @@ def show(port: int) -> None:
     Raises:
         TinyLLMError: the port is taken, or the store cannot be opened.
     """
-    page = _start_page()
     if tracking_uri().startswith("http"):
-        print(f"Runs: {shown_uri().rstrip('/')}/{page}", flush=True)
+        print(f"Runs: {shown_uri().rstrip('/')}/{_start_page()}", flush=True)
         return
     _check_port(port)
+    page = _start_page()
     command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
     command += ["--app-name", "tinyllm", "--backend-store-uri", tracking_uri()]
     environment = child_environment(
