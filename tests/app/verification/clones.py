@@ -17,8 +17,14 @@ FINGERPRINT = "f" * 32
 OUTS = {
     "prepare": ("data/prepared",),
     "tokenize": ("data/tokens",),
-    "train": ("models/checkpoint", "reports/train/history.csv"),
+    "train": ("models/checkpoint", "reports/train/history.csv", "reports/train/metrics.json"),
+    "evaluate": ("reports/evaluate/metrics.json",),
     "export": ("models/export",),
+}
+COMPUTING = ("train", "evaluate", "export")
+METRICS = {
+    "reports/train/metrics.json": {"val_bits_per_character": 1.87},
+    "reports/evaluate/metrics.json": {"bits_per_character": 1.9, "split": "test"},
 }
 WEIGHTS = Path("models/checkpoint/model.safetensors")
 STEPS = (10, 20, 30)
@@ -32,6 +38,7 @@ def write_outs(folder: Path) -> None:
         "reports/train/history.csv": "step,loss\n1,2\n",
         "models/checkpoint/config.json": json.dumps({"training": {"fingerprint": FINGERPRINT}}),
         "models/export/pyfunc/MLmodel": "flavors: {}\n",
+        **{name: json.dumps(metrics) for name, metrics in METRICS.items()},
     }
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -57,21 +64,25 @@ def write_journal(folder: Path, nudge: float = 0.0) -> None:
 def write_lock(folder: Path) -> None:
     """A dvc.lock of what is there."""
     stages = {
-        stage: {"outs": [{"path": out, "md5": _md5(folder / out)} for out in outs]}
+        stage: {
+            "deps": [{"path": "code.py", "md5": _md5(folder / "code.py")}],
+            "params": {"params.yaml": {"numerics" if stage in COMPUTING else stage: {}}},
+            "outs": [{"path": out, "md5": _md5(folder / out)} for out in outs],
+        }
         for stage, outs in OUTS.items()
     }
     (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
 
 
 def make_repository(folder: Path) -> Path:
-    """A committed project whose pipeline ran; git holds no out and not the raw text."""
+    """A committed project whose pipeline ran; of the outs git holds the metrics only."""
+    (folder / "code.py").write_text("pass\n", encoding="utf-8")
     write_outs(folder)
     write_lock(folder)
     (folder / "raw.txt").write_text("To be, or not to be. That is the question.\n")
     (folder / "params.yaml").write_text("prepare: {source: raw.txt}\n", encoding="utf-8")
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
-    (folder / "code.py").write_text("pass\n", encoding="utf-8")
-    ignored = ("data/", "models/", "reports/", ".tinyllm", "raw.txt", "mlflow.db*", "mlruns")
+    ignored = ("data/", "models/", "history.csv", ".tinyllm", "raw.txt", "mlflow.db*", "mlruns")
     (folder / ".gitignore").write_text("\n".join(ignored), encoding="utf-8")
     run_in(folder, "git", "init", "--quiet", "--initial-branch=main")
     run_in(folder, "git", "add", "--all")
@@ -95,6 +106,18 @@ class Pipeline:
         for fault in self.faults:
             fault(clone)
         write_lock(clone)
+
+
+def other_losses(val: float, test: float) -> Callable[[Path], None]:
+    """A fault that makes another model: other weights, and losses that differ by these."""
+
+    def fault(folder: Path) -> None:
+        flip_a_weight(folder)
+        for (name, metrics), nudge in zip(METRICS.items(), (val, test), strict=True):
+            moved = {k: v + nudge if isinstance(v, float) else v for k, v in metrics.items()}
+            (folder / name).write_text(json.dumps(moved), encoding="utf-8")
+
+    return fault
 
 
 def flip_a_bit(path: Path, offset: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.app.verification.clones import (
+    METRICS,
     WEIGHTS,
     Pipeline,
     flip_a_bit,
@@ -43,7 +44,7 @@ def found(project, pipeline):
 def test_what_was_made_is_made_again(project, pipeline, found):
     report = found()
     assert report.reproduced
-    assert report.outs == 5
+    assert report.outs == 7
     assert (report.first_stage, report.first_step, report.original_environment) == (None,) * 3
     assert run_in(project, "git", "status", "--porcelain").stdout == ""
     assert not pipeline.clone.exists()
@@ -57,7 +58,8 @@ def test_the_clone_holds_the_commit_the_changes_and_the_raw_text_and_no_out(
     found()
     assert pipeline.seen.pop("dvc.lock") == (project / "dvc.lock").read_text(encoding="utf-8")
     assert pipeline.seen.pop(".gitignore") == (project / ".gitignore").read_text(encoding="utf-8")
-    assert pipeline.seen == {
+    assert {name for name in pipeline.seen if name.startswith("reports/")} == {*METRICS}
+    assert {k: v for k, v in pipeline.seen.items() if k not in METRICS} == {
         "code.py": "changed\n",
         "dvc.yaml": "stages: {}\n",
         "new.py": "new\n",
@@ -83,15 +85,16 @@ def test_a_folder_of_raw_texts_comes_along(project, pipeline, found):
 @pytest.fixture
 def fresh(project):
     """Nothing was made here yet."""
-    for name in ("data", "models", "reports", ".tinyllm"):
+    for name in ("data", "models", ".tinyllm"):
         shutil.rmtree(project / name)
+    (project / "reports/train/history.csv").unlink()
     return project
 
 
 def test_a_fresh_clone_is_verified_from_its_lock_alone(fresh, found):
     report = found()
     assert report.reproduced
-    assert report.outs == 5
+    assert report.outs == 7
 
 
 def test_a_lock_that_cannot_be_made_again_is_found_in_a_fresh_clone(fresh, pipeline, found):
@@ -106,7 +109,7 @@ def test_a_lock_that_cannot_be_made_again_is_found_in_a_fresh_clone(fresh, pipel
 
 def test_a_lock_that_neither_side_has_is_told(project, found):
     lock = (project / "dvc.lock").read_text(encoding="utf-8")
-    at = lock.index("md5: ", lock.index("stages:")) + 5
+    at = lock.index("md5: ", lock.index("outs:")) + 5
     other = "0" if lock[at] != "0" else "1"
     (project / "dvc.lock").write_text(lock[:at] + other + lock[at + 1 :], encoding="utf-8")
     report = found()

@@ -53,7 +53,7 @@ def find_reference(root: Path, *, portable: bool) -> Reference:
     here = read_lock(root)
     if not portable and (text := git("-C", str(root), "show", "HEAD:./dvc.lock")):
         committed = parse_lock(text, Path("HEAD:dvc.lock"))
-        if _inputs(committed) == _inputs(here):
+        if committed != here and _inputs(committed) == _inputs(here):
             return Reference(root, committed, "HEAD")
     return Reference(root, here)
 
