@@ -37,3 +37,8 @@ def test_the_quota_of_the_first_version_counts(tmp_path, quota, cores):
 
 def test_without_a_quota_the_affinity_counts(tmp_path):
     assert usable_cores(tmp_path) == ALL
+
+
+def test_without_affinity_as_on_macos_all_cores_count(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert usable_cores(tmp_path) == os.cpu_count()
