@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 import psutil
@@ -17,8 +17,20 @@ _PATIENCE = 5.0
 _ENDS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
-def keep_server(command: Sequence[str], environment: Mapping[str, str]) -> None:
+Server = subprocess.Popen[bytes]
+
+
+def keep_server(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    begin: Callable[[Server], None] = lambda _: None,
+) -> None:
     """Run a server until it or this process is asked to end, and end with all of it.
+
+    Args:
+        command: the server's.
+        environment: see `child_environment`.
+        begin: called with the server once it was started.
 
     Raises:
         SystemExit: always; with the server's exit status if it ends by itself.
@@ -28,6 +40,7 @@ def keep_server(command: Sequence[str], environment: Mapping[str, str]) -> None:
     # in a separate process group: only this process hears the terminal, and ends the others
     server = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - ours
     try:
+        begin(server)
         sys.exit(server.wait())
     finally:
         _end(server.pid)

@@ -4,17 +4,13 @@ python -m tinyllm.app.ui 5000
 """
 
 import contextlib
-import signal
-import socket
-import subprocess
+import re
 import sys
 import time
 import urllib.request
-from types import FrameType
 from typing import Any
 
-import psutil
-
+from tinyllm.app.child_server import Server, check_port, keep_server
 from tinyllm.app.redaction import hide_in_tracebacks, without_secrets
 from tinyllm.app.tracking.champion import CHAMPION, find_aliased, mark_run
 from tinyllm.app.tracking.reasons import explained
@@ -24,10 +20,8 @@ from tinyllm.app.tracking.view import keep_view, page_of
 from tinyllm.base.environment import child_environment, fence_process
 from tinyllm.base.errors import ConfigError, TinyLLMError
 
-# seconds in which the server may end by itself
-_PATIENCE = 5.0
 _LONGEST_START = 120.0
-_ENDS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_LAST_PORT = 65535
 
 
 def show(port: int) -> None:
@@ -41,7 +35,8 @@ def show(port: int) -> None:
     if tracking_uri().startswith("http"):
         print(f"Runs: {shown_uri().rstrip('/')}/{_start_page()}", flush=True)
         return
-    _check_port(port)
+    again = f"make ui PORT={port % 60000 + 1}"
+    check_port("127.0.0.1", port, f"end the 'make ui' that has it, or choose another: {again}")
     page = _start_page()
     command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
     command += ["--app-name", "tinyllm", "--backend-store-uri", tracking_uri()]
@@ -52,17 +47,7 @@ def show(port: int) -> None:
         MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
         TINYLLM_START_PAGE=page,
     )
-    for number in _ENDS:
-        signal.signal(number, _stop)
-    # in a separate process group: only this process hears the terminal, and ends the others
-    server = subprocess.Popen(  # noqa: S603 - this very Python
-        command, env=environment, start_new_session=True
-    )
-    try:
-        _wait(server, port)
-        sys.exit(server.wait())
-    finally:
-        _end(server.pid)
+    keep_server(command, environment, lambda server: _wait(server, port))
 
 
 def _start_page() -> str:
@@ -88,7 +73,7 @@ def _mark_champion(client: Any, name: str) -> None:
             mark_run(client, name, champion, None)
 
 
-def _wait(server: "subprocess.Popen[bytes]", port: int) -> None:
+def _wait(server: Server, port: int) -> None:
     """Say where the page is, once it answers."""
     address = f"http://localhost:{port}"
     deadline = time.monotonic() + _LONGEST_START
@@ -102,55 +87,14 @@ def _wait(server: "subprocess.Popen[bytes]", port: int) -> None:
         time.sleep(0.1)
 
 
-def _check_port(port: int) -> None:
-    with socket.socket() as place:
-        # as the server itself will: a port that was closed a moment ago is free
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            place.bind(("127.0.0.1", port))
-        except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise TinyLLMError(
-                f"Port {port} cannot be used ({why}); if another 'make ui' has it, end that, or "
-                f"choose another port: make ui PORT={port % 60000 + 1}"
-            ) from None
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    # a second one must not interrupt the end
-    for number in _ENDS:
-        signal.signal(number, signal.SIG_IGN)
-    sys.exit(0)
-
-
-def _end(pid: int) -> None:
-    """End the server with its workers, whatever group those are in."""
-    try:
-        server = psutil.Process(pid)
-        group = [server, *server.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        group = []
-    for process in group:
-        _send(process, signal.SIGTERM)
-    _, left = psutil.wait_procs(group, _PATIENCE)
-    for process in left:
-        _send(process, signal.SIGKILL)
-
-
-def _send(process: psutil.Process, number: int) -> None:
-    with contextlib.suppress(psutil.Error):
-        process.send_signal(number)
-
-
 def main(arguments: list[str]) -> None:
     """Serve at the port that the first argument names."""
     fence_process()
     hide_in_tracebacks()
-    try:
-        port = int(arguments[0])
-    except (IndexError, ValueError):
-        raise ConfigError("Name a port, such as: make ui PORT=5000") from None
-    show(port)
+    port = arguments[0] if arguments else ""
+    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) <= _LAST_PORT:
+        raise ConfigError(f"Name a port from 1 to {_LAST_PORT}, such as: make ui PORT=5000")
+    show(int(port))
 
 
 if __name__ == "__main__":
