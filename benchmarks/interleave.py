@@ -31,12 +31,15 @@ def seconds_each(action: Callable[[], object], times: int) -> float:
 
 
 def measure(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str, list[float]]:
-    """Seconds per unit of each program in each turn; one runs while the others wait."""
+    """Seconds per unit of each program in each turn; one runs while the others wait.
+
+    A command is a Python file and its arguments, or those behind another program.
+    """
     processes: dict[str, subprocess.Popen[str]] = {}
     try:
         for name, command in commands.items():
             processes[name] = subprocess.Popen(
-                [sys.executable, *command],
+                [*([sys.executable] if command[0].endswith(".py") else []), *command],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -54,12 +55,13 @@ def asked(name, python, place, checkpoint, extra=None):
     return found, printed.stdout.removesuffix("\n")
 
 
-def expect_text(found, native):
+def expect_text(found, native, keeps_stop=False):
     text = native(SHORT)
     for name in ("text", "streamed", "afterwards"):
         assert found[name] == text, name
     assert found["tokens"] == [len(PROMPT), SHORT]
-    assert found["stopped"] == [text[: text.index(text[5:8])], "stop"]
+    end = text.index(text[5:8]) + (3 if keeps_stop else 0)
+    assert found["stopped"] == [text[:end], "stop"]
 
 
 @torch.no_grad()
@@ -70,16 +72,18 @@ def logprobs(checkpoint, text):
     return chosen[-len(text) :].tolist()
 
 
-def test_llama_cpp(place, tmp_path, checkpoint, native):
+def test_llama_cpp(place, tmp_path, checkpoint, native, monkeypatch):
+    name, value = re.search(r"export (\w+)='(.*)'", BLOCKS["install-llama"]).groups()
+    monkeypatch.setenv(name, value)
     python = make_python(tmp_path / "venv", *packages("install-llama"), torch=False)
     no_penalty = {"repeat_penalty": 1.0}
     found, printed = asked("llama", python, place, checkpoint, no_penalty)
     expect_text(found, native)
     assert found["echoed"] == PROMPT + found["text"]
     assert found["logprobs"] == pytest.approx(logprobs(checkpoint, found["text"]), abs=0.02)
-    # the penalty that this server has by default
-    assert found["by default"] == printed != found["text"]
-    # 96 tokens and more than 256
+    # which requests must take back
+    assert found["default penalty"] == 1.1
+    assert found["by default"] == printed
     assert found["long prompt"] == 200
     assert len(found["long"]) == 2 * checkpoint.model.config.sequence_length
 
@@ -87,7 +91,7 @@ def test_llama_cpp(place, tmp_path, checkpoint, native):
 def test_transformers(place, tmp_path, checkpoint, native):
     python = make_python(tmp_path / "venv", *packages("install-transformers"))
     found, printed = asked("transformers", python, place, checkpoint)
-    expect_text(found, native)
+    expect_text(found, native, keeps_stop=True)
     assert found["by default"] == printed == found["text"]
     assert found["long prompt"] == 200
     assert found["long"] == native(len(found["long"]))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import urllib.request
 
 from openai import APIStatusError, OpenAI
 
@@ -26,6 +27,14 @@ def status_of(text, max_tokens):
     return 200
 
 
+def default_penalty():
+    """For repetition, in requests that say nothing of it."""
+    with urllib.request.urlopen(f"{address.removesuffix('/v1')}/openapi.json") as answer:
+        schemas = json.load(answer)["components"]["schemas"]
+    request = schemas.get("CreateCompletionRequest", {}).get("properties", {})
+    return request.get("repeat_penalty", {}).get("default")
+
+
 plain = write()
 text = plain.choices[0].text
 stopped = write(stop=[text[5:8]]).choices[0]
@@ -42,6 +51,7 @@ found = {
     )
     .choices[0]
     .text,
+    "default penalty": default_penalty(),
     "long prompt": status_of(prompt * 30, 2),
     "long": write(max_tokens=2 * window).choices[0].text,
     "afterwards": write().choices[0].text,
