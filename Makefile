@@ -29,7 +29,7 @@ SHAKESPEARE_MD5 := 6fb458f1232090904fb40fe944165e91
 .PHONY: help setup setup-dev lock repro check test slow coverage prove campaign docs bench llama lint format ui chat shakespeare clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.uv: requirements/uv.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyllm needs Python 3.11 or newer; name one: make PYTHON=python3.11")'
@@ -118,7 +118,7 @@ chat: setup ## Talk to the model that was trained last
 
 shakespeare: setup ## Fetch Tiny Shakespeare, or take the file that is there, and verify it
 	[ -e $(SHAKESPEARE) ] || dvc get-url --quiet --force $(SHAKESPEARE_URL) $(SHAKESPEARE)
-	echo '$(SHAKESPEARE_MD5)  $(SHAKESPEARE)' | md5sum --check
+	python -c 'import hashlib, sys; sys.exit(hashlib.md5(open("$(SHAKESPEARE)", "rb").read()).hexdigest() != "$(SHAKESPEARE_MD5)" and "$(SHAKESPEARE) is not the known text: its MD5 is not $(SHAKESPEARE_MD5)")'
 	[ -e $(SHAKESPEARE).dvc ] || dvc add --quiet $(SHAKESPEARE)
 	@echo 'Train on it: dvc exp run -S prepare.source=$(SHAKESPEARE)'
 	@echo 'For experiments in copies: git add $(SHAKESPEARE).dvc && git commit'
