@@ -7,12 +7,13 @@ command, in the network of this machine.
 import json
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from tests.conftest import ROOT
 
@@ -109,11 +110,19 @@ class Container:
         try:
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a container's command with all that it started, in whatever session that is."""
+    tree = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    for one in reversed(tree):
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    for one in psutil.wait_procs(tree, timeout=30)[1]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
 
 
 def missing_tools() -> list[str]:
