@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import yaml
@@ -21,7 +22,7 @@ from tests.waiting import wait_until
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(
     (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
 )["services"]
-SECRETS = {"DATABASE_PASSWORD": "d3", "S3_KEY": "k1", "S3_SECRET": "s2"}
+SECRETS = {name: token_hex(8) for name in ("DATABASE_PASSWORD", "S3_KEY", "S3_SECRET")}
 
 
 def expanded(value: Any) -> Any:

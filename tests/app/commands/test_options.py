@@ -22,6 +22,7 @@ from tinyllm.corpus.config import PrepareConfig
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.formats.config import ExportConfig
 from tinyllm.inference.config import SamplingConfig
+from tinyllm.inference.request import ServeConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
@@ -103,6 +104,7 @@ CHANGED = [
     TrackingConfig(
         tracking=False, experiment="-x", registered_model="it's mine", champion_margin=0.5
     ),
+    ServeConfig(max_prompts=1, max_prompt_characters=2, max_new_characters=3, max_seconds=0.5),
     SamplingConfig(max_new_tokens=1, temperature=0.0, top_k=3, top_p=0.5, seed=2**62, stop="\n\n"),
 ]
 

@@ -72,10 +72,11 @@ def requests(data: bytes) -> None:
 
     from tinyllm.formats.pyfunc_model import CharacterLanguageModel
     from tinyllm.inference.config import SamplingConfig
+    from tinyllm.inference.request import ServeConfig
 
     draw = Draw(data)
     served = CharacterLanguageModel()
-    served.model = good.checkpoint()
+    served.model, served.limits = good.checkpoint(), ServeConfig()
     texts = [draw.word().encode("utf-8", "replace").decode() for _ in range(draw.byte() % 4)]
     asked = {
         draw.choose(list(SamplingConfig.model_fields)): draw.value() for _ in range(draw.byte() % 4)
