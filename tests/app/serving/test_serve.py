@@ -192,7 +192,7 @@ def test_a_port_that_is_taken_is_refused(server, place):
 def test_a_folder_without_a_model_is_refused(tmp_path):
     command = [sys.executable, "-m", "tinyllm.app.cli", "serve", "--model", "nowhere"]
     result = subprocess.run(
-        command,
+        [*command, "--port", str(free_port())],
         cwd=tmp_path,
         env=clean_environment(),
         capture_output=True,
