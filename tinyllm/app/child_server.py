@@ -1,6 +1,8 @@
 """A server as a child process, for as long as the terminal that it was started in."""
 
 import contextlib
+import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from tinyllm.base.errors import TinyLLMError
 
 # seconds in which a server may end by itself
 _PATIENCE = 5.0
+_PR_SET_PDEATHSIG = 1
 _ENDS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
@@ -33,15 +36,26 @@ def keep_server(
         begin: called with the server once it was started.
 
     Raises:
-        SystemExit: always; with the server's exit status if it ends by itself.
+        SystemExit: with the server's exit status if it ends by itself.
+        TinyLLMError: something else ended it.
     """
     for number in _ENDS:
         signal.signal(number, _stop)
     # in a separate process group: only this process hears the terminal, and ends the others
-    server = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - ours
+    server = subprocess.Popen(  # noqa: S603 - our own command
+        command,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - it calls nothing that another thread may hold
+    )
     try:
         begin(server)
-        sys.exit(server.wait())
+        status = server.wait()
+        if status < 0:
+            raise TinyLLMError(
+                f"The server was ended by {signal.Signals(-status).name}; start it again."
+            )
+        sys.exit(status)
     finally:
         _end(server.pid)
 
@@ -76,19 +90,36 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def _end(pid: int) -> None:
-    """End the server with its workers, whatever group those are in."""
+    """End the server with its workers: its group, and what left that.
+
+    The group is there as long as any of it lives, also if the server itself was killed.
+    """
     try:
-        server = psutil.Process(pid)
-        group = [server, *server.children(recursive=True)]
+        left = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
-        group = []
-    for process in group:
+        left = []
+    group = [process for process in psutil.process_iter() if _group_of(process) == pid]
+    everyone = [*group, *(process for process in left if process not in group)]
+    for process in everyone:
         _send(process, signal.SIGTERM)
-    _, left = psutil.wait_procs(group, _PATIENCE)
-    for process in left:
+    _, still = psutil.wait_procs(everyone, _PATIENCE)
+    for process in still:
         _send(process, signal.SIGKILL)
+
+
+def _group_of(process: psutil.Process) -> int | None:
+    try:
+        return os.getpgid(process.pid)
+    except OSError:
+        return None
 
 
 def _send(process: psutil.Process, number: int) -> None:
     with contextlib.suppress(psutil.Error):
         process.send_signal(number)
+
+
+def _end_with_parent() -> None:
+    """Let Linux end this process when its parent is killed, which then cannot do it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

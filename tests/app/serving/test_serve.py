@@ -21,7 +21,7 @@ from tinyllm.inference.generate import generate_text
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serving")]
 
 GREEDY = {"temperature": 0, "max_new_tokens": 40}
-LONG = 50_000
+LONG = 900_000
 
 
 class Server:
@@ -81,7 +81,9 @@ class Server:
 @pytest.fixture(scope="module")
 def place(export_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    (folder / "params.yaml").write_text("serve: {max_prompts: 7, max_seconds: 3}\n")
+    (folder / "params.yaml").write_text(
+        "serve: {max_prompts: 7, max_seconds: 3, max_new_characters: 900000}\n"
+    )
     shutil.copytree(export_folder / "pyfunc", folder / "export/pyfunc")
     # the model must be run by the code that came with it
     own = folder / "export/pyfunc/code/tinyllm/inference/request.py"
@@ -120,7 +122,9 @@ def test_texts_are_what_the_model_writes(server, checkpoint):
         ),
         # more than any sampling may write
         (["O"], {"max_new_tokens": 10**9}, 400, "sampling.max_new_tokens: should be less than"),
-        (["O"] * 8, {}, 400, "The request holds 8 prompts of 8 characters; one request may hold"),
+        (["O"] * 8, {}, 400, "The request holds 8 prompts; one request may hold at most 7."),
+        (["O"], {"max_tokens": 5}, 400, "params must be an object with some of the keys max_new"),
+        (["O"], {"temperature": "hot" * 9999}, 400, "Invalid parameters found"),
         (["O" * 1001], {}, 400, "The request holds 1 prompts of 1,001 characters"),
         (["\ud800"], {}, 400, "Invalid input."),
         (["O" * 10**7], {}, 413, "The request has more than 112,000 bytes; send fewer characters."),
@@ -133,12 +137,64 @@ def test_what_is_refused_gets_one_sentence(server, prompts, params, status, sent
     assert {*answer} == {"message", "error_code"}
 
 
-@pytest.mark.parametrize("body", ["", "{", "[]", '"O"', '{"prompt": "O"', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "[]",
+        '"O"',
+        '{"prompt": "O"',
+        b"\xff",
+        "[" * 100_000,
+        "9" * 5000,
+        '{"dataframe_records": 9%s}' % ("9" * 5000),
+        '{"prompt": "O", "max_tokens": 3}',
+        '{"dataframe_records": [{"a": 1}, {"b": 2}]}',
+        '{"inputs": {"prompt": ["O"], "other": [1]}}',
+        '{"dataframe_split": {"columns": ["a"], "data": [["O"]]}}',
+        '{"dataframe_records": [{"prompt": "O"}], "params": [1]}',
+    ],
+    ids=range(14),
+)
 def test_what_is_no_request_gets_one_sentence(server, body):
     status, answer = server.ask("POST", "/invocations", body)
     assert status == 400
     assert {*answer} == {"message", "error_code"}
-    assert len(answer["message"]) < 300
+    assert len(answer["message"]) < 310
+
+
+@pytest.mark.parametrize(("path", "status"), [("/docs", 404), ("/version", 200), ("/ping", 200)])
+def test_the_routes_are_those_of_the_page(server, path, status):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("GET", path)
+    assert connection.getresponse().status == status
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/vnd.apache.parquet"])
+def test_other_kinds_of_content_are_refused(server, kind):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("POST", "/invocations", b"PAR1", {"Content-Type": kind} if kind else {})
+    answer = connection.getresponse()
+    assert answer.status == 415
+    assert json.load(answer)["message"].startswith("Send JSON")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"inputs": ["O"]},
+        {"inputs": {"prompt": ["O"]}},
+        {"instances": [{"prompt": "O"}]},
+        {"dataframe_split": {"columns": ["prompt"], "data": [["O"]]}},
+    ],
+)
+def test_every_form_of_a_table_gives_the_same_text(server, checkpoint, asked):
+    body = json.dumps({**asked, "params": GREEDY})
+    status, answer = server.ask("POST", "/invocations", body)
+    assert status == 200, answer
+    wanted = generate_text(checkpoint, "O", SamplingConfig(**GREEDY))
+    assert [row["text"] for row in answer["predictions"]] == [wanted]
 
 
 def test_a_request_that_takes_too_long_ends_with_a_sentence(server):
@@ -172,6 +228,20 @@ def test_when_a_client_leaves_the_work_for_it_ends(place):
     status, _ = server.continue_("O", **GREEDY)
     assert status == 200
     server.end()
+
+
+@pytest.mark.parametrize("victim", ["the command", "the server"])
+def test_when_one_is_killed_nothing_goes_on_answering(place, victim):
+    server = Server(place)
+    (child,) = psutil.Process(server.process.pid).children()
+    tree = [child, *child.children(recursive=True)]
+    (child if victim == "the server" else server.process).kill()
+    server.process.wait(30)
+    _, left = psutil.wait_procs(tree, timeout=30)
+    assert left == []
+    if victim == "the server":
+        assert server.process.returncode == 1
+        assert "The server was ended by SIGKILL" in server.process.stderr.read()
 
 
 def test_a_port_that_is_taken_is_refused(server, place):

@@ -44,7 +44,7 @@ def _show(found: "list[RunFacts]", sort: str | None) -> None:
     scores |= {"test_bits_per_character": "bits/char", "best_val_loss": "val loss"}
     differing = telling([run.params for run in found])
     heads = ["id", "run", "status", "started", *scores.values()]
-    heads += [key.partition(".")[2] for key in differing]
+    heads += [key.partition(".")[2] or key for key in differing]
     rows = []
     for run in found:
         started = dt.datetime.fromtimestamp(run.started, tz=dt.UTC).astimezone()

@@ -10,6 +10,8 @@ from tinyllm.app.tracking.setting import tracking_config
 from tinyllm.base.command import Command, section_options
 from tinyllm.base.environment import child_environment
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import read_text
+from tinyllm.base.params_file import parse_yaml
 from tinyllm.inference.request import ServeConfig
 from tinyllm.kernels.cores import usable_cores
 
@@ -28,7 +30,7 @@ _GRACE = 10
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
 @click.option(
-    "--workers", type=click.IntRange(1), help="Processes.  [default: one for each usable core]"
+    "--workers", type=click.IntRange(1, 256), help="Processes.  [default: one for each usable core]"
 )
 @section_options(ServeConfig)
 def serve(model: str | None, host: str, port: int, workers: int | None, serve: ServeConfig) -> None:
@@ -47,8 +49,15 @@ def serve(model: str | None, host: str, port: int, workers: int | None, serve: S
 
     check_port(host, port, f"choose another: tinyllm serve --port {port % 60000 + 1}")
     limits = _params().model_copy(update={k: getattr(serve, k) for k in serve.model_fields_set})
-    model = model or f"models:/{tracking_config().registered_model}@champion"
+    if model is None:
+        model = f"models:/{tracking_config().registered_model}@champion"
     folder = _find_mlflow_model(model)
+    if not _keeps_limits(folder):
+        click.echo(
+            f"Warning: {model} was exported before there were limits, so only the size of a "
+            f"request is limited; export it again for the others.",
+            err=True,
+        )
     workers = workers or usable_cores()
     command = [sys.executable, "-m", "uvicorn", "guard:app", "--host", host, "--port", str(port)]
     command += ["--app-dir", str(Path(__file__).parent.parent / "serving")]
@@ -73,6 +82,16 @@ def _params() -> ServeConfig:
     section = load_params(path)["serve"] if path.is_file() else ServeConfig()
     assert isinstance(section, ServeConfig)  # noqa: S101 - for the type checker
     return section
+
+
+def _keeps_limits(folder: Path) -> bool:
+    """Whether a model takes the limits; earlier exports do not know them."""
+    description = parse_yaml(read_text(folder / "MLmodel"), str(folder / "MLmodel"))
+    try:
+        config = description["flavors"]["python_function"]["config"]
+    except (KeyError, TypeError):
+        return False
+    return isinstance(config, dict) and {*ServeConfig.model_fields} <= {*config}
 
 
 def _find_mlflow_model(source: str) -> Path:

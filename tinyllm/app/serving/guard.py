@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,25 +22,42 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 MODEL, LIMITS = "TINYLLM_SERVED_MODEL", "TINYLLM_SERVED_LIMITS"
 # JSON may write a character as two escapes of six bytes, and names some parameters
 _BYTES_OF_A_CHARACTER, _BYTES_BESIDE = 12, 100_000
+_TABLES, _COLUMN = ("dataframe_records", "dataframe_split", "inputs", "instances"), "prompt"
 # seconds
 _PATIENCE_FOR_A_BODY = 60
-_REFUSED, _FAILED, _TOO_SLOW, _TOO_LARGE = 400, 500, 408, 413
+_REFUSED, _FAILED, _NOWHERE, _TOO_SLOW, _TOO_LARGE, _UNKNOWN_KIND = 400, 500, 404, 408, 413, 415
+# MLflow has others, for pages that fetch programs from elsewhere
+_ROUTES = ("/invocations", "/health", "/ping", "/version")
+_LONGEST_SENTENCE = 300
 
 # the served model looks for it by name, and stops working for a client that has left
 client_left: ContextVar[threading.Event] = ContextVar("client_left")
 
 
+class Refused(Exception):
+    """A request that is not passed on: a status and a sentence."""
+
+
 class Guard:
-    """Bounds what is read of a request, notices when its client leaves, and words the errors.
+    """Checks a request before it is passed on, notices when its client leaves, words the errors.
 
     The application runs a request in a thread, which nothing can end from outside; so the thread is
     told by an event that nobody waits any more.
     """
 
-    def __init__(self, application: Application, most_bytes: int) -> None:
-        """Guard an application against bodies of more than `most_bytes`."""
-        self._application = application
-        self._most_bytes = most_bytes
+    def __init__(
+        self, application: Application, limits: Mapping[str, Any], params: Collection[str]
+    ) -> None:
+        """Guard an application.
+
+        Args:
+            application: MLflow's scoring server.
+            limits: the section `serve`, as a mapping.
+            params: the names that `params` of a request may have.
+        """
+        self._application, self._limits, self._params = application, limits, params
+        characters = limits["max_prompt_characters"]
+        self._most_bytes = characters * _BYTES_OF_A_CHARACTER + _BYTES_BESIDE
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one connection's request, see https://asgi.readthedocs.io."""
@@ -48,15 +65,72 @@ class Guard:
             await self._application(scope, receive, send)
             return
         try:
-            body = await asyncio.wait_for(self._read(receive), _PATIENCE_FOR_A_BODY)
-        except TimeoutError:
-            await _answer(send, _TOO_SLOW, "The request did not arrive within a minute.")
-            return
-        if body is None:
-            text = f"The request has more than {self._most_bytes:,} bytes; send fewer characters."
-            await _answer(send, _TOO_LARGE, text)
+            body = await self._checked_body(scope, receive)
+        except Refused as refused:
+            await _answer(send, *refused.args)
             return
         await self._pass_on(scope, body, receive, send)
+
+    async def _checked_body(self, scope: Message, receive: Receive) -> bytes:
+        if scope["path"] not in _ROUTES:
+            raise Refused(_NOWHERE, f"There is nothing here; the routes are {', '.join(_ROUTES)}.")
+        try:
+            body = await asyncio.wait_for(self._read(receive), _PATIENCE_FOR_A_BODY)
+        except TimeoutError:
+            raise Refused(_TOO_SLOW, "The request did not arrive within a minute.") from None
+        if body is None:
+            text = f"The request has more than {self._most_bytes:,} bytes; send fewer characters."
+            raise Refused(_TOO_LARGE, text)
+        if scope["method"] == "POST":
+            kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
+            match kind.partition(";")[0].strip().lower():
+                case "application/json":
+                    await asyncio.to_thread(self._check_json, body)
+                case "text/csv":
+                    pass
+                case _:
+                    text = "Send JSON with Content-Type application/json, or CSV with text/csv."
+                    raise Refused(_UNKNOWN_KIND, text)
+        return body
+
+    def _check_json(self, body: bytes) -> None:
+        """Refuse what MLflow would make a large table of, or pass over.
+
+        Raises:
+            Refused: this is no request.
+        """
+        try:
+            asked = json.loads(body)
+        except (ValueError, RecursionError):
+            raise Refused(
+                _REFUSED, "The request is not JSON, or JSON that nothing reads."
+            ) from None
+        if not isinstance(asked, dict) or not {*asked} <= {*_TABLES, "params"}:
+            known = ", ".join((*_TABLES, "params"))
+            raise Refused(_REFUSED, f"The request must be an object with some of the keys {known}.")
+        for name in {*asked} & {*_TABLES}:
+            self._check_table(name, asked[name])
+        params = asked.get("params") or {}
+        if not isinstance(params, dict) or not {*params} <= {*self._params}:
+            known = ", ".join(self._params)
+            raise Refused(_REFUSED, f"params must be an object with some of the keys {known}.")
+
+    def _check_table(self, name: str, table: Any) -> None:
+        if name == "dataframe_split":
+            fits = isinstance(table, dict) and table.get("columns") == [_COLUMN]
+        elif isinstance(table, dict):
+            fits = {*table} == {_COLUMN}
+        else:
+            rows = table if isinstance(table, list) else [table]
+            fits = all({*row} == {_COLUMN} for row in rows if isinstance(row, dict))
+        if not fits:
+            raise Refused(_REFUSED, f"{name} must hold the column {_COLUMN!r} and no other.")
+        most = self._limits["max_prompts"]
+        if isinstance(table, list) and len(table) > most:
+            text = (
+                f"The request holds {len(table):,} prompts; one request may hold at most {most:,}."
+            )
+            raise Refused(_REFUSED, text)
 
     async def _read(self, receive: Receive) -> bytes | None:
         """The body, or None if it is too large, once all of it came: who sends does not listen."""
@@ -127,7 +201,10 @@ def _sentence(body: bytes, status: int) -> tuple[str, str]:
         text = body.decode("utf-8", "replace").strip()
         code = "INTERNAL_ERROR" if status >= _FAILED else "BAD_REQUEST"
     text = str(text).partition("\nInput:")[0]
-    return text.rpartition("\nError: ")[2].strip(), str(code)
+    text = " ".join(text.rpartition("\nError: ")[2].split())
+    if len(text) > _LONGEST_SENTENCE:
+        text = f"{text[:_LONGEST_SENTENCE]}..."
+    return text, str(code)
 
 
 async def _answer(send: Send, status: int, text: str, code: str = "BAD_REQUEST") -> None:
@@ -145,8 +222,8 @@ def _serve() -> Guard:
     # MLflow's advice to those who write models
     with warnings.catch_warnings(record=True):
         model = load_model(os.environ[MODEL], model_config=limits)
-    most = limits["max_prompt_characters"] * _BYTES_OF_A_CHARACTER + _BYTES_BESIDE
-    return Guard(scoring_server.init(model), most)
+    params = model.metadata.get_params_schema()
+    return Guard(scoring_server.init(model), limits, [param.name for param in params])
 
 
 # uvicorn imports this file, with the model named by the environment

@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import math
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -90,9 +91,13 @@ def find_runs(
 
 
 def best_first(runs: Iterable[RunFacts], keys: Sequence[str] = SCORES) -> list[RunFacts]:
-    """Runs by these metrics, ascending, the first metric counting most."""
-    infinite = float("inf")
-    return sorted(runs, key=lambda run: [run.metrics.get(key, infinite) for key in keys])
+    """Runs by these metrics, ascending, the first metric counting most; last what is no number."""
+
+    def rank(run: RunFacts) -> list[float]:
+        values = [run.metrics.get(key, math.inf) for key in keys]
+        return [math.inf if math.isnan(value) else value for value in values]
+
+    return sorted(runs, key=rank)
 
 
 def find_run(experiment: str, text: str) -> RunFacts:

@@ -22,6 +22,9 @@ from tinyllm.app.experiments.noise import CONFIDENCE, Spread
 from tinyllm.base.errors import TinyLLMError
 
 USUAL_SHARE = 0.006
+# the step of the best validation may be another one
+_MOVING, _BASELINE = "best_step", "baseline_"
+_SAME_IN_NATS = (("val_loss", "val_bits_per_character"), ("loss", "bits_per_character"))
 TRAINING, EVALUATION = "reports/train/metrics.json", "reports/evaluate/metrics.json"
 
 
@@ -95,15 +98,51 @@ def compare_figures(
         before = _read(committed(path), path)
         after = _read((clone / path).read_text(encoding="utf-8"), path)
         try:
-            split = "val" if path == TRAINING else str(before["split"])
+            split = "val" if path == TRAINING else str(before.get("split"))
             one, other = float(before[key]), float(after[key])
         except (KeyError, TypeError, ValueError):
+            one = other = math.nan
+        if not math.isfinite(one) or not math.isfinite(other):
             raise TinyLLMError(f"{path} is damaged; run 'dvc repro' to write it again.") from None
         found = Spread(tuple(repeats(f"{split}_bits_per_character")))
         seeds = len(found.values) if found.deviation else 0
         deviation = found.deviation or USUAL_SHARE * one
         figures.append(Figure(split, one, other, deviation, seeds))
     return figures
+
+
+def false_facts(committed: Callable[[str], str], clone: Path) -> list[str]:
+    """What the committed reports say and what no rounding explains, in words.
+
+    Counts, names and figures of the n-gram baseline must be those of the rebuilt reports, and the
+    loss must be what the bits per character are in nats.
+
+    Raises:
+        TinyLLMError: a report is missing or damaged.
+    """
+    found = []
+    for path in (TRAINING, EVALUATION):
+        before = _read(committed(path), path)
+        after = _read((clone / path).read_text(encoding="utf-8"), path)
+        exact = [
+            key
+            for key, value in after.items()
+            if key != _MOVING and (not isinstance(value, float) or key.startswith(_BASELINE))
+        ]
+        found += [
+            f"{path}: {key} is {before.get(key)}, rebuilt {after[key]}"
+            for key in exact
+            if before.get(key) != after[key]
+        ]
+        for loss, bits in _SAME_IN_NATS:
+            if bits in after and not _agree(before.get(loss), before.get(bits)):
+                found.append(f"{path}: {loss} and {bits} contradict each other")
+    return found
+
+
+def _agree(nats: Any, bits: Any) -> bool:
+    numbers = isinstance(nats, int | float) and isinstance(bits, int | float)
+    return numbers and math.isclose(nats, bits * math.log(2), rel_tol=1e-4)
 
 
 def _read(text: str, path: str) -> dict[str, Any]:

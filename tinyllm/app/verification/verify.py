@@ -13,7 +13,7 @@ from tinyllm.app.tracking.patch import git_patch
 from tinyllm.app.tracking.repeats import repeated_values
 from tinyllm.app.verification.changes import changed_since_lock
 from tinyllm.app.verification.compare import Difference, compare_paths, first_differing_step
-from tinyllm.app.verification.figures import Figure, compare_figures
+from tinyllm.app.verification.figures import Figure, compare_figures, false_facts
 from tinyllm.app.verification.lock import LockedOut, LockedStage, read_lock
 from tinyllm.app.verification.rebuild import clean_clone, copy_sources, run_pipeline
 from tinyllm.app.verification.reference import Reference, depends_on_arithmetic, find_reference
@@ -109,6 +109,7 @@ def verify(
                     report.first_stage = report.first_stage or stage
                     report.differences += [f"{stage}: {difference}" for difference in found]
         if report.drifted:
+            report.differences += false_facts(expected.text, clone)
             report.figures = compare_figures(
                 expected.text, clone, lambda metric: repeated_values(params, _DECISIVE, metric)
             )
