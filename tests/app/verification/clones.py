@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -22,9 +24,23 @@ OUTS = {
     "export": ("models/export",),
 }
 COMPUTING = ("train", "evaluate", "export")
+
+
+def of_training(bits: float) -> dict[str, Any]:
+    """The train stage's metrics."""
+    loss = bits * math.log(2)
+    return {"val_bits_per_character": bits, "val_loss": loss, "parameters": 869, "best_step": 30}
+
+
+def of_evaluation(bits: float) -> dict[str, Any]:
+    """The evaluate stage's metrics."""
+    of_baseline = {"baseline_bits_per_character": 2.1, "characters": 35, "split": "test"}
+    return {"bits_per_character": bits, "loss": bits * math.log(2), **of_baseline}
+
+
 METRICS = {
-    "reports/train/metrics.json": {"val_bits_per_character": 1.87},
-    "reports/evaluate/metrics.json": {"bits_per_character": 1.9, "split": "test"},
+    "reports/train/metrics.json": of_training(1.87),
+    "reports/evaluate/metrics.json": of_evaluation(1.9),
 }
 WEIGHTS = Path("models/checkpoint/model.safetensors")
 STEPS = (10, 20, 30)
@@ -113,9 +129,9 @@ def other_losses(val: float, test: float) -> Callable[[Path], None]:
 
     def fault(folder: Path) -> None:
         flip_a_weight(folder)
-        for (name, metrics), nudge in zip(METRICS.items(), (val, test), strict=True):
-            moved = {k: v + nudge if isinstance(v, float) else v for k, v in metrics.items()}
-            (folder / name).write_text(json.dumps(moved), encoding="utf-8")
+        moved = (of_training(1.87 + val), of_evaluation(1.9 + test))
+        for name, metrics in zip(METRICS, moved, strict=True):
+            (folder / name).write_text(json.dumps(metrics), encoding="utf-8")
 
     return fault
 

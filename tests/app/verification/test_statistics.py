@@ -110,6 +110,39 @@ def test_repeated_seeds_say_what_the_noise_is(project, rebuilt):
     assert rebuilt(other_losses(0.0062, 0.0)).verdict == "different"
 
 
+@pytest.mark.parametrize(
+    ("path", "key", "value", "said"),
+    [
+        ("reports/evaluate/metrics.json", "characters", 7, "characters is 7, rebuilt 35"),
+        ("reports/evaluate/metrics.json", "baseline_bits_per_character", 9.9, "rebuilt 2.1"),
+        ("reports/evaluate/metrics.json", "loss", 0.1, "contradict each other"),
+        ("reports/train/metrics.json", "parameters", 1, "parameters is 1, rebuilt 869"),
+    ],
+)
+def test_what_no_rounding_explains_is_different(project, rebuilt, path, key, value, said):
+    metrics = json.loads((project / path).read_text(encoding="utf-8"))
+    (project / path).write_text(json.dumps({**metrics, key: value}), encoding="utf-8")
+    commit_damage(project)
+    report = rebuilt()
+    assert report.verdict == "different"
+    assert any(said in difference for difference in report.differences)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), "many", None])
+def test_a_figure_that_is_no_number_is_damage(project, rebuilt, value):
+    path = project / "reports/evaluate/metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**metrics, "bits_per_character": value}), encoding="utf-8")
+    commit_damage(project)
+    with pytest.raises(TinyLLMError, match="is damaged"):
+        rebuilt()
+
+
+def commit_damage(folder):
+    write_lock(folder)
+    run_in(folder, "git", "commit", "--quiet", "--all", "--message", "better figures")
+
+
 def test_data_and_tokens_must_have_the_same_bytes_everywhere(rebuilt):
     report = rebuilt(lambda clone: flip_a_bit(clone / "data/tokens/train.bin", 150))
     assert report.verdict == "different"
