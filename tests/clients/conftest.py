@@ -19,10 +19,21 @@ def folder(export_folder):
 
 @pytest.fixture(scope="session")
 def newest(tmp_path_factory):
-    """The newest transformers with what tunes and measures models in it."""
+    """The newest transformers."""
+    place = make_once(
+        tmp_path_factory,
+        "newest",
+        lambda place: make_python(place / "venv", f"transformers=={NEWEST}", "accelerate==1.15.0"),
+    )
+    return str(place / "venv/bin/python")
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory):
+    """What tunes and measures models."""
     packages = (f"transformers=={NEWEST}", "trl==1.16.0", "peft==0.21.2", "lm-eval==0.4.13")
     place = make_once(
-        tmp_path_factory, "newest", lambda place: make_python(place / "venv", *packages)
+        tmp_path_factory, "workshop", lambda place: make_python(place / "venv", *packages)
     )
     return str(place / "venv/bin/python")
 

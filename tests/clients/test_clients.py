@@ -34,16 +34,20 @@ def test_transformers(request, version, folder, expected, tmp_path):
     }
 
 
-def test_trl_and_peft_tune_it(newest, folder, tmp_path):
-    found = ask(newest, "tuning.py", folder, json.dumps("O"), tmp_path, cwd=tmp_path)
+# its packages are large
+@pytest.mark.exhaustive
+def test_trl_and_peft_tune_it(workshop, folder, tmp_path):
+    found = ask(workshop, "tuning.py", folder, json.dumps("O"), tmp_path, cwd=tmp_path)
     losses = found["losses"]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     assert found["text"].startswith("O")
 
 
-def test_lm_eval_measures_what_we_measure(newest, folder, checkpoint, text, tokens, tmp_path):
+# its packages are large
+@pytest.mark.exhaustive
+def test_lm_eval_measures_what_we_measure(workshop, folder, checkpoint, text, tokens, tmp_path):
     sample = checkpoint.tokenizer.decode(load_tokens(tokens, "test")[:3000])
-    found = ask(newest, "harness.py", folder, json.dumps(sample), tmp_path, cwd=tmp_path)
+    found = ask(workshop, "harness.py", folder, json.dumps(sample), tmp_path, cwd=tmp_path)
     greedy = SamplingConfig(temperature=0, max_new_tokens=16)
     ours = generate_text(checkpoint, sample[:16], greedy)[16:].partition(".")[0]
     assert found["written"] == ours

@@ -5,7 +5,7 @@ import pytest
 from tests.project import copy_made, run_in
 from tinyllm.formats.load import load_model
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 VERSION = "v1.0.0"
 
 
