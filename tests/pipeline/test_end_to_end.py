@@ -39,7 +39,7 @@ def test_the_first_run_is_tracked_completely(project):
     assert "test_bits_per_character" in run.data.metrics
     assert len(run.data.tags["git.commit"]) == 40
     uses = {tag.value for data in run.inputs.dataset_inputs for tag in data.tags}
-    assert uses >= {"Train", "Val", "Test"}
+    assert uses >= {"training", "val", "evaluation"}
     assert {data.dataset.name for data in run.inputs.dataset_inputs} == {"the-salt-duke.txt"}
     artifacts = Path(url2pathname(urlsplit(run.info.artifact_uri).path))
     files = {str(p.relative_to(artifacts)) for p in artifacts.rglob("*") if p.is_file()}
