@@ -244,33 +244,29 @@ def test_when_one_is_killed_nothing_goes_on_answering(place, victim):
         assert "The server was ended by SIGKILL" in server.process.stderr.read()
 
 
-def test_a_port_that_is_taken_is_refused(server, place):
-    command = [sys.executable, "-m", "tinyllm.app.cli", "serve", "--model", "export"]
-    second = subprocess.run(
-        [*command, "--port", str(server.port)],
-        cwd=place,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert second.returncode == 1
-    assert f"Port {server.port} of 127.0.0.1 cannot be used" in second.stderr
-    assert "Traceback" not in second.stderr
-
-
-def test_a_folder_without_a_model_is_refused(tmp_path):
-    command = [sys.executable, "-m", "tinyllm.app.cli", "serve", "--model", "nowhere"]
+def refusal(folder, model, port):
+    """What the command says that does not start."""
+    command = [sys.executable, "-m", "tinyllm.app.cli", "serve", "--model", model]
     result = subprocess.run(
-        [*command, "--port", str(free_port())],
-        cwd=tmp_path,
+        [*command, "--port", str(port)],
+        cwd=folder,
         env=clean_environment(),
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 1
-    assert "There is no MLflow model at nowhere" in result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_a_port_that_is_taken_is_refused(server, place):
+    said = refusal(place, "export", server.port)
+    assert f"Port {server.port} of 127.0.0.1 cannot be used" in said
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    assert "There is no MLflow model at nowhere" in refusal(tmp_path, "nowhere", free_port())
 
 
 @pytest.mark.parametrize("name", ["serve", "mlflow-serve"])
