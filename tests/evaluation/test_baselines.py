@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm.evaluation.baselines import KneserNeyModel
-from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.shards import load_tokens
 
 VOCABULARY = 5
 TOKENS = st.integers(0, VOCABULARY - 1)

@@ -16,7 +16,8 @@ from tinyllm.evaluation.metrics import (
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
-from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, load_tokens
+from tinyllm.tokens.shards import load_tokens
+from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
 from tinyllm.training.loop import evaluate
 
 LN2 = math.log(2)

@@ -23,8 +23,8 @@ from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.encode import tokenize_corpus
+from tinyllm.tokens.shards import load_tokens
 from tinyllm.tokens.tokenizer import CharacterTokenizer
-from tinyllm.tokens.windows import load_tokens
 
 CONFIG = EvaluateConfig(sample_length=15, prompts=["DUKE:\n", "O, "], sample_seeds=2)
 FILES = {"metrics.json", "positions.csv", "positions.png", "surprise.png", "samples.txt"}

@@ -10,8 +10,8 @@ from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.splits import SPLITS
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.encode import tokenize_corpus
+from tinyllm.tokens.shards import load_tokens
 from tinyllm.tokens.tokenizer import CharacterTokenizer
-from tinyllm.tokens.windows import load_tokens
 
 
 def refusal(call, *arguments):

@@ -11,6 +11,7 @@ from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.machine import possible_here
 from tinyllm.kernels.numerics import setup_numerics
+from tinyllm.tokens.meta import META
 
 
 @click.command(cls=WorkCommand)
@@ -52,7 +53,7 @@ def evaluate(
         "evaluate", facts["fingerprint"], {"evaluate": evaluate, "numerics": numerics}
     )
     with watch(started) as tell:
-        tell(DatasetRead(split, tokens / f"{split}.bin", metrics["fingerprint"], "evaluation"))
+        tell(DatasetRead(split, tokens / META, metrics["fingerprint"], "evaluation"))
         numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
         tell(Measured(facts["step"], {f"{split}_{k}": v for k, v in numbers.items()}))
         for file in sorted(out.glob("[!.]*")):

@@ -17,8 +17,9 @@ from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.tokens.meta import SplitFacts, read_meta
+from tinyllm.tokens.shards import load_tokens
 from tinyllm.tokens.tokenizer import CharacterTokenizer
-from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, load_tokens
+from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset
 
 # what is drawn of the train stage's history
 HISTORY = ("step", "train_loss", "val_loss")

@@ -17,7 +17,7 @@ from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
 TOKENS = OutFolder(
     writer="tinyllm tokenize",
-    files=(*(f"{name}.bin" for name in SPLITS), "meta.json", "tokenizer.json"),
+    files=(*(f"{name}-*.bin" for name in SPLITS), "meta.json", "tokenizer.json"),
     mark="meta.json",
     sign=frozenset({"vocab_size", "dtype", "splits"}),
 )
@@ -45,10 +45,13 @@ def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[s
         tokenizer.save_state(folder / "tokenizer.json")
         for name, text in texts.items():
             tokens = tokenizer.encode(text)
-            write_bytes(
-                folder / f"{name}.bin", tokens.astype(tokens.dtype.newbyteorder("<")).tobytes()
-            )
+            data = tokens.astype(tokens.dtype.newbyteorder("<")).tobytes()
             splits[name] = _describe(text, tokens, tokenizer)
+            if data:
+                file = f"{name}-00000.bin"
+                write_bytes(folder / file, data)
+                digest = hashlib.sha256(data).hexdigest()
+                splits[name]["shards"] = [{"file": file, "tokens": len(tokens), "sha256": digest}]
         meta = {"vocab_size": tokenizer.vocab_size, "dtype": tokenizer.dtype.name, "splits": splits}
         write_json(folder / "meta.json", meta)
     return meta
@@ -74,8 +77,10 @@ def _describe(text: str, tokens: NDArray[Any], tokenizer: CharacterTokenizer) ->
     data = text.encode("utf-8")
     return {
         "tokens": len(tokens),
+        "characters": len(text),
         "bytes": len(data),
         "fingerprint": hashlib.sha256(data).hexdigest(),
         "unknown_characters": {char: text.count(char) for char in missing},
         "coverage": round(1 - unknown / len(tokens), 6) if len(tokens) else 1.0,
+        "shards": [],
     }

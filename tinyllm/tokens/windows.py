@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import check_regular
-from tinyllm.tokens.meta import REMEDY, read_meta
+from tinyllm.tokens.meta import read_meta
+from tinyllm.tokens.shards import Tokens, load_tokens
 from tinyllm.tokens.tokenizer import Tokenizer
 
 Batch = tuple[Tensor, Tensor]
@@ -28,8 +28,8 @@ Batch = tuple[Tensor, Tensor]
 class TokenData:
     """Training and validation tokens, 0 .. vocab_size - 1, each of shape [tokens]."""
 
-    train: NDArray[Any]
-    val: NDArray[Any]
+    train: Tokens | NDArray[Any]
+    val: Tokens | NDArray[Any]
     vocab_size: int
 
     @classmethod
@@ -56,38 +56,10 @@ def load_token_data(folder: Path) -> TokenData:
     return TokenData(train, val, read_meta(folder).vocab_size)
 
 
-def load_tokens(folder: Path, split: str) -> NDArray[Any]:
-    """Map the tokens of a split into memory: shape [tokens], read-only.
-
-    Raises:
-        TinyLLMError: the folder holds no such split, the file has the wrong length, or a token is
-            beyond the vocabulary.
-    """
-    meta = read_meta(folder)
-    path = folder / f"{split}.bin"
-    dtype = np.dtype(meta.dtype).newbyteorder("<")
-    check_regular(path)
-    found, expected = path.stat().st_size, meta.split(split).tokens * dtype.itemsize
-    if found != expected:
-        raise TinyLLMError(f"{path} has {found} bytes instead of {expected}; {REMEDY}.")
-    if expected == 0:
-        return np.zeros(0, dtype=dtype)
-    try:
-        tokens = np.memmap(path, dtype=dtype, mode="r")
-    except (OSError, ValueError) as error:
-        raise TinyLLMError(f"Cannot read {path}: {error}; {REMEDY}.") from None
-    if int(tokens.max()) >= meta.vocab_size:
-        raise TinyLLMError(
-            f"{path} holds the token {int(tokens.max())}, but there are only {meta.vocab_size}; "
-            f"{REMEDY}."
-        )
-    return tokens
-
-
 class OptimizedTextDataset:
     """Windows of a token array: inputs, and targets one character later."""
 
-    def __init__(self, tokens: NDArray[Any], sequence_length: int, name: str) -> None:
+    def __init__(self, tokens: Tokens | NDArray[Any], sequence_length: int, name: str) -> None:
         """Check that the split holds at least one window.
 
         Raises:
@@ -99,9 +71,8 @@ class OptimizedTextDataset:
                 f"model.sequence_length = {sequence_length} and its next character; add text, "
                 f"or lower model.sequence_length."
             )
-        self.tokens = tokens
+        self.tokens = Tokens.of(tokens)
         self.sequence_length = sequence_length
-        self._reach = np.arange(sequence_length + 1)
 
     def shuffled_starts(self, seed: int, epoch: int) -> NDArray[np.int64]:
         """Where the epoch's windows start, in the order of the epoch."""
@@ -113,7 +84,9 @@ class OptimizedTextDataset:
 
     def gather(self, starts: NDArray[np.int64]) -> Batch:
         """Inputs and targets, each int64 [windows, sequence_length], of the windows at `starts`."""
-        windows = torch.from_numpy(self.tokens[starts[:, None] + self._reach].astype(np.int64))
+        windows = torch.from_numpy(
+            self.tokens.windows(starts, self.sequence_length + 1).astype(np.int64)
+        )
         return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
 
 
@@ -180,7 +153,7 @@ class EvaluationLoader:
         for first in range(0, len(starts), batch_size):
             yield dataset.gather(starts[first : first + batch_size])
         if rest := predicted % length:
-            tail = torch.from_numpy(dataset.tokens[-rest - 1 :].astype(np.int64))[None]
+            tail = torch.from_numpy(dataset.tokens[predicted - rest :].astype(np.int64))[None]
             yield tail[:, :-1].contiguous(), tail[:, 1:].contiguous()
 
 

@@ -121,7 +121,7 @@ def _announce(tokens: Path, recipe: Recipe, arithmetic: "Arithmetic", tell: Tell
         raise TinyLLMError(f"{tokens / META} does not fit the tokenizer.json beside it; {REMEDY}.")
     data, meta = load_token_data(tokens), read_meta(tokens)
     for split in ("train", "val"):
-        tell(DatasetRead(split, tokens / f"{split}.bin", meta.split(split).fingerprint, "training"))
+        tell(DatasetRead(split, tokens / META, meta.split(split).fingerprint, "training"))
     seen = recipe.training.windows * recipe.model.sequence_length / len(data.train)
     click.echo(
         f"Training on {len(data.train):,} characters, {seen:.4g} times over, "

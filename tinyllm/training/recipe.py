@@ -12,7 +12,7 @@ from tinyllm.training.config import TrainingConfig
 
 # the packages and the files of the tokenize stage that can change a weight
 _CODE = ("base", "tokens", "model", "kernels", "training")
-_DATA = ("train.bin", "val.bin", "tokenizer.json")
+_DATA = ("train-*.bin", "val-*.bin", "tokenizer.json")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Recipe:
             "numerics": self.numerics.decisive(),
         }
         package = Path(tinyllm.__file__).parent
-        files = {name: tokens / name for name in _DATA}
+        files = {file.name: file for pattern in _DATA for file in tokens.glob(pattern)}
         for room in _CODE:
             files |= {f"{room}/{file.name}": file for file in (package / room).glob("*.py")}
         return fingerprint(params, files)
