@@ -90,11 +90,14 @@ def _refuse(path: Path, why: str | None) -> None:
 
 def _beside(place: Path, suffix: str) -> Path:
     return Path(
-        tempfile.mkdtemp(prefix=f"{_prefix(place)}{os.getpid()}.", suffix=suffix, dir=place.parent)
+        tempfile.mkdtemp(
+            prefix=f"{hidden_prefix(place)}{os.getpid()}.", suffix=suffix, dir=place.parent
+        )
     )
 
 
-def _prefix(place: Path) -> str:
+def hidden_prefix(place: Path) -> str:
+    """How the names of the hidden folders beside an out begin."""
     # hashed, since the name itself may be as long as the file system permits
     return f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]}."
 
@@ -130,7 +133,7 @@ def _clear_abandoned(place: Path, kind: OutFolder) -> None:
     An old folder that was not replaced yet is restored; the rest is deleted.
     """
     for suffix in (_REPLACED, _UNFINISHED):
-        pattern = re.compile(rf"{re.escape(_prefix(place))}(\d+)\.[^.]+{re.escape(suffix)}")
+        pattern = re.compile(rf"{re.escape(hidden_prefix(place))}(\d+)\.[^.]+{re.escape(suffix)}")
         for folder in place.parent.glob(f".*{suffix}"):
             found = pattern.fullmatch(folder.name)
             if found is None or _is_running(int(found[1])):

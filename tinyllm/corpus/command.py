@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tinyllm.base.command import FOLDER, WorkCommand, section_options
+from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.splits import SPLITS
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.prepare import prepare_corpus
@@ -12,12 +13,10 @@ from tinyllm.corpus.prepare import prepare_corpus
 
 @click.command(cls=WorkCommand)
 @click.option("--out", type=FOLDER, required=True, help="Folder to write the splits to.")
-@section_options(PrepareConfig)
-def prepare(out: Path, prepare: PrepareConfig) -> None:
-    """Read raw text, clean it, and split it into train.txt, val.txt and test.txt."""
-    told: list[str] = []
-    summary = prepare_corpus(prepare, out, told.append)
-    click.echo("\n".join(told))
+@section_options(PrepareConfig, RuntimeConfig)
+def prepare(out: Path, prepare: PrepareConfig, runtime: RuntimeConfig) -> None:
+    """Read raw text, clean it, and split it into train, val and test."""
+    summary = prepare_corpus(prepare, out, click.echo, runtime)
     for name in SPLITS:
         split = summary[name]
         click.echo(

@@ -23,9 +23,11 @@ _TWINS = 0.15
 # with fewer different bytes beyond ASCII there is nothing to tell encodings apart by
 _FEWEST = 5
 _ASCII = bytes(range(128))
+# bytes by which a file of any size is judged
+SAMPLE = 1 << 24
 
 
-def detect_encoding(path: Path, data: bytes) -> str:
+def detect_encoding(path: Path, data: bytes, *, whole: bool = True) -> str:
     """The encoding of a file.
 
     A byte order mark and valid UTF-8 are certain. Everything else is judged by charset-normalizer,
@@ -33,7 +35,8 @@ def detect_encoding(path: Path, data: bytes) -> str:
 
     Args:
         path: for the message.
-        data: all of its bytes.
+        data: its bytes, or the first `SAMPLE` of them.
+        whole: whether that is all of it.
 
     Raises:
         TinyLLMError: there is no plausible encoding, or more than one.
@@ -42,7 +45,7 @@ def detect_encoding(path: Path, data: bytes) -> str:
         if data.startswith(mark):
             return name
     try:
-        data.decode("utf-8")
+        codecs.getincrementaldecoder("utf-8")().decode(data, final=whole)
     except UnicodeDecodeError:
         return _judge(path, data)
     return "utf-8"

@@ -1,86 +1,174 @@
-"""Encoding text files into binary token files."""
+"""Encoding the shards of a prepared corpus into shards of tokens, one by one or side by side."""
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import check_regular, write_bytes, write_json
+from tinyllm.base.events import Advance, progress
+from tinyllm.base.files import check_regular, write_json
+from tinyllm.base.jobs import run_jobs
 from tinyllm.base.outs import OutFolder, check_places
+from tinyllm.base.partial import key_of, partial_folder, place_file, read_part, write_part
+from tinyllm.base.prepared import REMEDY, TextFacts, TextShard, read_summary
 from tinyllm.base.replacing import new_directory
+from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.splits import SPLITS
 from tinyllm.tokens.config import TokenizeConfig
-from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
+from tinyllm.tokens.meta import META
+from tinyllm.tokens.tokenizer import CharacterTokenizer, load_tokenizer
 
+_TOKENIZER = "tokenizer.json"
+# characters that are encoded at once
+_PIECE = 1 << 20
 TOKENS = OutFolder(
     writer="tinyllm tokenize",
-    files=(*(f"{name}-*.bin" for name in SPLITS), "meta.json", "tokenizer.json"),
-    mark="meta.json",
+    files=(
+        *(f"{name}-*.bin" for name in SPLITS),
+        *(f"{name}.bin" for name in SPLITS),
+        META,
+        _TOKENIZER,
+    ),
+    mark=META,
     sign=frozenset({"vocab_size", "dtype", "splits"}),
 )
 
 
-def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[str, Any]:
-    """Learn the alphabet from `train.txt` and encode the three splits.
+@dataclass(frozen=True)
+class EncodeJob:
+    """Encode a shard of text from one folder into another, which holds the tokenizer."""
 
-    Writes `tokenizer.json`, `train.bin val.bin test.bin` (raw little-endian arrays of the
-    smallest dtype) and `meta.json`.
+    shard: TextShard
+    prepared: str
+    folder: str
+
+    @property
+    def size(self) -> int:
+        """Bytes that are read."""
+        return self.shard.bytes
+
+
+def tokenize_corpus(
+    config: TokenizeConfig, prepared: Path, out: Path, runtime: RuntimeConfig | None = None
+) -> dict[str, Any]:
+    """Learn the alphabet of the training split and encode all splits.
+
+    Writes `tokenizer.json`, for each shard of text one of tokens, `train-00000.bin` and so on (raw
+    little-endian arrays of the smallest dtype), and `meta.json`.
+
+    Args:
+        config: how the alphabet is learned.
+        prepared: the folder of the prepare stage.
+        out: the folder to write; an earlier one is replaced.
+        runtime: how many workers, and where.
 
     Returns:
-        The metadata: vocabulary size, dtype and, for each split, tokens, fingerprint, and the
-        characters (with counts) that the training alphabet does not cover.
+        The metadata: vocabulary size, dtype and, for each split, counts, fingerprint, shards, and
+        the characters (with counts) that the training alphabet does not cover.
 
     Raises:
         ConfigError: `out` holds something else, or overlaps with `prepared`.
-        TinyLLMError: a split is missing, or no character is frequent enough.
+        TinyLLMError: a split is missing or was changed, or no character is frequent enough.
     """
     check_places({"--out": (out, TOKENS)}, {"--prepared": prepared})
-    texts = {name: _read_split(prepared / f"{name}.txt") for name in SPLITS}
-    tokenizer = CharacterTokenizer().fit(texts["train"], config.min_count)
-    splits: dict[str, Any] = {}
-    with new_directory(out, TOKENS) as folder:
-        tokenizer.save_state(folder / "tokenizer.json")
-        for name, text in texts.items():
-            tokens = tokenizer.encode(text)
-            data = tokens.astype(tokens.dtype.newbyteorder("<")).tobytes()
-            splits[name] = _describe(text, tokens, tokenizer)
-            if data:
-                file = f"{name}-00000.bin"
-                write_bytes(folder / file, data)
-                digest = hashlib.sha256(data).hexdigest()
-                splits[name]["shards"] = [{"file": file, "tokens": len(tokens), "sha256": digest}]
-        meta = {"vocab_size": tokenizer.vocab_size, "dtype": tokenizer.dtype.name, "splits": splits}
-        write_json(folder / "meta.json", meta)
+    summary = read_summary(prepared)
+    tokenizer = CharacterTokenizer().fit_counts(summary.train.alphabet, config.min_count)
+    facts = {"tokenize": config.model_dump(), "corpus": summary.model_dump(mode="json")}
+    with partial_folder(out, key_of(facts, "base", "tokens")) as folder:
+        tokenizer.save_state(folder / _TOKENIZER)
+        places = str(prepared.absolute()), str(folder.absolute())
+        jobs = [
+            EncodeJob(shard, *places) for name in SPLITS for shard in summary.split(name).shards
+        ]
+        with progress("tokenize", sum(job.size for job in jobs)) as advance:
+            done = iter(run_jobs(encode_shard, jobs, runtime or RuntimeConfig(), advance))
+        with new_directory(out, TOKENS) as new:
+            splits = {}
+            for name in SPLITS:
+                shards = [next(done) for _ in summary.split(name).shards]
+                for shard in shards:
+                    place_file(folder / shard["file"], new / shard["file"])
+                splits[name] = _describe(summary.split(name), shards, tokenizer)
+            meta = {
+                "vocab_size": tokenizer.vocab_size,
+                "dtype": tokenizer.dtype.name,
+                "splits": splits,
+            }
+            tokenizer.save_state(new / _TOKENIZER)
+            write_json(new / META, meta)
     return meta
 
 
-def _read_split(path: Path) -> str:
+def encode_shard(job: EncodeJob, advance: Advance) -> dict[str, Any]:
+    """Encode a shard, unless that has been done.
+
+    Returns:
+        The facts of the shard of tokens: `file`, `tokens` and `sha256`.
+
+    Raises:
+        TinyLLMError: the text cannot be read, or is not what the prepare stage wrote.
+    """
+    folder, name = Path(job.folder), job.shard.file.removesuffix(".txt")
+    if (found := read_part(folder, name)) is not None:
+        advance(job.size)
+        return dict(found)
+    tokenizer = load_tokenizer(folder / _TOKENIZER)
+    dtype = tokenizer.dtype.newbyteorder("<")
+    digest, count = hashlib.sha256(), 0
+    path = folder / f"{name}.bin"
+    try:
+        with path.open("wb") as file:
+            for text in _read(Path(job.prepared), job.shard, advance):
+                tokens = tokenizer.encode(text)
+                data = tokens.astype(dtype, copy=False).data
+                file.write(data)
+                digest.update(data)
+                count += len(tokens)
+    except OSError as error:
+        raise TinyLLMError(f"Cannot write {path}: {error.strerror}.") from None
+    found_digest = digest.hexdigest()
+    result = {"file": path.name, "tokens": count, "sha256": found_digest}
+    write_part(folder, name, result, {path.name: found_digest})
+    return result
+
+
+def _read(prepared: Path, shard: TextShard, advance: Advance) -> Iterator[str]:
+    """The text of a shard, in pieces that do not depend on the machine.
+
+    Raises:
+        TinyLLMError: it is not what the prepare stage wrote.
+    """
+    path, digest = prepared / shard.file, hashlib.sha256()
     try:
         check_regular(path)
         with path.open(encoding="utf-8", newline="") as file:
-            return file.read()
-    except (OSError, TinyLLMError) as error:
-        why = f"Cannot read {path}: {error.strerror}." if isinstance(error, OSError) else str(error)
-        raise TinyLLMError(f"{why.rstrip('.')}; run the prepare stage first.") from None
-    except UnicodeDecodeError as error:
-        raise TinyLLMError(
-            f"{path} is not UTF-8 at byte {error.start}; run the prepare stage again."
-        ) from None
+            while text := file.read(_PIECE):
+                data = text.encode("utf-8")
+                digest.update(data)
+                advance(len(data))
+                yield text
+    except (OSError, UnicodeDecodeError, TinyLLMError) as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        why = error.strerror or why if isinstance(error, OSError) else why
+        raise TinyLLMError(f"Cannot read {path}: {why.rstrip('.')}; {REMEDY}.") from None
+    if digest.hexdigest() != shard.sha256:
+        raise TinyLLMError(f"{path} was changed after the prepare stage wrote it; {REMEDY}.")
 
 
-def _describe(text: str, tokens: NDArray[Any], tokenizer: CharacterTokenizer) -> dict[str, Any]:
-    unknown = int(np.count_nonzero(tokens == UNKNOWN_ID))
-    missing = sorted(set(text) - set(tokenizer.alphabet))
-    data = text.encode("utf-8")
+def _describe(
+    text: TextFacts, shards: list[dict[str, Any]], tokenizer: CharacterTokenizer
+) -> dict[str, Any]:
+    known = set(tokenizer.alphabet)
+    missing = {char: count for char, count in text.alphabet.items() if char not in known}
+    unknown = sum(missing.values())
     return {
-        "tokens": len(tokens),
-        "characters": len(text),
-        "bytes": len(data),
-        "fingerprint": hashlib.sha256(data).hexdigest(),
-        "unknown_characters": {char: text.count(char) for char in missing},
-        "coverage": round(1 - unknown / len(tokens), 6) if len(tokens) else 1.0,
-        "shards": [],
+        "tokens": sum(shard["tokens"] for shard in shards),
+        "characters": text.characters,
+        "bytes": text.bytes,
+        "fingerprint": text.fingerprint,
+        "unknown_characters": missing,
+        "coverage": round(1 - unknown / text.characters, 6) if text.characters else 1.0,
+        "shards": shards,
     }

@@ -20,12 +20,13 @@ from tinyllm.base.files import (
 )
 from tinyllm.base.outs import OutFolder, check_places
 from tinyllm.base.replacing import new_directory
+from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.machine import possible_here
 from tinyllm.kernels.numerics import setup_numerics
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.meta import META, REMEDY, read_meta
-from tinyllm.training.config import RuntimeConfig, TrainingConfig
+from tinyllm.training.config import TrainingConfig
 from tinyllm.training.recipe import Recipe
 
 if TYPE_CHECKING:

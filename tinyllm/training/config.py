@@ -84,14 +84,3 @@ class TrainingConfig(Section):
     def windows(self) -> int:
         """The number of windows in the whole run."""
         return self.max_steps * self.batch_size * self.gradient_accumulation_steps
-
-
-class RuntimeConfig(Section):
-    """How the train stage runs on this machine; changes no byte of what it writes."""
-
-    section: ClassVar[str] = "runtime"
-    affects_outputs: ClassVar[bool] = False
-
-    checkpoint_interval: float = Field(
-        20.0, ge=0, description="seconds between working checkpoints; 0: after every step"
-    )

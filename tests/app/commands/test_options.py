@@ -17,6 +17,7 @@ from tinyllm.app.config import DisplayConfig, TrackingConfig
 from tinyllm.app.params import SECTIONS
 from tinyllm.base.command import Command, describe_range, section_arguments, section_options
 from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.section import Section
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.evaluation.config import EvaluateConfig
@@ -26,7 +27,7 @@ from tinyllm.inference.request import ServeConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
-from tinyllm.training.config import RuntimeConfig, TrainingConfig
+from tinyllm.training.config import TrainingConfig
 
 CHANGED = [
     PrepareConfig(

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from tinyllm.app.cli import main
 from tinyllm.app.params import SECTIONS
-from tinyllm.tokens.tokenizer import CharacterTokenizer
 from tinyllm.tokens.shards import load_tokens
+from tinyllm.tokens.tokenizer import CharacterTokenizer
 from tinyllm.training.config import TrainingConfig
 
 

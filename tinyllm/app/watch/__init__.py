@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tinyllm.app.config import DisplayConfig, TrackingConfig
 from tinyllm.app.redaction import hide_in_tracebacks, take_password_from_url, without_secrets
-from tinyllm.base.events import Event, RunStarted, Tell
+from tinyllm.base.events import Advance, Event, RunStarted, Tell
 from tinyllm.base.section import Section
 
-__all__ = ["SECTIONS", "check_params", "prepare_process", "watch", "without_secrets"]
+__all__ = ["SECTIONS", "check_params", "prepare_process", "progress", "watch", "without_secrets"]
 
 SECTIONS = (DisplayConfig, TrackingConfig)
 
@@ -41,6 +41,16 @@ def check_params(path: Path, stage: str) -> None:
 
     setup_logger()
     check_everything(load_params(path), stage)
+
+
+@contextlib.contextmanager
+def progress(what: str, size: int) -> Iterator[Advance]:
+    """Show a bar with the rate and the time left, for work of more than a few seconds."""
+    from tqdm.auto import tqdm
+
+    bar = tqdm(total=size, desc=what, unit="B", unit_scale=True, delay=2, dynamic_ncols=True)
+    with bar:
+        yield bar.update
 
 
 @contextlib.contextmanager
