@@ -18,9 +18,7 @@ from filelock import FileLock, Timeout
 import tinyllm
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import fingerprint, sha256, write_bytes
-from tinyllm.base.replacing import hidden_prefix
-
-_SUFFIX = ".parts.unfinished"
+from tinyllm.base.replacing import PARTS, hidden_prefix
 
 
 def key_of(facts: Mapping[str, Any], *rooms: str) -> str:
@@ -42,7 +40,7 @@ def partial_folder(out: Path, key: str) -> Iterator[Path]:
         TinyLLMError: another process is at the same work, or the folder cannot be written.
     """
     place = out.resolve()
-    folder = place.parent / f"{hidden_prefix(place)}{key}{_SUFFIX}"
+    folder = place.parent / f"{hidden_prefix(place)}{key}{PARTS}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _clear_others(place, folder)
@@ -96,8 +94,8 @@ def place_file(source: Path, target: Path) -> None:
 
 def _clear_others(place: Path, folder: Path) -> None:
     """Delete parts that were for other params, unless a process is at work on them."""
-    pattern = re.compile(rf"{re.escape(hidden_prefix(place))}[0-9a-f]{{32}}{re.escape(_SUFFIX)}")
-    for other in place.parent.glob(f".*{_SUFFIX}"):
+    pattern = re.compile(rf"{re.escape(hidden_prefix(place))}[0-9a-f]{{32}}{re.escape(PARTS)}")
+    for other in place.parent.glob(f".*{PARTS}"):
         if other != folder and pattern.fullmatch(other.name):
             with contextlib.suppress(Timeout, OSError), FileLock(other / "lock", timeout=0):
                 shutil.rmtree(other, ignore_errors=True)

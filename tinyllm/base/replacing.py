@@ -15,6 +15,8 @@ from tinyllm.base.files import write_bytes
 from tinyllm.base.outs import IGNORE, OutFile, OutFolder
 
 _UNFINISHED, _REPLACED = ".new.unfinished", ".old.unfinished"
+# of folders with finished parts of an out, see tinyllm.base.partial
+PARTS = ".parts.unfinished"
 
 
 @contextlib.contextmanager
@@ -72,7 +74,7 @@ def write_out(path: Path, data: bytes, kind: OutFile) -> None:
 
 
 def remove_out(path: Path, kind: OutFolder) -> None:
-    """Delete a folder that `kind` wrote; a symbolic link to it is followed, and stays.
+    """Delete a folder that `kind` wrote, and parts of it; a symbolic link is followed, and stays.
 
     Raises:
         ConfigError: it holds something that `kind` did not write.
@@ -81,6 +83,8 @@ def remove_out(path: Path, kind: OutFolder) -> None:
     _refuse(path, kind.objection(place))
     if place.exists():
         shutil.rmtree(place)
+    for parts in place.parent.glob(f"{hidden_prefix(place)}*{PARTS}"):
+        shutil.rmtree(parts)
 
 
 def _refuse(path: Path, why: str | None) -> None:

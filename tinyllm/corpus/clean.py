@@ -7,6 +7,8 @@ piece (see `tinyllm.corpus.cut`).
 import re
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from tinyllm.base.text import normalize
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.cut import PIECE, begins_anew, begins_text, pieces
@@ -87,13 +89,25 @@ def _without_lines(text: str, config: PrepareConfig) -> str:
     if config.strip_headings:
         text = _HEADING_LINE.sub("", text)
     if config.collapse_blank_lines:
-        if "\n " in text or "\n\t" in text:
-            text = _BLANK_RUN.sub("\n\n", text)
-        # fixed texts are found several times as quickly
-        while "\n\n\n" in text:
-            text = text.replace("\n\n\n", "\n\n")
-        text = text.lstrip("\n")
+        text = _without_blank_runs(text).lstrip("\n")
     return text
+
+
+def _without_blank_runs(text: str) -> str:
+    """The text with one blank line for several, in a fifth of the pattern's time if it has few."""
+    data = text.encode("ascii") if text.isascii() else text.encode("utf-32-le")
+    codes = np.frombuffer(data, dtype=np.uint8 if text.isascii() else "<u4")
+    breaks, blanks = codes == ord("\n"), (codes == ord(" ")) | (codes == ord("\t"))
+    begins = breaks[:-2] & (blanks[1:-1] | (breaks[1:-1] & (breaks[2:] | blanks[2:])))
+    places = np.flatnonzero(begins).tolist()
+    if len(places) > len(text) // 100:
+        return _BLANK_RUN.sub("\n\n", text)
+    parts, end = [], 0
+    for place in places:
+        if place >= end and (run := _BLANK_RUN.match(text, place)):
+            parts += [text[end:place], "\n\n"]
+            end = run.end()
+    return "".join([*parts, text[end:]])
 
 
 def _is_outside(text: str, place: int) -> bool:

@@ -68,8 +68,7 @@ def prepare_corpus(
     files, found = list_corpus(config)
     tell(f"{plain(config.source)}: {found}")
     _refuse_links_into(out, files)
-    stored = [(file.path, file.size, file.version) for file in files]
-    key = key_of({"prepare": config.model_dump(), "files": stored, "unit": unit}, "base", "corpus")
+    key = key_of({"prepare": config.model_dump(), "unit": unit}, "base", "corpus")
     with partial_folder(out, key) as folder:
         cleaned = _clean(files, _Plan(config, folder, runtime or RuntimeConfig(), unit))
         if config.encoding == DETECT:
@@ -118,9 +117,7 @@ def _cut(cleaned: Sequence[dict[str, Any]], plan: _Plan) -> dict[str, list[dict[
         cuts = cut_pieces([piece["segments"] for piece in pieces], plan.config)
         parts = [([piece], tuple(cut)) for piece, cut in zip(pieces, cuts, strict=True)]
     jobs = {
-        number: CutJob(
-            f"part-{number:06d}", tuple(part), cut and tuple(cut), plan.config, plan.place
-        )
+        number: CutJob(number, tuple(part), cut and tuple(cut), plan.config, plan.place)
         for number, (part, cut) in enumerate(parts)
         if cut is None or len(cut) > 1
     }

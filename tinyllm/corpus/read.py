@@ -8,6 +8,7 @@ from typing import IO
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import Advance
+from tinyllm.base.files import check_regular
 from tinyllm.base.text import plain
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.detect import SAMPLE, detect_encoding
@@ -47,10 +48,8 @@ def read_text(path: Path, encoding: str) -> str:
         TinyLLMError: the file cannot be read, the codec is unknown, a byte does not decode, or
             what is to be detected is doubtful.
     """
-    try:
-        file = local_file(path, path.name)
-    except OSError as error:
-        raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
+    check_regular(path)
+    file = local_file(path, path.name)
     config = PrepareConfig(encoding=encoding_of(file, encoding))
     return "".join(read_chunks(file, config))
 
@@ -131,7 +130,7 @@ def _decoded(file: SourceFile, name: str, span: tuple[int, int], advance: Advanc
 def _decoder(name: str) -> codecs.IncrementalDecoder:
     try:
         # a codec between bytes and bytes, such as base64, is none of text
-        b"".decode(codecs.lookup(name).name)
+        b" ".decode(codecs.lookup(name).name, "ignore")
         return codecs.getincrementaldecoder(name)()
     except (LookupError, ValueError):
         raise TinyLLMError(

@@ -1,5 +1,7 @@
 """What one worker cleans at a time: a group of small files, or a part of a large one."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +40,15 @@ class Unit:
 
     number: int
     spans: tuple[Span, ...]
+
+    @property
+    def name(self) -> str:
+        """A name that is another as soon as one of its files changes, or its place."""
+        facts = [
+            (s.number, s.file.path, s.file.size, s.file.version, s.begin, s.end) for s in self.spans
+        ]
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return f"unit-{self.number:06d}-{digest[:16]}"
 
     @property
     def size(self) -> int:

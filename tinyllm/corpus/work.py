@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ class CleanJob:
 class CutJob:
     """Cut pieces of the corpus into splits: by slices, or line by line if there are none."""
 
-    name: str
+    number: int
     pieces: tuple[dict[str, Any], ...]
     slices: tuple[Slice, ...] | None
     config: PrepareConfig
@@ -50,6 +51,13 @@ class CutJob:
         """Bytes that are read."""
         return sum(int(piece["bytes"]) for piece in self.pieces)
 
+    @property
+    def name(self) -> str:
+        """A name that is another as soon as the pieces change, or their slices."""
+        facts = [[piece["sha256"] for piece in self.pieces], self.slices]
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return f"part-{self.number:06d}-{digest[:16]}"
+
 
 def clean_unit(job: CleanJob, advance: Advance) -> dict[str, Any]:
     """Clean a unit, unless that has been done.
@@ -60,7 +68,7 @@ def clean_unit(job: CleanJob, advance: Advance) -> dict[str, Any]:
     Raises:
         TinyLLMError: a file cannot be read or decoded, or the disk is full.
     """
-    folder, name = Path(job.folder), f"unit-{job.unit.number:06d}"
+    folder, name = Path(job.folder), job.unit.name
     if (found := read_part(folder, name)) is not None:
         advance(job.size)
         return dict(found)

@@ -75,7 +75,7 @@ def tokenize_corpus(
     check_places({"--out": (out, TOKENS)}, {"--prepared": prepared})
     summary = read_summary(prepared)
     tokenizer = CharacterTokenizer().fit_counts(summary.train.alphabet, config.min_count)
-    facts = {"tokenize": config.model_dump(), "corpus": summary.model_dump(mode="json")}
+    facts = {"tokenize": config.model_dump(), "alphabet": tokenizer.alphabet}
     with partial_folder(out, key_of(facts, "base", "tokens")) as folder:
         tokenizer.save_state(folder / _TOKENIZER)
         places = str(prepared.absolute()), str(folder.absolute())
@@ -111,7 +111,8 @@ def encode_shard(job: EncodeJob, advance: Advance) -> dict[str, Any]:
         TinyLLMError: the text cannot be read, or is not what the prepare stage wrote.
     """
     folder, name = Path(job.folder), job.shard.file.removesuffix(".txt")
-    if (found := read_part(folder, name)) is not None:
+    part = f"{name}-{job.shard.sha256[:16]}"
+    if (found := read_part(folder, part)) is not None:
         advance(job.size)
         return dict(found)
     tokenizer = load_tokenizer(folder / _TOKENIZER)
@@ -130,7 +131,7 @@ def encode_shard(job: EncodeJob, advance: Advance) -> dict[str, Any]:
         raise TinyLLMError(f"Cannot write {path}: {error.strerror}.") from None
     found_digest = digest.hexdigest()
     result = {"file": path.name, "tokens": count, "sha256": found_digest}
-    write_part(folder, name, result, {path.name: found_digest})
+    write_part(folder, part, result, {path.name: found_digest})
     return result
 
 

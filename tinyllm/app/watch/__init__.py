@@ -5,6 +5,7 @@ a run starts.
 """
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -48,7 +49,17 @@ def progress(what: str, size: int) -> Iterator[Advance]:
     """Show a bar with the rate and the time left, for work of more than a few seconds."""
     from tqdm.auto import tqdm
 
-    bar = tqdm(total=size, desc=what, unit="B", unit_scale=True, delay=2, dynamic_ncols=True)
+    # in a file each new state is a new line
+    pause = 0.2 if sys.stderr.isatty() else 30.0
+    bar = tqdm(
+        total=size,
+        desc=what,
+        unit="B",
+        unit_scale=True,
+        delay=2,
+        mininterval=pause,
+        dynamic_ncols=True,
+    )
     with bar:
         yield bar.update
 
