@@ -242,12 +242,12 @@ def test_finished_units_are_not_read_again(tmp_path):
     with pytest.raises(TinyLLMError, match="is not utf-8"):
         prepare_corpus(config, tmp_path / "out", unit=9000)
     (kept,) = tmp_path.glob(".*.parts.unfinished")
-    before = {path: path.stat().st_mtime_ns for path in kept.glob("unit-*.txt")}
+    finished = [kept / f"{path.stem}-00.txt" for path in kept.glob("unit-*.json")]
+    before = {path: path.stat().st_mtime_ns for path in finished}
     assert len(before) >= 3
     with pytest.raises(TinyLLMError, match="is not utf-8"):
         prepare_corpus(config, tmp_path / "out", unit=9000)
-    after = {path: path.stat().st_mtime_ns for path in kept.glob("unit-*.txt")}
-    assert before == {path: after[path] for path in before}
+    assert before == {path: path.stat().st_mtime_ns for path in finished}
     bad.write_text("good\n" * 2000, encoding="utf-8")
     prepare_corpus(config, tmp_path / "out", unit=9000)
     assert not list(tmp_path.glob(".*.unfinished"))
@@ -255,7 +255,7 @@ def test_finished_units_are_not_read_again(tmp_path):
 
 def test_the_same_work_is_not_done_twice_at_once(tmp_path):
     out, key = tmp_path / "out", "0" * 32
-    with partial_folder(out, key):
-        with pytest.raises(TinyLLMError) as caught, partial_folder(out, key):
-            pass
+    folders = partial_folder(out, key), partial_folder(out, key)
+    with folders[0], pytest.raises(TinyLLMError) as caught, folders[1]:
+        pass
     assert "Another process is already writing" in str(caught.value)

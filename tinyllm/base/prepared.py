@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from tinyllm.base.documents import Document, Sha256, read_document
+from tinyllm.base.errors import TinyLLMError
 
 SUMMARY = "summary.json"
 REMEDY = "run the prepare stage again"
@@ -54,4 +55,6 @@ def read_summary(folder: Path) -> Summary:
     Raises:
         TinyLLMError: it is missing or damaged.
     """
+    if not (folder / SUMMARY).exists():
+        raise TinyLLMError(f"There is no {folder / SUMMARY}; run the prepare stage first.")
     return read_document(folder / SUMMARY, Summary, REMEDY)

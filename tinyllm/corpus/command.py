@@ -16,7 +16,9 @@ from tinyllm.corpus.prepare import prepare_corpus
 @section_options(PrepareConfig, RuntimeConfig)
 def prepare(out: Path, prepare: PrepareConfig, runtime: RuntimeConfig) -> None:
     """Read raw text, clean it, and split it into train, val and test."""
-    summary = prepare_corpus(prepare, out, click.echo, runtime)
+    told: list[str] = []
+    summary = prepare_corpus(prepare, out, told.append, runtime)
+    click.echo("\n".join(told))
     for name in SPLITS:
         split = summary[name]
         click.echo(

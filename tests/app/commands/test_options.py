@@ -34,6 +34,7 @@ CHANGED = [
         source="a folder/with = signs\nand 'quotes'",
         pattern="**/*.md",
         encoding="detect",
+        text_column="body",
         normalize_newlines=False,
         unicode_form="none",
         strip_gutenberg=True,
@@ -100,7 +101,7 @@ CHANGED = [
         author="--author, 'A' & B",
         languages=["de", "grc"],
     ),
-    RuntimeConfig(checkpoint_interval=0.0),
+    RuntimeConfig(workers=3, engine="ray", checkpoint_interval=0.0),
     DisplayConfig(log_interval=1, progress=False),
     TrackingConfig(
         tracking=False, experiment="-x", registered_model="it's mine", champion_margin=0.5

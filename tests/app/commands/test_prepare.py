@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.conftest import write_prepared
 from tinyllm.app.cli import main
 from tinyllm.app.params import SECTIONS
 from tinyllm.tokens.shards import load_tokens
@@ -80,7 +81,7 @@ def test_prepare_reads_a_folder_of_another_encoding(folder):
     result = call("prepare", "--out=out", *options)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("plays: taken 2 files, left out 1: 1 not *.md (c.txt)\n")
-    assert "Voilà l'été" in (folder / "out/train.txt").read_text(encoding="utf-8")
+    assert "Voilà l'été" in (folder / "out/train-00000.txt").read_text(encoding="utf-8")
 
 
 def test_prepare_without_a_corpus_fails_with_1(folder):
@@ -141,15 +142,13 @@ def test_tokenize_writes_tokens_and_tells_of_them(prepared, folder):
         ["val", "2,000", "tokens,"],
         ["test", "2,000", "tokens,"],
     ]
-    val = (prepared / "val.txt").read_bytes().decode("utf-8")
+    val = (prepared / "val-00000.txt").read_bytes().decode("utf-8")
     known = "".join(char if char in tokenizer.alphabet else "\ufffd" for char in val)
     assert tokenizer.decode(load_tokens(folder / "tokens", "val")) == known
 
 
 def test_tokenize_shows_what_the_alphabet_lacks(folder):
-    (folder / "p").mkdir()
-    for name, text in (("train", "aaab"), ("val", "aaé\t"), ("test", "aa")):
-        (folder / f"p/{name}.txt").write_text(text, encoding="utf-8")
+    write_prepared(folder / "p", train="aaab", val="aaé\t", test="aa")
     result = call("tokenize", "--prepared=p", "--out=tokens", "--min-count=2")
     assert result.exit_code == 0, result.output
     first, train, val, test = result.stdout.splitlines()
@@ -161,7 +160,7 @@ def test_tokenize_shows_what_the_alphabet_lacks(folder):
 
 def test_tokenize_asks_for_the_prepare_stage(folder):
     message = complaint(1, "tokenize", "--prepared", "none", "--out", "tokens")
-    assert message.startswith("Cannot read none/train.txt: ")
+    assert message.startswith("There is no none/summary.json;")
     assert "run the prepare stage first" in message
     assert not (folder / "tokens").exists()
 
