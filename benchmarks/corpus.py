@@ -67,6 +67,7 @@ def memory(process: psutil.Process) -> int:
 
 
 def main() -> None:
+    """Measure what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("workers", type=int, nargs="*", default=[1, 2])

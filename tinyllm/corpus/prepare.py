@@ -166,8 +166,11 @@ def _publish(
 
 def _refuse_links_into(out: Path, files: Sequence[SourceFile]) -> None:
     """Reject files of the corpus that are links into the folder about to be replaced."""
-    for file in files:
-        if not file.is_remote and Path(file.path).resolve().is_relative_to(out.resolve()):
+    place = out.resolve()
+    # the survey looks behind no link to a folder
+    links = (file for file in files if not file.is_remote and Path(file.path).is_symlink())
+    for file in links:
+        if Path(file.path).resolve().is_relative_to(place):
             raise ConfigError(
                 f"{file.path} in the corpus is a link into the folder to write, {out}; name "
                 f"another."

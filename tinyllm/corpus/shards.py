@@ -12,6 +12,8 @@ from tinyllm.base.errors import TinyLLMError
 
 # bytes of a shard, but for the rest of the last chunk
 SHARD = 1 << 26
+# characters that are counted and written at once, since small files come in small pieces
+_BUFFER = 1 << 16
 
 
 class ShardWriter:
@@ -27,6 +29,8 @@ class ShardWriter:
         self.shards: list[dict[str, Any]] = []
         self._folder, self._name, self._size = folder, name, size
         self._file: IO[bytes] | None = None
+        self._waiting: list[str] = []
+        self._count = 0
 
     def __enter__(self) -> Self:
         """Return the writer; files appear with their first text."""
@@ -46,20 +50,16 @@ class ShardWriter:
             return
         if self._file is None:
             self._open()
-        data = text.encode("utf-8")
-        try:
-            assert self._file is not None  # noqa: S101 - by _open
-            self._file.write(data)
-        except OSError as error:
-            raise TinyLLMError(f"Cannot write to {self._folder}: {error.strerror}.") from None
-        self._facts.add(text, data)
-        segments = self._segments
-        if segments and segments[-1][0] == number:
-            segments[-1][1] += len(text)
+        if self._segments and self._segments[-1][0] == number:
+            self._segments[-1][1] += len(text)
         else:
-            segments.append([number, len(text)])
-        if self._facts.bytes >= self._size:
-            self.close()
+            self._segments.append([number, len(text)])
+        self._waiting.append(text)
+        self._count += len(text)
+        if self._count >= _BUFFER:
+            self._flush()
+            if self._facts.bytes >= self._size:
+                self.close()
 
     def close(self) -> None:
         """Finish the file that is open.
@@ -69,6 +69,7 @@ class ShardWriter:
         """
         if self._file is None:
             return
+        self._flush()
         try:
             self._file.close()
         except OSError as error:
@@ -86,6 +87,17 @@ class ShardWriter:
             raise TinyLLMError(f"Cannot write {self._path}: {error.strerror}.") from None
         self._facts = Facts()
         self._segments: list[list[int]] = []
+
+    def _flush(self) -> None:
+        text = "".join(self._waiting)
+        self._waiting, self._count = [], 0
+        data = text.encode("utf-8")
+        self._facts.add(text, data)
+        try:
+            assert self._file is not None  # noqa: S101 - by _open
+            self._file.write(data)
+        except OSError as error:
+            raise TinyLLMError(f"Cannot write to {self._folder}: {error.strerror}.") from None
 
 
 class Facts:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, Literal
 
 from tinyllm.base.errors import TinyLLMError
@@ -50,19 +50,20 @@ class SourceFile:
     @property
     def base(self) -> str:
         """The last part of its name."""
-        return PurePosixPath(self.name).name
+        return self.name.rpartition("/")[2]
 
     @property
     def compression(self) -> str:
         """The ending that names its compression; empty for none."""
-        suffix = PurePosixPath(self.name).suffix.lower()
+        suffix = _suffix(self.name)
         return suffix if suffix in _COMPRESSED else ""
 
     @property
     def kind(self) -> Literal["text", "jsonl", "parquet"]:
         """What it holds, by its name."""
-        plain_name = self.name[: -len(self.compression)] if self.compression else self.name
-        return _KINDS.get(PurePosixPath(plain_name).suffix.lower(), "text")
+        compression = self.compression
+        inner = self.name[: -len(compression)] if compression else self.name
+        return _KINDS.get(_suffix(inner), "text")
 
     @contextmanager
     def open(self, begin: int = 0) -> Iterator[IO[bytes]]:
@@ -99,6 +100,11 @@ class SourceFile:
             os.close(number)
             raise TinyLLMError(f"Cannot read {plain(self.path)}: it is not a regular file.")
         return os.fdopen(number, "rb")
+
+
+def _suffix(name: str) -> str:
+    # pathlib takes ten times as long
+    return "." + name.rpartition(".")[2].lower()
 
 
 def is_address(source: str) -> bool:
