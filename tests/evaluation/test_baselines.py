@@ -43,7 +43,7 @@ def test_probabilities_add_up_to_one_after_contexts_that_were_seen(text, order):
 @pytest.mark.parametrize("order", [1, 2, 5])
 def test_probabilities_add_up_to_one_on_the_sample_text(tokens, order):
     train = load_tokens(tokens, "train")
-    vocab_size = int(train.max()) + 1
+    vocab_size = train.vocab_size
     model = KneserNeyModel(train, vocab_size, order)
     unseen = [0, vocab_size - 1, 0, vocab_size - 1]
     for context in (train[100:104].tolist(), train[-4:].tolist(), unseen):
@@ -90,7 +90,7 @@ def test_missing_counts_of_counts_give_discounts_of_one_half():
 
 def test_probabilities_look_at_no_more_than_the_order_allows(tokens):
     train = load_tokens(tokens, "train")
-    model = KneserNeyModel(train, int(train.max()) + 1, 3)
+    model = KneserNeyModel(train, train.vocab_size, 3)
     whole = model.probabilities(train[:50])
     assert whole.shape == (49,)
     assert model.probabilities(train[20:50])[1:] == pytest.approx(whole[21:])
@@ -107,7 +107,7 @@ def test_a_repetitive_text_costs_few_bits_and_a_random_one_all_of_them():
 
 def test_longer_contexts_help_on_the_sample_text(tokens):
     train, held_out = load_tokens(tokens, "train"), load_tokens(tokens, "test")
-    vocab_size = int(train.max()) + 1
+    vocab_size = train.vocab_size
     bits = [
         KneserNeyModel(train, vocab_size, order).bits_per_character(held_out) for order in (1, 2, 5)
     ]

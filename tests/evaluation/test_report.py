@@ -147,9 +147,10 @@ def test_a_training_text_shorter_than_the_order_of_the_baseline_is_enough(
 ):
     shutil.copytree(tokens, tmp_path / "tokens")
     meta = json.loads((tokens / "meta.json").read_text())
-    meta["splits"]["train"]["tokens"] = 3
+    shard = {"file": "train-00000.bin", "tokens": 3, "sha256": "0" * 64}
+    meta["splits"]["train"] |= {"tokens": 3, "shards": [shard]}
     (tmp_path / "tokens" / "meta.json").write_text(json.dumps(meta))
-    load_tokens(tokens, "train")[:3].tofile(tmp_path / "tokens" / "train.bin")
+    load_tokens(tokens, "train")[:3].tofile(tmp_path / "tokens" / "train-00000.bin")
     config = EvaluateConfig(sample_seeds=0, baseline_order=5)
     report = tmp_path / "report"
     metrics = evaluate_checkpoint(config, checkpoint, tmp_path / "tokens", report, arithmetic)

@@ -14,10 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tinyllm.tokens.shards import Tokens
+from tinyllm.tokens.spread import Spread
+
 # absolute discounting: what each distinct next character gives to the shorter context
 _DISCOUNT = 0.75
 # limit of the table for one length of context: 128 MiB
 _MOST_NUMBERS = 2**24
+# characters of a passage, since no context reaches across its start
+_SHORTEST = 4096
+_BLOCK = 1 << 22
 
 
 class NgramTeacher:
@@ -29,42 +35,58 @@ class NgramTeacher:
     """
 
     def __init__(
-        self, tokens: NDArray[Any], vocab_size: int, order: int, device: torch.device
+        self,
+        tokens: Tokens | NDArray[Any],
+        vocab_size: int,
+        order: int,
+        device: torch.device,
+        *,
+        most: int = 0,
     ) -> None:
         """Count the n-grams of `tokens` [characters], 0 .. vocab_size - 1.
 
-        In a long text, contexts too rare to fit into the table count as if they occurred once.
+        Contexts that are too rare to fit into the table, or that the counted characters do not
+        hold twice, count as if they occurred once.
+
+        Args:
+            tokens: the training text.
+            vocab_size: of its tokenizer.
+            order: of the n-grams.
+            device: of the soft targets.
+            most: characters to count at most, in evenly spread passages; 0: all.
 
         Raises:
             ValueError: the order is below one.
         """
         if order < 1:
             raise ValueError(f"an n-gram teacher of order {order} has nothing to count")
-        text = tokens.astype(np.int64)
+        text, length = _passages(Tokens.of(tokens), most)
+        self.counted = len(text)
         counts = np.bincount(text, minlength=vocab_size)
-        levels = [(counts[None] + 1) / (len(text) + vocab_size)]
-        children: list[NDArray[np.int32]] = []
+        shorter = (counts[None] + 1) / (len(text) + vocab_size)
+        levels, children = [shorter.astype(np.float32)], [np.zeros((0, vocab_size), np.int32)]
         self._firsts: list[int] = []
         self._longest = order - 1
         first = 0
-        places, nodes = np.arange(len(text)), np.zeros(len(text), dtype=np.int64)
+        places = np.arange(len(text), dtype=np.min_scalar_type(-len(text) - 1))
+        nodes = np.zeros(len(text), dtype=np.int32)
         for back in range(1, order):
-            nodes, places = nodes[places >= back], places[places >= back]
-            edges = nodes * vocab_size + text[places - back]
-            kept = _common_enough(np.bincount(edges, minlength=levels[-1].size), vocab_size)
-            numbers = np.cumsum(kept) - 1
+            inside = places % length >= back
+            nodes, places = nodes[inside], places[inside]
+            edges = nodes * np.int32(vocab_size) + text[places - back]
+            kept = _common_enough(_count(edges, shorter.size), vocab_size)
+            numbers = np.cumsum(kept, dtype=np.int32) - 1
             self._firsts.append(first)
-            first += len(levels[-1])
-            children.append(np.where(kept, numbers + first, 0).astype(np.int32))
+            first += len(shorter)
+            children.append(np.where(kept, numbers + first, 0).reshape(-1, vocab_size))
             known = kept[edges]
             nodes, places = numbers[edges[known]], places[known]
-            shorter = levels[-1][np.flatnonzero(kept) // vocab_size]
-            levels.append(_smoothed(nodes * vocab_size + text[places], shorter))
-        table = np.concatenate(levels).astype(np.float32)
-        self._table = torch.from_numpy(table).to(device)
-        edges_of_all = np.concatenate([*children, np.zeros(0, dtype=np.int32)])
-        self._children = torch.from_numpy(edges_of_all.reshape(-1, vocab_size)).to(device)
-
+            shorter = shorter[np.flatnonzero(kept) // vocab_size]
+            followers = nodes * np.int32(vocab_size) + text[places]
+            shorter = _smoothed(_count(followers, shorter.size), shorter)
+            levels.append(shorter.astype(np.float32))
+        self._children = torch.from_numpy(_joined(children)).to(device)
+        self._table = torch.from_numpy(_joined(levels)).to(device)
         powers = [_DISCOUNT**power for power in range(order)]
         self._powers = torch.tensor(powers, dtype=torch.float32, device=device)
 
@@ -95,6 +117,32 @@ class NgramTeacher:
         return softened.scatter_add_(-1, targets.unsqueeze(-1), 1 - left)
 
 
+def _passages(tokens: Tokens, most: int) -> tuple[NDArray[Any], int]:
+    """Evenly spread passages, one after the other, and the length of each."""
+    spread = Spread.over(len(tokens), most, _SHORTEST)
+    return np.concatenate([tokens[start:end] for start, end in spread.ranges()]), spread.length
+
+
+def _count(numbers: NDArray[np.int32], size: int) -> NDArray[np.int64]:
+    """How often each number below `size` occurs."""
+    counts = np.zeros(size, dtype=np.int64)
+    # bincount makes a copy of twice the size
+    for first in range(0, len(numbers), _BLOCK):
+        counts += np.bincount(numbers[first : first + _BLOCK], minlength=size)
+    return counts
+
+
+def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """The rows of all arrays, which are given up one by one."""
+    rows = sum(len(array) for array in arrays)
+    joined = np.empty((rows, arrays[0].shape[1]), dtype=arrays[0].dtype)
+    while arrays:
+        last = arrays.pop()
+        joined[rows - len(last) : rows] = last
+        rows -= len(last)
+    return joined
+
+
 def _common_enough(counts: NDArray[np.int64], vocab_size: int) -> NDArray[np.bool_]:
     """Which edges lead to a node: those to contexts common enough for all to fit in the table."""
     least = 2
@@ -103,14 +151,15 @@ def _common_enough(counts: NDArray[np.int64], vocab_size: int) -> NDArray[np.boo
     return counts >= least
 
 
-def _smoothed(followers: NDArray[np.int64], shorter: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smoothed(counts: NDArray[np.int64], shorter: NDArray[np.float64]) -> NDArray[np.float64]:
     """Interpolate discounted counts with the shorter contexts' distributions, both [nodes, vocab].
 
     All sums are of integers and the rest is elementwise: the same bits everywhere.
     """
-    counts = np.bincount(followers, minlength=shorter.size).reshape(shorter.shape)
+    counts = counts.reshape(shorter.shape)
     totals = counts.sum(axis=1, keepdims=True)
     distinct = (counts > 0).sum(axis=1, keepdims=True)
-    kept = np.maximum(counts - _DISCOUNT, 0.0)
-    smoothed: NDArray[np.float64] = (kept + (_DISCOUNT * distinct) * shorter) / totals
+    smoothed: NDArray[np.float64] = np.maximum(counts - _DISCOUNT, 0.0)
+    smoothed += (_DISCOUNT * distinct) * shorter
+    smoothed /= totals
     return smoothed
