@@ -98,13 +98,13 @@ def highest_order(vocab_size: int) -> int:
 class _Level:
     """The n-grams of one length with their counts and discounts."""
 
-    def __init__(self, grams: Codes, counts: Codes, vocab_size: int) -> None:
+    def __init__(self, grams: Codes, counts: NDArray[Any], vocab_size: int) -> None:
         self._grams, self._counts, self._vocab_size = grams, counts, vocab_size
         self._discounts = _discounts(counts)
         contexts = grams // vocab_size
         starts = _changes(contexts)
         self._contexts = contexts[starts]
-        self._totals = np.add.reduceat(counts, starts)
+        self._totals = np.add.reduceat(counts, starts, dtype=counts.dtype)
         self._taken = np.add.reduceat(self._discounts[np.minimum(counts, 3)], starts)
 
     def interpolate(self, grams: Codes, lower: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -119,7 +119,7 @@ class _Level:
         return np.where(known, (kept + taken * lower) / divisor, lower)
 
 
-def _discounts(counts: Codes) -> NDArray[np.float64]:
+def _discounts(counts: NDArray[Any]) -> NDArray[np.float64]:
     """Discounts of n-grams seen 0, 1, 2 and 3 or more times; Chen & Goodman, equation 26."""
     n1, n2, n3, n4 = (int((counts == times).sum()) for times in (1, 2, 3, 4))
     if min(n1, n2, n3, n4) == 0:
@@ -154,11 +154,13 @@ def _codes(tokens: NDArray[Any], vocab_size: int, length: int) -> Codes:
     return codes
 
 
-def _distinct(codes: Codes) -> tuple[Codes, Codes]:
+def _distinct(codes: Codes) -> tuple[Codes, NDArray[Any]]:
     """Distinct codes in their order, and how often each occurs; sorts its argument in place."""
     codes.sort()
     starts = _changes(codes)
-    return codes[starts], np.diff(starts, append=len(codes))
+    # no sum of counts is more than there are codes
+    small = np.int32 if len(codes) < 2**31 else np.int64
+    return codes[starts], np.diff(starts, append=len(codes)).astype(small)
 
 
 def _changes(codes: Codes) -> NDArray[np.int64]:

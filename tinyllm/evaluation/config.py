@@ -23,7 +23,7 @@ class EvaluateConfig(Section):
         5, ge=1, le=8, description="order of the n-gram model to compare with"
     )
     baseline_characters: int = Field(
-        5_000_000,
+        3_000_000,
         ge=0,
         description="training characters that it counts at most, evenly spread; 0: all",
     )

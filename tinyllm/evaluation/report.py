@@ -18,7 +18,8 @@ from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 from tinyllm.kernels.arithmetic import Arithmetic
-from tinyllm.tokens.loaders import EvaluationLoader, fitting_windows
+from tinyllm.tokens.limits import fitting_windows
+from tinyllm.tokens.loaders import EvaluationLoader
 from tinyllm.tokens.meta import SplitFacts, read_meta
 from tinyllm.tokens.shards import Tokens, load_tokens
 from tinyllm.tokens.tokenizer import CharacterTokenizer

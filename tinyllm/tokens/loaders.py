@@ -6,14 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from tinyllm.tokens.limits import validation_windows
 from tinyllm.tokens.spread import Spread
 from tinyllm.tokens.windows import Batch, OptimizedTextDataset, TokenData, TrainLoader
 
 # characters of a validation that stay on the device from one to the next: 16 MiB
 _MOST_KEPT = 1 << 20
-# logits of a forward pass without gradients: 64 MiB
-_MOST_LOGITS = 1 << 24
-_FEWEST_WINDOWS = 64
 
 
 class EvaluationLoader:
@@ -41,7 +39,10 @@ class EvaluationLoader:
         self._windows = Spread.over(windows, part)
         whole = not 0 < most < self._predicted
         self._rest = self._predicted % self._length if whole else 0
-        self._kept: dict[int, Batch] = {}
+        self._kept: list[Batch] = []
+        if self.characters <= _MOST_KEPT:
+            # at once: small blocks between the large ones of forward passes would fragment memory
+            self._kept = [self._read(index) for index in range(len(self))]
 
     @property
     def characters(self) -> int:
@@ -66,13 +67,7 @@ class EvaluationLoader:
         """Inputs and targets of a batch, each [windows, time]."""
         if not 0 <= index < len(self):
             raise IndexError(f"there are {len(self)} batches, and no batch {index}")
-        if index in self._kept:
-            return self._kept[index]
-        inputs, targets = self._read(index)
-        batch = inputs.to(self.device), targets.to(self.device)
-        if self.characters <= _MOST_KEPT:
-            self._kept[index] = batch
-        return batch
+        return self._kept[index] if self._kept else self._read(index)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches in the order of the text."""
@@ -80,18 +75,15 @@ class EvaluationLoader:
 
     def _read(self, index: int) -> Batch:
         first, windows = index * self.batch_size, len(self._windows)
-        if first >= windows:
+        if first < windows:
+            numbers = range(first, min(first + self.batch_size, windows))
+            places = [self._windows.place(number) for number in numbers]
+            inputs, targets = self.dataset.gather(np.array(places) * self._length)
+        else:
             tail = self.dataset.tokens[self._predicted - self._rest :].astype(np.int64)
             rest = torch.from_numpy(tail)[None]
-            return rest[:, :-1].contiguous(), rest[:, 1:].contiguous()
-        numbers = range(first, min(first + self.batch_size, windows))
-        places = [self._windows.place(number) for number in numbers]
-        return self.dataset.gather(np.array(places) * self._length)
-
-
-def fitting_windows(wanted: int, sequence_length: int, vocab_size: int) -> int:
-    """How many windows to evaluate at once: those wanted, unless their logits are too many."""
-    return max(1, min(wanted, _MOST_LOGITS // (sequence_length * vocab_size)))
+            inputs, targets = rest[:, :-1].contiguous(), rest[:, 1:].contiguous()
+        return inputs.to(self.device), targets.to(self.device)
 
 
 def build_dataloaders(
@@ -118,7 +110,7 @@ def build_dataloaders(
     """
     train = OptimizedTextDataset(data.train, sequence_length, "train")
     val = OptimizedTextDataset(data.val, sequence_length, "val")
-    windows = fitting_windows(max(batch_size, _FEWEST_WINDOWS), sequence_length, data.vocab_size)
+    windows = validation_windows(batch_size, sequence_length, data.vocab_size)
     return (
         TrainLoader(train, batch_size, seed),
         EvaluationLoader(val, windows, device, eval_characters),
