@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.tokens.permutation import Permutation
 from tinyllm.tokens.shards import load_tokens
 from tinyllm.tokens.windows import (
     OptimizedTextDataset,
@@ -46,6 +47,26 @@ def test_epochs_differ_in_offset_and_order():
 def test_every_offset_occurs():
     offsets = {dataset().shuffled_starts(seed=3, epoch=epoch)[:].min() for epoch in range(200)}
     assert offsets == set(range(LENGTH))
+
+
+def test_an_epoch_of_millions_of_windows_visits_each_once():
+    count = 2 * (1 << 22) + 9
+    data = OptimizedTextDataset(np.zeros(count, dtype=np.uint8), 2, "train")
+    starts = data.shuffled_starts(seed=3, epoch=1)
+    assert isinstance(starts.order, Permutation)
+    assert np.array_equal(np.sort(starts[:]), starts.offset + 2 * np.arange(len(starts)))
+    assert len(starts) == (count - 1 - starts.offset) // 2
+    loader = TrainLoader(data, 1000, seed=3)
+    loader.place = Place(1, len(starts) - 1)
+    loader.next_batch()
+    assert loader.place == Place(2, 999)
+
+
+def test_an_epoch_of_fewer_windows_has_the_order_of_numpy():
+    starts = dataset().shuffled_starts(seed=3, epoch=1)
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([3, 1])))
+    assert starts.offset == random.integers(LENGTH)
+    assert np.array_equal(starts[:], random.permutation(len(starts)) * LENGTH + starts.offset)
 
 
 def test_targets_are_the_inputs_one_character_later():

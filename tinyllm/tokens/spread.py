@@ -27,7 +27,8 @@ class Spread:
         """
         if not 0 < most < total:
             return cls(total, 1, total)
-        pieces = max(1, min(_MOST_PIECES, most // shortest))
+        length = min(most, max(shortest, -(-most // _MOST_PIECES)))
+        pieces = most // length
         return cls(total, pieces, most // pieces)
 
     def __len__(self) -> int:

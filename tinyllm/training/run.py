@@ -76,7 +76,8 @@ def run_training(
         _restore(training, state)
         _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
     if not training.val_loader.is_whole:
-        _log.info("Each validation reads %s of its split.", share_of(training.val_loader))
+        share = share_of(training.val_loader)
+        _log.info("Each validation reads %s, evenly spread over the split.", share)
     after_step = _saver(training, resume) if resume else _do_nothing
     try:
         while training.progress.step < recipe.training.max_steps:

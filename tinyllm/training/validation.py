@@ -79,7 +79,6 @@ def final_loss(training: "Training", after_batch: Callable[[], None]) -> tuple[f
 
 def share_of(loader: EvaluationLoader) -> str:
     """How much of a split a loader reads, in words."""
-    characters = f"{loader.characters:,} characters"
     if loader.is_whole:
-        return f"all {characters}"
-    return f"{characters} of {len(loader.dataset.tokens):,}, evenly spread,"
+        return f"all {loader.characters:,} characters"
+    return f"{loader.characters:,} of {len(loader.dataset.tokens):,} characters"
