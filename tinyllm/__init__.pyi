@@ -12,14 +12,14 @@ from tinyllm.kernels.numerics import setup_numerics as setup_numerics
 from tinyllm.model.checkpoint import save_checkpoint as save_checkpoint
 from tinyllm.model.config import ModelConfig as ModelConfig
 from tinyllm.model.transformer import Transformer as Transformer
+from tinyllm.tokens.loaders import build_dataloaders as build_dataloaders
 from tinyllm.tokens.tokenizer import CharacterTokenizer as CharacterTokenizer
 from tinyllm.tokens.windows import OptimizedTextDataset as OptimizedTextDataset
 from tinyllm.tokens.windows import TokenData as TokenData
-from tinyllm.tokens.windows import build_dataloaders as build_dataloaders
 from tinyllm.training.config import TrainingConfig as TrainingConfig
-from tinyllm.training.loop import evaluate as evaluate
 from tinyllm.training.recipe import Recipe as Recipe
 from tinyllm.training.run import run_training as run_training
+from tinyllm.training.validation import evaluate as evaluate
 
 __all__ = [
     "CharacterTokenizer",

@@ -19,6 +19,7 @@ from tinyllm.formats.requirements import what_is_possible
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.machine import hindrance, possible_here
 from tinyllm.model.config import ModelConfig
+from tinyllm.tokens.meta import read_meta
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.memory import count_weights, estimate_memory
 
@@ -26,6 +27,8 @@ from tinyllm.training.memory import count_weights, estimate_memory
 _BEFORE = ("prepare", "train")
 # as long as the alphabet is not known
 _ALPHABET = 256
+# what the tokenize stage of the pipeline writes
+_TOKENS = Path("data/tokens")
 # a weight in working checkpoints, exports, caches and the store
 _DISK_PER_WEIGHT = 60
 # a byte of the corpus in splits, tokens and caches
@@ -62,8 +65,9 @@ def check_everything(sections: Mapping[str, Section], stage: str) -> None:
     _check_packages(params)
     size = _corpus_size(params)
     _check_length(params, size)
-    _check_memory(params, told=stage == "train")
-    _check_disk(params, size)
+    vocab_size = _vocab_size() if stage == "train" else _ALPHABET
+    _check_memory(params, vocab_size, told=stage == "train")
+    _check_disk(params, vocab_size, size)
     if stage == "train":
         _check_prompts(params)
         _tell_arithmetic(params.numerics)
@@ -115,29 +119,38 @@ def _check_length(params: _Params, size: int) -> None:
             )
 
 
-def _check_memory(params: _Params, *, told: bool) -> None:
+def _vocab_size() -> int:
+    """The number of tokens that the tokenize stage has just written."""
+    try:
+        return read_meta(_TOKENS).vocab_size
+    except TinyLLMError:
+        return _ALPHABET
+
+
+def _check_memory(params: _Params, vocab_size: int, *, told: bool) -> None:
     """Raise `ConfigError` if the training would not fit into memory."""
     if params.numerics.device in ("cuda", "mps"):
         return
-    needed = estimate_memory(params.model, params.training, _ALPHABET) * params.numerics.processes
+    needed = estimate_memory(params.model, params.training, vocab_size)
+    needed *= params.numerics.processes
     limit = memory_limit()
     if needed > limit:
         raise ConfigError(
             f"Training needs about {_gigabytes(needed)} of memory, and there are "
-            f"{_gigabytes(limit)}; lower train.batch_size, model.sequence_length, model.d_model, "
-            f"model.d_ff or model.num_layers."
+            f"{_gigabytes(limit)} ({vocab_size:,} tokens); lower train.batch_size, "
+            f"model.sequence_length, model.d_model, model.d_ff or model.num_layers."
         )
     if told:
         _log.info(
             "%s weights; training needs about %s of memory.",
-            f"{count_weights(params.model, _ALPHABET):,}",
+            f"{count_weights(params.model, vocab_size):,}",
             _gigabytes(needed),
         )
 
 
-def _check_disk(params: _Params, size: int) -> None:
+def _check_disk(params: _Params, vocab_size: int, size: int) -> None:
     """Raise `TinyLLMError` if what the pipeline writes would not fit onto the disk."""
-    weights = count_weights(params.model, _ALPHABET)
+    weights = count_weights(params.model, vocab_size)
     needed = weights * _DISK_PER_WEIGHT + size * _DISK_PER_BYTE
     free = shutil.disk_usage(repository_root()).free
     if needed > free:
@@ -153,7 +166,7 @@ def _check_prompts(params: _Params) -> None:
     from tinyllm.tokens.tokenizer import CharacterTokenizer
 
     try:
-        known = set(CharacterTokenizer.load_state(Path("data/tokens/tokenizer.json")).alphabet)
+        known = set(CharacterTokenizer.load_state(_TOKENS / "tokenizer.json").alphabet)
     except TinyLLMError:
         return
     for prompt in params.evaluate.prompts:

@@ -1,6 +1,8 @@
 """The evaluate stage, as a command."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -60,7 +62,24 @@ def evaluate(
             tell(FileWritten(file))
     click.echo(
         f"{split}: {metrics['bits_per_character']:.4f} bits per character "
-        f"({evaluate.baseline_order}-gram model: {metrics['baseline_bits_per_character']:.4f}), "
+        f"({metrics.get('baseline_order', evaluate.baseline_order)}-gram model: "
+        f"{metrics['baseline_bits_per_character']:.4f}), "
         f"perplexity {metrics['perplexity']:.3f}, next character right "
         f"{metrics['top1_accuracy']:.1%}; report in {out}"
     )
+    for sentence in _left_out(metrics):
+        click.echo(sentence)
+
+
+def _left_out(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What was measured on a part only, in words."""
+    if scored := metrics.get("scored_characters"):
+        yield (
+            f"Measured on {scored:,} of {metrics['characters']:,} characters, evenly spread; the "
+            f"rest is left out (evaluate.max_characters)."
+        )
+    if counted := metrics.get("baseline_characters"):
+        yield (
+            f"The n-gram model was counted from {counted:,} characters of the training split, "
+            f"evenly spread; the rest is left out (evaluate.baseline_characters)."
+        )

@@ -163,6 +163,9 @@ def _write(
         "val_bits_per_character": rounded(result.best_val_loss / math.log(2)),
         "parameters": result.num_parameters,
     }
+    # the first one has no context
+    if result.val_characters < meta.splits.val.tokens - 1:
+        metrics["val_characters"] = result.val_characters
     with new_directory(folders.reports, REPORTS) as folder:
         write_csv(folder / "history.csv", history)
         write_json(folder / "metrics.json", metrics)

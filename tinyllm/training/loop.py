@@ -1,8 +1,7 @@
 """The inner loop: optimizer steps, validation, and their events."""
 
-import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,14 +12,16 @@ from torch.nn import functional as F
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import StepTaken, Tell, Validated
-from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
+from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.model.transformer import Transformer, token_losses
-from tinyllm.tokens.windows import Batch, EvaluationLoader, TrainLoader
+from tinyllm.tokens.loaders import EvaluationLoader
+from tinyllm.tokens.windows import TrainLoader
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.distributed import Group, hand_out
 from tinyllm.training.optimizer import Optimizers
 from tinyllm.training.schedule import learning_rate_factor, teacher_weight
 from tinyllm.training.teacher import NgramTeacher
+from tinyllm.training.validation import evaluate
 
 
 @dataclass
@@ -75,34 +76,6 @@ def train_epoch(training: Training, tell: Tell, after_step: Callable[[], None]) 
         if progress.step % config.eval_interval == 0 or progress.step == config.max_steps:
             tell(_validate(training, taken))
         after_step()
-
-
-@torch.no_grad()
-def evaluate(
-    model: Transformer,
-    batches: Iterable[Batch],
-    arithmetic: Arithmetic | None = None,
-    group: Group | None = None,
-) -> float:
-    """Mean loss in nats per token over all batches, without dropout.
-
-    The processes of a group share the batches, and all get the result.
-    """
-    arithmetic, group = arithmetic or default_arithmetic(), group or Group()
-    was_training = model.training
-    model.eval()
-    sums: list[tuple[float, int]] = []
-    for inputs, targets in itertools.islice(batches, group.rank, None, group.size):
-        losses, _ = _losses(model, inputs, targets, arithmetic)
-        # by rows, then in double: the same bits for any number of threads
-        sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
-        arithmetic.contention.watch()
-    model.train(was_training)
-    total, count = 0.0, 0
-    for batch_sum, batch_count in group.in_turn(sums):
-        total += batch_sum
-        count += batch_count
-    return total / count
 
 
 def take_step(training: Training) -> StepTaken:

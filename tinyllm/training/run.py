@@ -14,7 +14,8 @@ from tinyllm.base.events import Tell, ignore
 from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.kernels.fused import build_model
 from tinyllm.model.initialization import init_weights, look_back
-from tinyllm.tokens.windows import Place, TokenData, build_dataloaders
+from tinyllm.tokens.loaders import build_dataloaders
+from tinyllm.tokens.windows import Place, TokenData
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.distributed import Group
 from tinyllm.training.loop import Progress, Training, train_epoch
@@ -22,17 +23,24 @@ from tinyllm.training.optimizer import Optimizers
 from tinyllm.training.recipe import Recipe
 from tinyllm.training.resume import Resume, TrainingState
 from tinyllm.training.teacher import NgramTeacher
+from tinyllm.training.validation import final_loss, share_of
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The best weights, and the history of the run."""
+    """The best weights, their loss, and the history of the run.
+
+    `best_val_loss` is over `val_characters` of the validation split: all of it that can be
+    predicted, unless `train.final_eval_characters` are fewer. The losses of the history, which
+    chose the weights, are over `train.eval_characters` of it.
+    """
 
     weights: dict[str, Tensor]
     best_step: int
     best_val_loss: float
+    val_characters: int
     history: list[dict[str, Any]]
     num_parameters: int
 
@@ -46,7 +54,7 @@ def run_training(
     resume: Resume | None = None,
     group: Group | None = None,
 ) -> TrainingResult:
-    """Train a model and return its best weights by loss on the full validation split.
+    """Train a model and return its best weights by loss on the validation split.
 
     Args:
         data: the training and validation splits.
@@ -67,16 +75,21 @@ def run_training(
     if state is not None:
         _restore(training, state)
         _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
+    if not training.val_loader.is_whole:
+        share = share_of(training.val_loader)
+        _log.info("Each validation reads %s, evenly spread over the split.", share)
     after_step = _saver(training, resume) if resume else _do_nothing
     try:
         while training.progress.step < recipe.training.max_steps:
             train_epoch(training, tell, after_step)
+        val_loss, val_characters = final_loss(training, _stopper(resume))
     finally:
         training.arithmetic.contention.stop()
     return TrainingResult(
         weights=training.best_weights,
         best_step=training.progress.best_step,
-        best_val_loss=training.progress.best_val_loss,
+        best_val_loss=val_loss,
+        val_characters=val_characters,
         history=training.progress.history,
         num_parameters=training.model.num_parameters(),
     )
@@ -97,6 +110,7 @@ def set_up_training(
         batch_size=config.batch_size * config.gradient_accumulation_steps,
         seed=config.seed,
         device=arithmetic.device,
+        eval_characters=config.eval_characters,
     )
     # drawn on the CPU, so that every device starts from the same weights
     model = build_model(recipe.model, data.vocab_size, arithmetic).cpu()
@@ -118,7 +132,20 @@ def set_up_training(
 
 
 def _teacher(data: TokenData, config: TrainingConfig, arithmetic: Arithmetic) -> NgramTeacher:
-    return NgramTeacher(data.train, data.vocab_size, config.teacher_order, arithmetic.device)
+    teacher = NgramTeacher(
+        data.train,
+        data.vocab_size,
+        config.teacher_order,
+        arithmetic.device,
+        most=config.teacher_characters,
+    )
+    if teacher.counted < len(data.train):
+        _log.info(
+            "The teacher's n-grams are counted in %s characters of %s, evenly spread.",
+            f"{teacher.counted:,}",
+            f"{len(data.train):,}",
+        )
+    return teacher
 
 
 def _do_nothing() -> None:
@@ -143,6 +170,20 @@ def _saver(training: Training, resume: Resume) -> Callable[[], None]:
             )
 
     return after_step
+
+
+def _stopper(resume: Resume | None) -> Callable[[], None]:
+    """Return the callback after each batch at the end, when the state has been saved."""
+
+    def after_batch() -> None:
+        if resume and (signal_number := resume.stop()):
+            raise Interrupted(
+                "Stopped by a signal after the last step, while the validation split was read; the "
+                "same command resumes from there.",
+                signal_number,
+            )
+
+    return after_batch
 
 
 def _capture(training: Training) -> TrainingState:
