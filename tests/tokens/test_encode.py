@@ -8,9 +8,9 @@ import pytest
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.splits import SPLITS
+from tinyllm.tokens.characters import CharacterTokenizer
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.encode import tokenize_corpus
-from tinyllm.tokens.tokenizer import CharacterTokenizer
 from tinyllm.tokens.windows import load_tokens
 
 
@@ -62,6 +62,7 @@ def test_the_metadata_describe_the_splits(splits, tmp_path):
     assert meta["splits"]["train"]["coverage"] == 1.0
     assert meta["splits"]["val"] == {
         "tokens": 4,
+        "characters": 4,
         "bytes": 5,
         "fingerprint": hashlib.sha256("axéx".encode()).hexdigest(),
         "unknown_characters": {"x": 2, "é": 1},

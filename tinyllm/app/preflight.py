@@ -19,13 +19,14 @@ from tinyllm.formats.requirements import what_is_possible
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.machine import hindrance, possible_here
 from tinyllm.model.config import ModelConfig
+from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.memory import count_weights, estimate_memory
 
 # stages before which everything is checked: the first, and the one that takes long
 _BEFORE = ("prepare", "train")
-# as long as the alphabet is not known
-_ALPHABET = 256
+# as long as the tokens are not known
+_TOKENS = 256
 # a weight in working checkpoints, exports, caches and the store
 _DISK_PER_WEIGHT = 60
 # a byte of the corpus in splits, tokens and caches
@@ -44,6 +45,12 @@ class _Params:
     numerics: NumericsConfig
     evaluate: EvaluateConfig
     export: ExportConfig
+    tokenize: TokenizeConfig
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there will be, about."""
+        return self.tokenize.vocab_size if self.tokenize.kind == "bpe" else _TOKENS
 
 
 def check_everything(sections: Mapping[str, Section], stage: str) -> None:
@@ -82,7 +89,7 @@ def memory_limit() -> int:
 
 
 def _by_type(sections: Mapping[str, Section]) -> _Params:
-    keys = ("prepare", "model", "train", "numerics", "evaluate", "export")
+    keys = ("prepare", "model", "train", "numerics", "evaluate", "export", "tokenize")
     return _Params(*(sections[key] for key in keys))  # type: ignore[arg-type]  # by their names
 
 
@@ -101,7 +108,7 @@ def _corpus_size(params: _Params) -> int:
 
 
 def _check_length(params: _Params, size: int) -> None:
-    """Raise `ConfigError` if no split can hold a window: a character takes a byte at least."""
+    """Raise `ConfigError` if no split can hold a window: a token takes a byte at least."""
     shares = {"val": params.prepare.val_fraction, "test": params.prepare.test_fraction}
     # each once, in the same order in every process
     for split in dict.fromkeys(("val", params.evaluate.split)):
@@ -110,7 +117,7 @@ def _check_length(params: _Params, size: int) -> None:
             raise ConfigError(
                 f"The corpus at {params.prepare.source} has {size:,} bytes, of which the {split} "
                 f"split gets at most {most:,}, fewer than one window of model.sequence_length = "
-                f"{length} and its next character; add text, raise prepare.{split}_fraction, or "
+                f"{length} and its next token; add text, raise prepare.{split}_fraction, or "
                 f"lower model.sequence_length."
             )
 
@@ -119,7 +126,10 @@ def _check_memory(params: _Params, *, told: bool) -> None:
     """Raise `ConfigError` if the training would not fit into memory."""
     if params.numerics.device in ("cuda", "mps"):
         return
-    needed = estimate_memory(params.model, params.training, _ALPHABET) * params.numerics.processes
+    needed = (
+        estimate_memory(params.model, params.training, params.vocab_size)
+        * params.numerics.processes
+    )
     limit = memory_limit()
     if needed > limit:
         raise ConfigError(
@@ -130,14 +140,14 @@ def _check_memory(params: _Params, *, told: bool) -> None:
     if told:
         _log.info(
             "%s weights; training needs about %s of memory.",
-            f"{count_weights(params.model, _ALPHABET):,}",
+            f"{count_weights(params.model, params.vocab_size):,}",
             _gigabytes(needed),
         )
 
 
 def _check_disk(params: _Params, size: int) -> None:
     """Raise `TinyLLMError` if what the pipeline writes would not fit onto the disk."""
-    weights = count_weights(params.model, _ALPHABET)
+    weights = count_weights(params.model, params.vocab_size)
     needed = weights * _DISK_PER_WEIGHT + size * _DISK_PER_BYTE
     free = shutil.disk_usage(repository_root()).free
     if needed > free:
@@ -150,14 +160,14 @@ def _check_disk(params: _Params, size: int) -> None:
 def _check_prompts(params: _Params) -> None:
     """Warn about characters of prompts that the model will not know."""
     # the one that the tokenize stage has just written
-    from tinyllm.tokens.tokenizer import CharacterTokenizer
+    from tinyllm.tokens.tokenizer import load_tokenizer
 
     try:
-        known = set(CharacterTokenizer.load_state(Path("data/tokens/tokenizer.json")).alphabet)
+        tokenizer = load_tokenizer(Path("data/tokens/tokenizer.json"))
     except TinyLLMError:
         return
     for prompt in params.evaluate.prompts:
-        if unknown := sorted(set(prompt) - known):
+        if unknown := tokenizer.unknown(prompt):
             _log.warning(
                 "evaluate.prompts holds %r, but the training text has no %s: the model reads "
                 "<unk> there.",

@@ -17,7 +17,7 @@ from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.tokens.meta import SplitFacts, read_meta
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.tokenizer import load_tokenizer
 from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, load_tokens
 
 # what is drawn of the train stage's history
@@ -63,7 +63,7 @@ def evaluate_checkpoint(
 
     Raises:
         ConfigError: `out` holds something else.
-        TinyLLMError: the split is missing or too short, or was encoded for another alphabet.
+        TinyLLMError: the split is missing or too short, or was encoded for other tokens.
     """
     losses = read_csv(history, HISTORY) if history else []
     facts = _facts_of_split(tokens, config.split, checkpoint)
@@ -113,11 +113,10 @@ def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
 
 
 def _facts_of_split(tokens: Path, split: str, checkpoint: Checkpoint) -> SplitFacts:
-    tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
-    if tokenizer.alphabet != checkpoint.tokenizer.alphabet:
+    if load_tokenizer(tokens / "tokenizer.json") != checkpoint.tokenizer:
         raise TinyLLMError(
-            f"The checkpoint has another alphabet than {tokens}: they belong to different "
-            f"corpora; run the train stage again."
+            f"The checkpoint has other tokens than {tokens}: they belong to different corpora; "
+            f"run the train stage again."
         )
     facts = read_meta(tokens).split(split)
     if facts.tokens == 0:

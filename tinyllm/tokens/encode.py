@@ -1,10 +1,10 @@
 """Encoding text files into binary token files."""
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
@@ -13,7 +13,7 @@ from tinyllm.base.outs import OutFolder, check_places
 from tinyllm.base.replacing import new_directory
 from tinyllm.base.splits import SPLITS
 from tinyllm.tokens.config import TokenizeConfig
-from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
+from tinyllm.tokens.tokenizer import Tokenizer, learn_tokenizer
 
 TOKENS = OutFolder(
     writer="tinyllm tokenize",
@@ -24,7 +24,7 @@ TOKENS = OutFolder(
 
 
 def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[str, Any]:
-    """Learn the alphabet from `train.txt` and encode the three splits.
+    """Learn the tokens from `train.txt` and encode the three splits.
 
     Writes `tokenizer.json`, `train.bin val.bin test.bin` (raw little-endian arrays of the
     smallest dtype) and `meta.json`.
@@ -39,7 +39,7 @@ def tokenize_corpus(config: TokenizeConfig, prepared: Path, out: Path) -> dict[s
     """
     check_places({"--out": (out, TOKENS)}, {"--prepared": prepared})
     texts = {name: _read_split(prepared / f"{name}.txt") for name in SPLITS}
-    tokenizer = CharacterTokenizer().fit(texts["train"], config.min_count)
+    tokenizer = learn_tokenizer(config, Counter(texts["train"]), [texts["train"]])
     splits: dict[str, Any] = {}
     with new_directory(out, TOKENS) as folder:
         tokenizer.save_state(folder / "tokenizer.json")
@@ -68,14 +68,14 @@ def _read_split(path: Path) -> str:
         ) from None
 
 
-def _describe(text: str, tokens: NDArray[Any], tokenizer: CharacterTokenizer) -> dict[str, Any]:
-    unknown = int(np.count_nonzero(tokens == UNKNOWN_ID))
-    missing = sorted(set(text) - set(tokenizer.alphabet))
+def _describe(text: str, tokens: NDArray[Any], tokenizer: Tokenizer) -> dict[str, Any]:
+    unknown = {char: text.count(char) for char in tokenizer.unknown(text)}
     data = text.encode("utf-8")
     return {
         "tokens": len(tokens),
+        "characters": len(text),
         "bytes": len(data),
         "fingerprint": hashlib.sha256(data).hexdigest(),
-        "unknown_characters": {char: text.count(char) for char in missing},
-        "coverage": round(1 - unknown / len(tokens), 6) if len(tokens) else 1.0,
+        "unknown_characters": unknown,
+        "coverage": round(1 - sum(unknown.values()) / len(text), 6) if text else 1.0,
     }

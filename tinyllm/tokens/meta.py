@@ -17,6 +17,7 @@ class SplitFacts(Document):
     """The tokens of a split: how many, from how many bytes of UTF-8 with which SHA-256."""
 
     tokens: NonNegativeInt
+    characters: NonNegativeInt
     bytes: NonNegativeInt
     fingerprint: Sha256
     unknown_characters: dict[str, NonNegativeInt]

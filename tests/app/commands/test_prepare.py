@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tinyllm.app.cli import main
 from tinyllm.app.params import SECTIONS
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
 from tinyllm.tokens.windows import load_tokens
 from tinyllm.training.config import TrainingConfig
 
