@@ -35,7 +35,7 @@ def run_variant(variant: str) -> None:
     from tinyllm.inference.checkpoint import Checkpoint
     from tinyllm.kernels.arithmetic import default_arithmetic
     from tinyllm.kernels.fused import build_model
-    from tinyllm.tokens.tokenizer import CharacterTokenizer
+    from tinyllm.tokens.characters import CharacterTokenizer
 
     torch.set_num_threads(1)
     shape = load_params(ROOT / "params.yaml")["model"].model_copy(

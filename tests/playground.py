@@ -12,7 +12,7 @@ from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.inference.sampling import next_token
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
 
 ODD = "\n <>&\"'\\{}$`é\u2028\N{GRINNING FACE}abcdefgh"
 _FLAGS = (
@@ -134,6 +134,7 @@ def native_choices(checkpoint, prompt, written, sampling):
 
     If all are those of `written`, Python would have written it, character by character.
     """
+    unknown = checkpoint.tokenizer.unknown_id
     logits = native_logits(checkpoint, prompt + written[:-1])[len(prompt) - 1 :]
-    tokens = [next_token(row, sampling, index) for index, row in enumerate(logits)]
+    tokens = [next_token(row, sampling, index, unknown) for index, row in enumerate(logits)]
     return checkpoint.tokenizer.decode(tokens)

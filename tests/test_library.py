@@ -27,7 +27,7 @@ def test_an_unknown_name_is_reported():
 
 
 def test_the_tokenizer_learns_and_reads_back():
-    tokenizer = tinyllm.CharacterTokenizer().fit("to be or not")
+    tokenizer = tinyllm.CharacterTokenizer("to be or not")
     assert tokenizer.decode(tokenizer.encode("not to be")) == "not to be"
 
 
@@ -55,7 +55,7 @@ def test_the_transformer_predicts_every_token():
 
 
 def test_a_model_is_trained_and_evaluated(text):
-    tokenizer = tinyllm.CharacterTokenizer().fit(text)
+    tokenizer = tinyllm.CharacterTokenizer(text)
     data = tinyllm.TokenData.from_text(text, tokenizer)
     assert len(data.val) == len(text) // 10
     config = SMALL_TRAINING.model_copy(update={"max_steps": 20})

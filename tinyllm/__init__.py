@@ -5,7 +5,7 @@ The library needs neither DVC nor MLflow:
     import tinyllm
 
     text = tinyllm.load_text("mine.txt")
-    tokenizer = tinyllm.CharacterTokenizer().fit(text)
+    tokenizer = tinyllm.CharacterTokenizer(text)
     data = tinyllm.TokenData.from_text(text, tokenizer)
     recipe = tinyllm.Recipe(training=tinyllm.TrainingConfig(max_steps=200))
     with tinyllm.ProgressBar(recipe.training.max_steps) as bar:
@@ -20,7 +20,9 @@ from typing import Any
 
 # public name -> the module that holds it
 _PUBLIC = {
-    "CharacterTokenizer": "tinyllm.tokens.tokenizer",
+    "BytePairTokenizer": "tinyllm.tokens.byte_pairs",
+    "ByteTokenizer": "tinyllm.tokens.byte_level",
+    "CharacterTokenizer": "tinyllm.tokens.characters",
     "Checkpoint": "tinyllm.inference.checkpoint",
     "ModelConfig": "tinyllm.model.config",
     "NumericsConfig": "tinyllm.kernels.config",

@@ -12,7 +12,7 @@ from tinyllm.formats.run import export_checkpoint
 from tinyllm.inference.checkpoint import load_checkpoint
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
-from tinyllm.tokens.tokenizer import UNKNOWN_ID
+from tinyllm.tokens.characters import UNKNOWN_ID
 
 pytestmark = pytest.mark.medium
 

@@ -14,8 +14,8 @@ from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.characters import UNKNOWN_ID, CharacterTokenizer
 from tinyllm.tokens.shards import load_tokens
-from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
 pytest.importorskip("llama_cpp")
 

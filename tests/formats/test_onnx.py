@@ -18,7 +18,7 @@ from tinyllm.inference.checkpoint import Checkpoint, load_checkpoint
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
 
 ALPHABET = "abcdefghijkl"
 VOCAB = len(ALPHABET) + 1

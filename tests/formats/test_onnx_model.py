@@ -20,7 +20,7 @@ from tinyllm.formats.onnx_graph import write_onnx
 from tinyllm.formats.onnx_model import GRAPH, load_onnx
 from tinyllm.formats.tokenizer_json import huggingface_tokenizer
 from tinyllm.inference.checkpoint import load_checkpoint
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
 
 WINDOW = 32
 

@@ -30,8 +30,8 @@ def judge(checkpoint, text):
 
     def compare_with(disturb, precision="f32", every=1):
         reader = Disturbed(checkpoint.reader(), disturb, every)
-        opened = Opened("some/export", "some runtime", precision, reader, greedy_characters=40)
-        return compare(opened, Native(checkpoint.reader, passage))
+        opened = Opened("some/export", "some runtime", precision, reader, greedy_tokens=40)
+        return compare(opened, Native(checkpoint.reader, passage, checkpoint.tokenizer.unknown_id))
 
     return compare_with
 
@@ -52,7 +52,7 @@ def test_the_model_agrees_with_itself(judge):
     assert verdict.max_difference == 0
     assert verdict.agrees
     assert verdict.same_text
-    assert verdict.characters_per_second > 0
+    assert verdict.tokens_per_second > 0
 
 
 def test_a_difference_within_the_tolerance_passes(judge):
@@ -88,7 +88,8 @@ def test_the_model_reads_only_once_for_several_programs(checkpoint, text):
         opened.append(checkpoint.reader())
         return opened[-1]
 
-    native = Native(open_reader, checkpoint.tokenizer.encode(text[500:532]).tolist())
+    passage = checkpoint.tokenizer.encode(text[500:532]).tolist()
+    native = Native(open_reader, passage, checkpoint.tokenizer.unknown_id)
     for program in ("one", "another"):
         assert compare(Opened("export", program, "f32", checkpoint.reader()), native).same_text
     # the passage, and the text that both wrote

@@ -16,7 +16,7 @@ from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.sampling import uniform
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
 
 pytestmark = pytest.mark.medium
 

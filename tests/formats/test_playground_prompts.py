@@ -8,6 +8,7 @@ import pytest
 
 from tinyllm.formats.playground import PAGE
 from tinyllm.inference.prompt import in_known_form
+from tinyllm.tokens.characters import CharacterTokenizer
 
 NODE = shutil.which("node")
 PROMPTS = [
@@ -33,10 +34,10 @@ ALPHABETS = [
 @pytest.mark.skipif(NODE is None, reason="needs Node.js")
 def test_the_page_takes_the_same_form():
     script = (
-        (PAGE / "sampling.js").read_text(encoding="utf-8")
+        (PAGE / "tokenizers.js").read_text(encoding="utf-8")
         + """
     const [alphabets, prompts] = JSON.parse(require("fs").readFileSync(0, "utf8"));
-    const forms = (a) => prompts.map((p) => new Alphabet(Array.from(a)).inKnownForm(p));
+    const forms = (a) => prompts.map((p) => new CharacterTokenizer({ alphabet: Array.from(a) }).inKnownForm(p));
     console.log(JSON.stringify(alphabets.map(forms)));
     """
     )
@@ -48,5 +49,6 @@ def test_the_page_takes_the_same_form():
         check=True,
     )
     assert json.loads(done.stdout) == [
-        [in_known_form(prompt, frozenset(alphabet)) for prompt in PROMPTS] for alphabet in ALPHABETS
+        [in_known_form(prompt, CharacterTokenizer(alphabet)) for prompt in PROMPTS]
+        for alphabet in ALPHABETS
     ]

@@ -18,7 +18,7 @@ from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.onnx_graph import write_onnx
 from tinyllm.formats.run import CARD, Source, export_checkpoint
 from tinyllm.inference.checkpoint import Checkpoint
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
 
 pytestmark = pytest.mark.medium
 
@@ -94,7 +94,7 @@ def test_every_format_was_opened_and_agrees(exported):
     ]
     assert [entry["runtime"] for entry in parity][:2] == ["transformers", "onnxruntime"]
     assert all(entry["greedy_text"] == "same" for entry in parity if entry["precision"] == "f32")
-    assert all(entry["greedy_characters"] == 200 for entry in parity)
+    assert all(entry["greedy_tokens"] == 200 for entry in parity)
     by_precision = {v.precision: v.max_difference for v in verdicts if "gguf" in v.export}
     assert by_precision["f32"] == 0
     assert 0 < by_precision["f16"] < by_precision["q8_0"]

@@ -13,7 +13,7 @@ from tinyllm.formats.tokenizer_json import (
     huggingface_tokenizer_config,
     tokenizer_from_huggingface,
 )
-from tinyllm.tokens.tokenizer import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
+from tinyllm.tokens.characters import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
 
 ALPHABET = "\n\r\t !<>abknuzé😀\u0301"
 
@@ -70,7 +70,7 @@ def test_their_library_leaves_padding_out_of_texts(rust):
 
 
 def test_the_configuration_names_what_programs_ask_for():
-    config = huggingface_tokenizer_config(48)
+    config = huggingface_tokenizer_config(CharacterTokenizer(ALPHABET), 48)
     assert config["model_max_length"] == 48
     assert config["clean_up_tokenization_spaces"] is False
     for token in ("bos_token", "eos_token", "pad_token", "unk_token"):

@@ -15,7 +15,7 @@ from tinyllm.model.checkpoint import read_tensors, save_checkpoint
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
 
 CONFIG = ModelConfig(d_model=8, num_heads=2, num_layers=1, d_ff=12, sequence_length=6, dropout=0.3)
 TIED = CONFIG.model_copy(update={"tie_embeddings": True})

@@ -8,7 +8,7 @@ import torch
 from tests.sliding import sliding
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text, generate_texts, stream_text
-from tinyllm.tokens.tokenizer import UNKNOWN_ID
+from tinyllm.tokens.characters import UNKNOWN_ID
 
 WINDOW = 32
 PROMPTS = [

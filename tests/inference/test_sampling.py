@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.sampling import next_token, truncate, uniform
-from tinyllm.tokens.tokenizer import UNKNOWN_ID
+from tinyllm.tokens.characters import UNKNOWN_ID
 
 WHOLE = 1024
 LOGITS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=20)
@@ -32,13 +32,13 @@ def kept_by_reference(weights, top_k, share):
 
 
 def draw_many(logits, config, count):
-    return [next_token(logits, config, index) for index in range(count)]
+    return [next_token(logits, config, index, UNKNOWN_ID) for index in range(count)]
 
 
 @settings(deadline=None)
 @given(logits=LOGITS)
 def test_temperature_zero_takes_the_likeliest_known_token(logits):
-    token = next_token(np.array(logits), SamplingConfig(temperature=0), 0)
+    token = next_token(np.array(logits), SamplingConfig(temperature=0), 0, UNKNOWN_ID)
     known = logits[UNKNOWN_ID + 1 :]
     assert token == known.index(max(known)) + 1
 
@@ -59,7 +59,7 @@ def test_a_drawn_token_is_one_of_the_vocabulary_and_never_the_unknown_one(
 ):
     logits[UNKNOWN_ID] = 50.0
     config = SamplingConfig(temperature=temperature, seed=seed)
-    token = next_token(np.array(logits), config, 0)
+    token = next_token(np.array(logits), config, 0, UNKNOWN_ID)
     assert UNKNOWN_ID < token < len(logits)
 
 
@@ -132,7 +132,9 @@ def test_drawing_does_not_change_the_logits():
 def test_the_token_at_a_place_does_not_depend_on_those_before():
     logits = np.zeros(9)
     in_order = draw_many(logits, SamplingConfig(seed=3), 40)
-    backwards = [next_token(logits, SamplingConfig(seed=3), index) for index in range(39, -1, -1)]
+    backwards = [
+        next_token(logits, SamplingConfig(seed=3), index, UNKNOWN_ID) for index in range(39, -1, -1)
+    ]
     assert backwards[::-1] == in_order
 
 

@@ -31,7 +31,10 @@ def store(tmp_path_factory):
     flags += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            ["weed", "server", "-master.telemetry=false", *flags], stdout=log, stderr=log, start_new_session=True
+            ["weed", "server", "-master.telemetry=false", *flags],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     environment = {
         **os.environ,

@@ -9,10 +9,10 @@ import pytest
 from tests.conftest import read_split, write_prepared
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.splits import SPLITS
+from tinyllm.tokens.characters import CharacterTokenizer
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.encode import tokenize_corpus
 from tinyllm.tokens.shards import load_tokens
-from tinyllm.tokens.tokenizer import CharacterTokenizer
 
 
 def refusal(call, *arguments):

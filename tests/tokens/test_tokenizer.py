@@ -1,201 +1,136 @@
-"""Characters to numbers and back, for every alphabet."""
+"""The kinds of tokenizers: learned by params, opened by what they wrote, alike in promises."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm.base.errors import TinyLLMError
-from tinyllm.tokens.tokenizer import TOKENIZERS, UNKNOWN_ID, CharacterTokenizer, load_tokenizer
+from tests.tokenizers import KINDS, learned
+from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.tokens.byte_level import ByteTokenizer
+from tinyllm.tokens.byte_pairs import BytePairTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
+from tinyllm.tokens.config import TokenizeConfig
+from tinyllm.tokens.tokenizer import TOKENIZERS, learn_tokenizer, load_tokenizer
 
-CHARACTERS = st.characters(exclude_categories=["Cs"])
-TEXTS = st.text(CHARACTERS)
-ASTRAL = st.text(st.characters(min_codepoint=0x10000), min_size=1)
-
-
-def refusal(path):
-    """The error message for a file."""
-    with pytest.raises(TinyLLMError) as caught:
-        CharacterTokenizer.load_state(path)
-    message = str(caught.value)
-    assert caught.value.exit_code == 1
-    assert message.endswith(".")
-    return message
+# U+FFFD is what unknown characters become
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"))
 
 
-@given(TEXTS | ASTRAL)
-@settings(deadline=None)
-def test_a_text_of_known_characters_round_trips(text):
-    tokenizer = CharacterTokenizer(text)
-    tokens = tokenizer.encode(text)
-    assert len(tokens) == len(text)
-    assert UNKNOWN_ID not in tokens
-    assert tokenizer.decode(tokens) == text
-
-
-@given(TEXTS, TEXTS | ASTRAL)
-@settings(deadline=None)
-def test_unknown_characters_become_the_replacement_character(alphabet, text):
-    tokenizer = CharacterTokenizer(alphabet)
-    tokens = tokenizer.encode(text)
-    assert [token == UNKNOWN_ID for token in tokens] == [char not in alphabet for char in text]
-    expected = "".join(char if char in alphabet else "\ufffd" for char in text)
-    assert tokenizer.decode(tokens) == expected
-
-
-@given(TEXTS)
-@settings(deadline=None)
-def test_decoded_tokens_encode_to_the_same_tokens(alphabet):
-    tokenizer = CharacterTokenizer(alphabet)
-    tokens = np.arange(1, tokenizer.vocab_size)
-    assert tokenizer.encode(tokenizer.decode(tokens)).tolist() == tokens.tolist()
-
-
-@given(TEXTS | ASTRAL)
-@settings(deadline=None, max_examples=40)
-def test_a_saved_tokenizer_loads_as_the_same_one(tmp_path_factory, text):
-    path = tmp_path_factory.getbasetemp() / "tokenizer.json"
-    tokenizer = CharacterTokenizer(text)
-    tokenizer.save_state(path)
-    loaded = CharacterTokenizer.load_state(path)
-    assert loaded.alphabet == tokenizer.alphabet
-    assert loaded.vocab_size == tokenizer.vocab_size
-    assert loaded.dtype == tokenizer.dtype
-    assert np.array_equal(loaded.encode(text), tokenizer.encode(text))
-
-
-def test_a_null_character_in_a_text_is_encoded_like_any_other():
-    assert CharacterTokenizer("a\0b").encode("\0ab").tolist() == [1, 2, 3]
-
-
-@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
-def test_a_lone_surrogate_is_unknown_rather_than_an_error(text):
-    tokens = CharacterTokenizer("ab\uffff").encode(text)
-    assert tokens.tolist().count(UNKNOWN_ID) == 1
-    assert len(tokens) == len(text)
-
-
-def test_neighbors_of_known_characters_are_unknown():
-    tokenizer = CharacterTokenizer("bd")
-    assert tokenizer.encode("abcde").tolist() == [0, 1, 0, 2, 0]
-    assert tokenizer.encode("\U0010ffff").tolist() == [0]
-
-
-def test_characters_are_numbered_by_code_point_whatever_their_order():
-    assert CharacterTokenizer("cabbage").alphabet == "abceg"
-    assert CharacterTokenizer("😀aé").encode("aé😀").tolist() == [1, 2, 3]
-
-
-def test_an_empty_tokenizer_knows_nothing():
-    tokenizer = CharacterTokenizer()
-    assert tokenizer.vocab_size == 1
-    assert tokenizer.encode("abc").tolist() == [0, 0, 0]
-    assert tokenizer.encode("").tolist() == []
-    assert tokenizer.decode([]) == ""
-
-
-@pytest.mark.parametrize(
-    ("size", "dtype"), [(1, "uint8"), (255, "uint8"), (256, "uint16"), (65_536, "uint32")]
-)
-def test_tokens_have_the_smallest_type_that_holds_them(size, dtype):
-    first = 0xF0000
-    alphabet = "".join(map(chr, range(first, first + size)))
-    tokenizer = CharacterTokenizer(alphabet)
-    assert tokenizer.dtype == np.dtype(dtype)
-    tokens = tokenizer.encode(alphabet)
-    assert tokens.dtype == np.dtype(dtype)
-    assert tokens[-1] == size
-    assert tokenizer.decode(tokens[-3:]) == alphabet[-3:]
-
-
-@pytest.mark.parametrize("tokens", [[-1], [4], [0, 1, 99], np.array([[1, 4]])])
-def test_tokens_beyond_the_vocabulary_are_refused(tokens):
-    with pytest.raises(ValueError, match="tokens must lie between 0 and 3"):
-        CharacterTokenizer("abc").decode(tokens)
-
-
-def test_tokens_of_any_shape_and_type_are_decoded():
-    tokenizer = CharacterTokenizer("abc")
-    assert tokenizer.decode(np.array([[1, 2], [3, 0]], dtype=np.uint8)) == "abc\ufffd"
-    assert tokenizer.decode((3, 3)) == "cc"
-
-
-def test_fitting_learns_the_characters_of_a_text(text):
-    tokenizer = CharacterTokenizer().fit(text)
-    assert tokenizer.alphabet == "".join(sorted(set(text)))
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=TEXTS)
+@settings(deadline=None, max_examples=50)
+def test_a_text_of_known_characters_round_trips(kind, text):
+    tokenizer = CharacterTokenizer(text) if kind == "char" else learned(kind)
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=st.text())
+@settings(deadline=None, max_examples=50)
+def test_tokens_are_within_the_vocabulary_and_its_type(kind, text):
+    tokenizer = learned(kind)
+    tokens = tokenizer.encode(text)
+    assert tokens.dtype == tokenizer.dtype
+    assert all(0 <= token < tokenizer.vocab_size for token in tokens.tolist())
+    assert np.iinfo(tokenizer.dtype).max >= tokenizer.vocab_size - 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=st.text())
+@settings(deadline=None, max_examples=50)
+def test_a_text_that_arrives_token_by_token_is_the_text(kind, text):
+    tokenizer = learned(kind)
+    tokens = tokenizer.encode(text).tolist()
+    stream = tokenizer.stream()
+    pieces = [stream.push(token) for token in tokens]
+    assert "".join([*pieces, stream.finish()]) == tokenizer.decode(tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+@settings(deadline=None, max_examples=50)
+def test_whatever_tokens_a_model_writes_are_text(kind, data):
+    tokenizer = learned(kind)
+    tokens = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1)))
+    stream = tokenizer.stream()
+    pieces = [stream.push(token) for token in tokens]
+    assert "".join([*pieces, stream.finish()]) == tokenizer.decode(tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_characters_can_be_unknown(kind):
+    tokenizer = learned(kind)
+    if kind == "char":
+        assert tokenizer.unknown("a\u2603") == ["\u2603"]
+        assert tokenizer.unknown_id is not None
+    else:
+        assert tokenizer.unknown("a\u2603") == []
+        assert tokenizer.unknown_id is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_is_opened_by_what_it_wrote(kind, tmp_path):
+    tokenizer = learned(kind)
+    tokenizer.save_state(tmp_path / "tokenizer.json")
+    opened = load_tokenizer(tmp_path / "tokenizer.json")
+    assert type(opened) is type(tokenizer)
+    assert opened == tokenizer
+    assert opened.unit == tokenizer.unit
+    opened.save_state(tmp_path / "again.json")
+    again = (tmp_path / "again.json").read_bytes()
+    assert again == (tmp_path / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_beyond_the_vocabulary_are_refused(kind):
+    tokenizer = learned(kind)
+    for tokens in ([-1], [0, tokenizer.vocab_size]):
+        with pytest.raises(ValueError, match=f"between 0 and {tokenizer.vocab_size - 1}"):
+            tokenizer.decode(tokens)
+
+
+def test_no_two_kinds_are_equal():
+    tokenizers = [learned(kind) for kind in KINDS]
+    assert len(set(tokenizers)) == len(KINDS)
+
+
 @pytest.mark.parametrize(
-    ("min_count", "alphabet"), [(1, "abc😀"), (2, "bc😀"), (3, "c😀"), (4, "😀")]
+    ("kind", "kind_of"),
+    [("char", CharacterTokenizer), ("byte", ByteTokenizer), ("bpe", BytePairTokenizer)],
 )
-def test_fitting_leaves_rare_characters_out(min_count, alphabet):
-    assert CharacterTokenizer().fit("abbccc😀😀😀😀", min_count).alphabet == alphabet
+def test_a_tokenizer_is_learned_by_its_params(kind, kind_of):
+    text = "to be or not to be " * 9
+    config = TokenizeConfig(kind=kind, min_count=10, vocab_size=270)
+    found = learn_tokenizer(config, Counter(text), iter([text]))
+    assert type(found) is kind_of
+    if kind == "char":
+        assert found.alphabet == " beot"
+    if kind == "bpe":
+        assert found == BytePairTokenizer.learn([text], 270)
 
 
-def test_fitting_forgets_what_was_known_before():
-    tokenizer = CharacterTokenizer("xyz").fit("ab")
-    assert tokenizer.encode("xab").tolist() == [0, 1, 2]
+def test_only_byte_pairs_read_the_text():
+    def unread():
+        raise AssertionError
+        yield
+
+    for kind in ("char", "byte"):
+        learn_tokenizer(TokenizeConfig(kind=kind), {"a": 1}, unread())
 
 
-@pytest.mark.parametrize(("text", "min_count"), [("", 1), ("abc", 2)])
-def test_fitting_without_a_frequent_character_is_refused(text, min_count):
-    with pytest.raises(TinyLLMError) as caught:
-        CharacterTokenizer().fit(text, min_count)
-    assert f"occurs {min_count} times" in str(caught.value)
-    assert "tokenize.min_count" in str(caught.value)
-    assert caught.value.exit_code == 1
-
-
-def test_a_saved_tokenizer_is_plain_json(tmp_path):
-    CharacterTokenizer("é\na").save_state(tmp_path / "tokenizer.json")
-    state = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
-    assert state == {
-        "format": "tinyllm-characters-1",
-        "unknown": "<unk>",
-        "alphabet": ["\n", "a", "é"],
-    }
-
-
-def test_a_missing_tokenizer_is_refused(tmp_path):
-    path = tmp_path / "none.json"
-    assert refusal(path) == f"Cannot read {path}: No such file or directory."
-
-
-@pytest.mark.parametrize("content", ["", "{", '{"format": "tinyllm-charac', "\udcff"])
-def test_a_damaged_tokenizer_is_refused(tmp_path, content):
-    path = tmp_path / "tokenizer.json"
-    path.write_bytes(content.encode("utf-8", "surrogateescape"))
-    assert refusal(path).startswith(f"{path} is damaged: ")
-
-
-@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"format": "other", "alphabet": []}'])
-def test_a_file_of_another_format_is_refused(tmp_path, content):
-    path = tmp_path / "tokenizer.json"
-    path.write_text(content)
-    assert refusal(path) == f"{path} was not written by this program; run the tokenize stage again."
-
-
-def test_a_tokenizer_is_loaded_by_its_format(tmp_path):
-    path = tmp_path / "tokenizer.json"
-    CharacterTokenizer("abc").save_state(path)
-    opened = load_tokenizer(path)
-    assert type(opened) is CharacterTokenizer
-    assert opened.encode("cab").tolist() == [3, 1, 2]
-
-
-def test_every_kind_writes_its_format(tmp_path):
-    for name, kind in TOKENIZERS.items():
-        kind().save_state(tmp_path / "tokenizer.json")
-        assert json.loads((tmp_path / "tokenizer.json").read_text())["format"] == name
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ConfigError, match=r"tokenize\.kind"):
+        TokenizeConfig.parse({"kind": "words"})
 
 
 @pytest.mark.parametrize(
     "state",
     [
-        {"format": "tinyllm-bytes-1", "alphabet": ["a"]},
+        {"format": "tinyllm-words-1", "alphabet": ["a"]},
         {"format": None, "alphabet": ["a"]},
         {"alphabet": ["a"]},
         {},
@@ -206,7 +141,7 @@ def test_every_kind_writes_its_format(tmp_path):
 def test_a_tokenizer_of_an_unknown_kind_is_refused(tmp_path, state):
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(state), encoding="utf-8")
-    for opening in (load_tokenizer, CharacterTokenizer.load_state):
+    for opening in (load_tokenizer, *[kind.load_state for kind in TOKENIZERS.values()]):
         with pytest.raises(TinyLLMError) as caught:
             opening(path)
         assert str(caught.value).startswith(f"{path} was not written by this program; ")

@@ -12,23 +12,25 @@ from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.files import repository_root
 from tinyllm.base.section import Section
 from tinyllm.corpus.config import PrepareConfig
-from tinyllm.corpus.find import find_files
+from tinyllm.corpus.listing import list_corpus
+from tinyllm.corpus.source import is_address
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.requirements import what_is_possible
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.machine import hindrance, possible_here
 from tinyllm.model.config import ModelConfig
+from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.meta import read_meta
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.memory import count_weights, estimate_memory
 
 # stages before which everything is checked: the first, and the one that takes long
 _BEFORE = ("prepare", "train")
-# as long as the alphabet is not known
-_ALPHABET = 256
+# as long as the tokens are not known
+_TOKENS = 256
 # what the tokenize stage of the pipeline writes
-_TOKENS = Path("data/tokens")
+_WRITTEN = Path("data/tokens")
 # a weight in working checkpoints, exports, caches and the store
 _DISK_PER_WEIGHT = 60
 # a byte of the corpus in splits, tokens and caches
@@ -47,6 +49,12 @@ class _Params:
     numerics: NumericsConfig
     evaluate: EvaluateConfig
     export: ExportConfig
+    tokenize: TokenizeConfig
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there will be, about."""
+        return self.tokenize.vocab_size if self.tokenize.kind == "bpe" else _TOKENS
 
 
 def check_everything(sections: Mapping[str, Section], stage: str) -> None:
@@ -65,7 +73,7 @@ def check_everything(sections: Mapping[str, Section], stage: str) -> None:
     _check_packages(params)
     size = _corpus_size(params)
     _check_length(params, size)
-    vocab_size = _vocab_size() if stage == "train" else _ALPHABET
+    vocab_size = _vocab_size(params) if stage == "train" else params.vocab_size
     _check_memory(params, vocab_size, told=stage == "train")
     _check_disk(params, vocab_size, size)
     if stage == "train":
@@ -86,7 +94,7 @@ def memory_limit() -> int:
 
 
 def _by_type(sections: Mapping[str, Section]) -> _Params:
-    keys = ("prepare", "model", "train", "numerics", "evaluate", "export")
+    keys = ("prepare", "model", "train", "numerics", "evaluate", "export", "tokenize")
     return _Params(*(sections[key] for key in keys))  # type: ignore[arg-type]  # by their names
 
 
@@ -96,16 +104,20 @@ def _check_packages(params: _Params) -> None:
 
 
 def _corpus_size(params: _Params) -> int:
-    """Bytes of the corpus, 0 if it is not there: the prepare stage says so."""
-    try:
-        files = find_files(Path(params.prepare.source), params.prepare.pattern)
-        return sum(file.stat().st_size for file in files)
-    except (OSError, TinyLLMError):
+    """Bytes of text, 0 if that is not known: of a remote, compressed or missing corpus."""
+    if is_address(params.prepare.source):
         return 0
+    try:
+        files, _ = list_corpus(params.prepare)
+    except TinyLLMError:
+        # the prepare stage says so
+        return 0
+    plain = all(file.kind == "text" and not file.compression for file in files)
+    return sum(file.size for file in files) if plain else 0
 
 
 def _check_length(params: _Params, size: int) -> None:
-    """Raise `ConfigError` if no split can hold a window: a character takes a byte at least."""
+    """Raise `ConfigError` if no split can hold a window: a token takes a byte at least."""
     shares = {"val": params.prepare.val_fraction, "test": params.prepare.test_fraction}
     # each once, in the same order in every process
     for split in dict.fromkeys(("val", params.evaluate.split)):
@@ -114,17 +126,17 @@ def _check_length(params: _Params, size: int) -> None:
             raise ConfigError(
                 f"The corpus at {params.prepare.source} has {size:,} bytes, of which the {split} "
                 f"split gets at most {most:,}, fewer than one window of model.sequence_length = "
-                f"{length} and its next character; add text, raise prepare.{split}_fraction, or "
+                f"{length} and its next token; add text, raise prepare.{split}_fraction, or "
                 f"lower model.sequence_length."
             )
 
 
-def _vocab_size() -> int:
+def _vocab_size(params: _Params) -> int:
     """The number of tokens that the tokenize stage has just written."""
     try:
-        return read_meta(_TOKENS).vocab_size
+        return read_meta(_WRITTEN).vocab_size
     except TinyLLMError:
-        return _ALPHABET
+        return params.vocab_size
 
 
 def _check_memory(params: _Params, vocab_size: int, *, told: bool) -> None:
@@ -163,14 +175,14 @@ def _check_disk(params: _Params, vocab_size: int, size: int) -> None:
 def _check_prompts(params: _Params) -> None:
     """Warn about characters of prompts that the model will not know."""
     # the one that the tokenize stage has just written
-    from tinyllm.tokens.tokenizer import CharacterTokenizer
+    from tinyllm.tokens.tokenizer import load_tokenizer
 
     try:
-        known = set(CharacterTokenizer.load_state(_TOKENS / "tokenizer.json").alphabet)
+        tokenizer = load_tokenizer(_WRITTEN / "tokenizer.json")
     except TinyLLMError:
         return
     for prompt in params.evaluate.prompts:
-        if unknown := sorted(set(prompt) - known):
+        if unknown := tokenizer.unknown(prompt):
             _log.warning(
                 "evaluate.prompts holds %r, but the training text has no %s: the model reads "
                 "<unk> there.",

@@ -36,13 +36,13 @@ class OutFolder:
         writer: the command, as the user types it.
         files: patterns of the files that it writes or once wrote; `*` does not match a slash.
         mark: the one of them that is always there.
-        sign: keys of the mark if it is JSON, else the bytes that it begins with.
+        sign: keys of the mark if it is JSON, else what it may begin with.
     """
 
     writer: str
     files: tuple[str, ...]
     mark: str
-    sign: frozenset[str] | bytes
+    sign: frozenset[str] | tuple[bytes, ...]
 
     def objection(self, path: Path) -> str | None:
         """Why `path` may not be replaced, to follow the path in a message; None if it may."""
@@ -78,7 +78,7 @@ class OutFolder:
             if mark.stat().st_size > _LARGEST_MARK:
                 return False
             content = mark.read_bytes()
-            if isinstance(self.sign, bytes):
+            if isinstance(self.sign, tuple):
                 return content.startswith(self.sign)
             found = json.loads(content)
         except (OSError, ValueError, RecursionError):

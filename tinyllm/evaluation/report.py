@@ -22,7 +22,7 @@ from tinyllm.tokens.limits import fitting_windows
 from tinyllm.tokens.loaders import EvaluationLoader
 from tinyllm.tokens.meta import SplitFacts, read_meta
 from tinyllm.tokens.shards import Tokens, load_tokens
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.tokenizer import load_tokenizer
 from tinyllm.tokens.windows import OptimizedTextDataset
 
 # what is drawn of the train stage's history
@@ -70,7 +70,7 @@ def evaluate_checkpoint(
 
     Raises:
         ConfigError: `out` holds something else.
-        TinyLLMError: the split is missing or too short, or was encoded for another alphabet.
+        TinyLLMError: the split is missing or too short, or was encoded for other tokens.
     """
     losses = read_csv(history, HISTORY) if history else []
     facts = _facts_of_split(tokens, config.split, checkpoint)
@@ -143,11 +143,10 @@ def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
 
 
 def _facts_of_split(tokens: Path, split: str, checkpoint: Checkpoint) -> SplitFacts:
-    tokenizer = CharacterTokenizer.load_state(tokens / "tokenizer.json")
-    if tokenizer.alphabet != checkpoint.tokenizer.alphabet:
+    if load_tokenizer(tokens / "tokenizer.json") != checkpoint.tokenizer:
         raise TinyLLMError(
-            f"The checkpoint has another alphabet than {tokens}: they belong to different "
-            f"corpora; run the train stage again."
+            f"The checkpoint has other tokens than {tokens}: they belong to different corpora; "
+            f"run the train stage again."
         )
     facts = read_meta(tokens).split(split)
     if facts.tokens == 0:

@@ -12,6 +12,7 @@ import yaml
 from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.exporters import EXPORTERS, Source
 from tinyllm.formats.exporters.huggingface import FOLDER
+from tinyllm.formats.wording import example_prompt, known_characters, level, list_tokens
 
 if TYPE_CHECKING:
     from tinyllm.formats.parity import Verdict
@@ -24,7 +25,7 @@ _SHOWN = {
     "bits_per_character": "Bits per character",
     "bits_per_byte": "Bits per byte",
     "perplexity": "Perplexity",
-    "top1_accuracy": "Next character right",
+    "top1_accuracy": "Next {unit} right",
 }
 
 
@@ -58,7 +59,7 @@ class Card:
     def _text(self, formats: Sequence[str], here: str) -> str:
         checkpoint = self.source.checkpoint
         parts = [
-            "# A character-level language model\n",
+            f"# A {level(checkpoint.tokenizer)} language model\n",
             self._about(),
             _training(checkpoint),
             _figures(self.source.metrics),
@@ -77,7 +78,7 @@ class Card:
         if config.languages:
             facts["language"] = list(config.languages)
         facts |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
-        facts["tags"] = ["character-level", "qwen3"]
+        facts["tags"] = [level(self.source.checkpoint.tokenizer), "qwen3"]
         if "onnx" in config.formats:
             facts["tags"].append("onnx")
         if results := self._results():
@@ -86,9 +87,9 @@ class Card:
 
     def _results(self) -> list[dict[str, Any]]:
         """The figures as the Hub reads them."""
-        metrics = self.source.metrics
+        metrics, unit = self.source.metrics, self.source.checkpoint.tokenizer.unit
         figures = [
-            {"type": key, "name": name, "value": metrics[key]}
+            {"type": key, "name": name.format(unit=unit), "value": metrics[key]}
             for key, name in _SHOWN.items()
             if key in metrics
         ]
@@ -113,27 +114,18 @@ class Card:
             "parameters": f"{model.num_parameters():,}",
             "layers, width, heads": f"{config.num_layers}, {config.d_model}, {config.num_heads}",
             "feed-forward width": config.d_ff,
-            "context window": f"{config.sequence_length} characters",
-            "alphabet": f"{checkpoint.tokenizer.vocab_size - 1} characters and one for all others",
+            "context window": f"{config.sequence_length} {checkpoint.tokenizer.unit}s",
+            "tokens": list_tokens(checkpoint.tokenizer),
         }
         return _table(("", ""), [(name, fact) for name, fact in rows.items() if fact])
 
     def _usage(self, formats: Sequence[str], here: str) -> list[str]:
         checkpoint = self.source.checkpoint
-        prompt = "".join(char for char in checkpoint.tokenizer.alphabet if char.isalpha())[:3]
-        prompt = prompt or "a"
+        prompt = example_prompt(checkpoint.tokenizer)
         window = checkpoint.model.config.sequence_length
         facts = {"prompt": prompt, "quoted": f'"{prompt}"', "window": window, "here": here}
         facts["name"] = self.config.model_name
         return [form.usage.format(**facts) for name, form in EXPORTERS.items() if name in formats]
-
-
-def describe(checkpoint: "Checkpoint") -> str:
-    """The model in a sentence."""
-    characters = checkpoint.training.get("data", {}).get("train", {}).get("characters")
-    text = f", trained on {characters:,} characters" if isinstance(characters, int) else ""
-    parameters = f"{checkpoint.model.num_parameters():,} parameters"
-    return f"A character-level language model of {parameters}{text}."
 
 
 def _training(checkpoint: "Checkpoint") -> str:
@@ -166,7 +158,7 @@ def _parity(verdicts: "Sequence[Verdict]") -> str:
             verdict.export,
             verdict.runtime,
             f"{facts['logits']} (at most {facts['tolerance']:g} apart)",
-            f"{facts['greedy_text']} ({facts['greedy_characters']} characters)",
+            f"{facts['greedy_text']} ({facts['greedy_tokens']} tokens)",
         )
         for verdict in verdicts
         for facts in [verdict.facts()]
@@ -176,15 +168,13 @@ def _parity(verdicts: "Sequence[Verdict]") -> str:
 
 
 def _limits(checkpoint: "Checkpoint") -> str:
-    window = checkpoint.model.config.sequence_length
-    alphabet = "".join(char for char in checkpoint.tokenizer.alphabet if char.isprintable())
+    window, unit = checkpoint.model.config.sequence_length, checkpoint.tokenizer.unit
     return f"""\
 ## Limits
 
 - It writes in the manner of the text that it was trained on, and knows nothing else.
-- It sees {window} characters at a time; what lies further back only shows through those.
-- It knows these characters, and reads every other one as unknown; it never writes that:
-  ``{alphabet}``
+- It sees {window} {unit}s at a time; what lies further back only shows through those.
+- {known_characters(checkpoint.tokenizer)}
 - Nothing was done to keep it from repeating what its training text says.
 """
 

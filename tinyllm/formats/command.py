@@ -90,7 +90,7 @@ def _figures(verdicts: "list[Verdict]", out: Path) -> dict[str, float]:
     for verdict in verdicts:
         name = f"export/{verdict.export}/{verdict.runtime}"
         figures[f"{name}/max_logit_difference"] = verdict.max_difference
-        figures[f"{name}/characters_per_second"] = verdict.characters_per_second
+        figures[f"{name}/tokens_per_second"] = verdict.tokens_per_second
     return figures
 
 

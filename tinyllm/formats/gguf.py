@@ -1,8 +1,6 @@
 """The model as GGUF files, for llama.cpp and the programs built on it.
 
-llama.cpp calls the architecture `qwen3`. Of its tokenizers, `t5` fits characters best: it keeps all
-but the space, which it spells U+2581. It still differs from our tokenizer in two ways: a run of
-unknown characters becomes one unknown token, and U+2581 in a text counts as a space.
+llama.cpp calls the architecture `qwen3`.
 """
 
 import errno
@@ -17,12 +15,12 @@ from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import write_text
-from tinyllm.formats.card import describe
 from tinyllm.formats.config import ExportConfig, Precision
+from tinyllm.formats.gguf_tokenizer import add_tokenizer, check_tokenizer
 from tinyllm.formats.qwen3 import to_huggingface
+from tinyllm.formats.wording import describe, level
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.model.config import ModelConfig
-from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -32,8 +30,6 @@ Weights = dict[str, NDArray[np.float32]]
 ARCHITECTURE = "qwen3"
 _FILE_TYPES: dict[Precision, str] = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}
 BLOCK = 32
-_LAST = "<|endoftext|>"
-_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
 def check_gguf(checkpoint: Checkpoint, precisions: Sequence[Precision]) -> None:
@@ -47,11 +43,7 @@ def check_gguf(checkpoint: Checkpoint, precisions: Sequence[Precision]) -> None:
             "export.formats holds gguf, but the gguf package is not installed; "
             "run pip install 'tinyllm[export]' or leave gguf out."
         )
-    if _SPACE in checkpoint.tokenizer.alphabet:
-        raise TinyLLMError(
-            "export.formats holds gguf, but the alphabet holds U+2581, which llama.cpp takes for "
-            "a space; take that character out of the corpus or leave gguf out."
-        )
+    check_tokenizer(checkpoint.tokenizer)
     config = checkpoint.model.config
     for name, width in (("d_model", config.d_model), ("d_ff", config.d_ff)):
         if "q8_0" in precisions and width % BLOCK:
@@ -75,7 +67,7 @@ def write_gguf(checkpoint: Checkpoint, folder: Path, export: ExportConfig) -> No
         writer = GGUFWriter(folder / f"model-{precision}.gguf", ARCHITECTURE)
         _add_description(writer, checkpoint, export)
         _add_metadata(writer, config, precision)
-        _add_tokenizer(writer, checkpoint.tokenizer)
+        add_tokenizer(writer, checkpoint.tokenizer)
         _add_tensors(writer, weights, config.num_layers, precision)
         _finish(writer)
 
@@ -119,7 +111,7 @@ def _add_description(writer: "GGUFWriter", checkpoint: Checkpoint, export: Expor
     writer.add_type("model")
     writer.add_name(export.model_name)
     writer.add_description(describe(checkpoint))
-    writer.add_tags(["text-generation", "character-level"])
+    writer.add_tags(["text-generation", level(checkpoint.tokenizer)])
     if export.author:
         writer.add_author(export.author)
     if export.license:
@@ -145,24 +137,6 @@ def _add_metadata(writer: "GGUFWriter", config: ModelConfig, precision: Precisio
     writer.add_rope_freq_base(config.rope_theta)
 
 
-def _add_tokenizer(writer: "GGUFWriter", tokenizer: CharacterTokenizer) -> None:
-    from gguf import TokenType  # noqa: PLC0415 - see above
-
-    characters = len(tokenizer.alphabet)
-    writer.add_tokenizer_model("t5")
-    writer.add_token_list(gguf_vocabulary(tokenizer))
-    writer.add_token_scores([0.0] + [-1.0] * characters)
-    writer.add_token_types([TokenType.CONTROL] + [TokenType.NORMAL] * characters)
-    writer.add_unk_token_id(UNKNOWN_ID)
-    # texts have no begin or end token; without these two, token 1, a character, would end one
-    writer.add_bos_token_id(UNKNOWN_ID)
-    writer.add_eos_token_id(UNKNOWN_ID)
-    writer.add_add_bos_token(False)
-    writer.add_add_eos_token(False)
-    writer.add_add_space_prefix(False)
-    writer.add_remove_extra_whitespaces(False)
-
-
 def _add_tensors(writer: "GGUFWriter", weights: Weights, layers: int, precision: Precision) -> None:
     from gguf import GGMLQuantizationType, quants  # noqa: PLC0415 - see above
 
@@ -171,11 +145,6 @@ def _add_tensors(writer: "GGUFWriter", weights: Weights, layers: int, precision:
         # norms are vectors: too small to be worth rounding, and llama.cpp wants them in float32
         kind = GGMLQuantizationType["F32" if array.ndim == 1 else precision.upper()]
         writer.add_tensor(names[name], quants.quantize(array, kind), raw_dtype=kind)
-
-
-def gguf_vocabulary(tokenizer: CharacterTokenizer) -> list[str]:
-    """The tokens as llama.cpp spells them; of the unknown one it must know that it ends texts."""
-    return [_LAST, *tokenizer.alphabet.replace(" ", _SPACE)]
 
 
 def gguf_names(names: Iterable[str], layers: int) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ from tinyllm.formats.gguf import (
     BLOCK,
     Weights,
     gguf_names,
-    gguf_vocabulary,
     huggingface_weights,
 )
 from tinyllm.formats.gguf_header import check_header
+from tinyllm.formats.gguf_tokenizer import gguf_merges, gguf_vocabulary
 from tinyllm.formats.qwen3 import from_huggingface, to_huggingface
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.model.config import ModelConfig
@@ -27,6 +27,8 @@ from tinyllm.model.transformer import Transformer
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
+
+_MERGES = "tokenizer.ggml.merges"
 
 
 def read_gguf(path: Path) -> Weights:
@@ -51,13 +53,14 @@ def verify_gguf(checkpoint: Checkpoint, path: Path, precision: Precision, tokens
         The largest difference between the logits of the model and those of the file.
 
     Raises:
-        TinyLLMError: the file's shape, alphabet or weights are not the model's.
+        TinyLLMError: the file's shape, tokens or weights are not the model's.
     """
-    config, alphabet, found = _read(path)
+    config, vocabulary, found = _read(path)
     if config != _as_stored(checkpoint.model.config):
         raise TinyLLMError(f"{path} describes another model than the checkpoint's; export again.")
-    if alphabet != gguf_vocabulary(checkpoint.tokenizer):
-        raise TinyLLMError(f"{path} holds another alphabet than the checkpoint; export again.")
+    tokenizer = checkpoint.tokenizer
+    if vocabulary != _Vocabulary(gguf_vocabulary(tokenizer), gguf_merges(tokenizer)):
+        raise TinyLLMError(f"{path} holds other tokens than the checkpoint; export again.")
     for name, expected in huggingface_weights(checkpoint).items():
         if not _is_rounding(expected, found[name], precision):
             raise TinyLLMError(f"{name} in {path} is not the checkpoint's; export again.")
@@ -80,7 +83,14 @@ def read_model(path: Path, checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(model.eval(), checkpoint.tokenizer, checkpoint.training)
 
 
-def _read(path: Path) -> tuple[ModelConfig, list[str], Weights]:
+class _Vocabulary(NamedTuple):
+    """The tokens, and the pairs of them that are joined."""
+
+    tokens: list[str]
+    merges: list[str]
+
+
+def _read(path: Path) -> tuple[ModelConfig, _Vocabulary, Weights]:
     """The shape, the vocabulary and the weights in a file."""
     from gguf import GGUFReader, quants  # noqa: PLC0415 - an optional dependency
 
@@ -88,7 +98,10 @@ def _read(path: Path) -> tuple[ModelConfig, list[str], Weights]:
     try:
         reader = GGUFReader(path)
         config = _read_config(reader)
-        vocabulary = list(_field(reader, "tokenizer.ggml.tokens"))
+        vocabulary = _Vocabulary(
+            list(_field(reader, "tokenizer.ggml.tokens")),
+            list(_field(reader, _MERGES)) if _MERGES in reader.fields else [],
+        )
         arrays = {
             tensor.name: np.array(quants.dequantize(tensor.data, tensor.tensor_type))
             for tensor in reader.tensors
@@ -96,7 +109,9 @@ def _read(path: Path) -> tuple[ModelConfig, list[str], Weights]:
         # before as many layers are made as the file says
         _check_count(config, len(arrays))
         with torch.device("meta"):
-            expected = to_huggingface(Transformer(config, len(vocabulary)).state_dict(), config)
+            expected = to_huggingface(
+                Transformer(config, len(vocabulary.tokens)).state_dict(), config
+            )
         names = gguf_names(expected, config.num_layers)
         weights = {name: arrays.pop(names[name]).reshape(expected[name].shape) for name in expected}
     except OSError as error:

@@ -1,25 +1,19 @@
 """The model as a plain Qwen3 model for transformers, vLLM and other readers of their format."""
 
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
 from tinyllm.base.files import write_bytes, write_json
 from tinyllm.formats.qwen3 import huggingface_config, to_huggingface
-from tinyllm.formats.tokenizer_json import huggingface_tokenizer, huggingface_tokenizer_config
+from tinyllm.formats.tokenizer_json import (
+    FILLER_ID,
+    huggingface_tokenizer,
+    huggingface_tokenizer_config,
+)
 from tinyllm.inference.checkpoint import Checkpoint
-from tinyllm.tokens.tokenizer import UNKNOWN_ID
-
-# how to sample unless asked otherwise; nothing that the model read was unknown, so that token is
-# never written, and no text ends by it
-_GENERATION = {
-    "do_sample": True,
-    "temperature": 0.8,
-    "bos_token_id": UNKNOWN_ID,
-    "eos_token_id": UNKNOWN_ID,
-    "pad_token_id": UNKNOWN_ID,
-    "suppress_tokens": [UNKNOWN_ID],
-}
+from tinyllm.tokens.tokenizer import Tokenizer
 
 
 def write_weights(checkpoint: Checkpoint, folder: Path) -> None:
@@ -33,7 +27,19 @@ def write_description(checkpoint: Checkpoint, folder: Path) -> None:
     """Write configuration and tokenizer."""
     config = checkpoint.model.config
     write_json(folder / "config.json", huggingface_config(config, checkpoint.model.vocab_size))
-    write_json(folder / "generation_config.json", _GENERATION)
+    write_json(folder / "generation_config.json", _how_to_sample(checkpoint.tokenizer))
     write_json(folder / "tokenizer.json", huggingface_tokenizer(checkpoint.tokenizer))
-    tokenizer_config = huggingface_tokenizer_config(config.sequence_length)
+    tokenizer_config = huggingface_tokenizer_config(checkpoint.tokenizer, config.sequence_length)
     write_json(folder / "tokenizer_config.json", tokenizer_config)
+
+
+def _how_to_sample(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What programs do unless asked otherwise."""
+    unknown = tokenizer.unknown_id
+    return {
+        "do_sample": True,
+        "temperature": 0.8,
+        **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), FILLER_ID),
+        # nothing that the model read was unknown, so that token is never written
+        **({} if unknown is None else {"suppress_tokens": [unknown]}),
+    }

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 
 class LlamaRuntime:
@@ -59,16 +58,22 @@ class LlamaRuntime:
         self._llama.eval(list(tokens))
         return np.array(self._llama.scores[: len(tokens)], dtype=np.float32)
 
-    def greedy(self, prompt_tokens: Sequence[int], count: int) -> list[int]:
-        """The likeliest `count` characters after a prompt, one by one; all must fit the window."""
+    def greedy(
+        self, prompt_tokens: Sequence[int], count: int, unknown: int | None = None
+    ) -> list[int]:
+        """The likeliest `count` tokens after a prompt, one by one; all must fit the window.
+
+        Never `unknown`; see `Tokenizer.unknown_id`.
+        """
         self._llama.reset()
         written: list[int] = []
         unread = list(prompt_tokens)
         while len(written) < count:
             self._llama.eval(unread)
-            # never the unknown token
-            scores = self._llama.scores[self._llama.n_tokens - 1]
-            unread = [int(scores[UNKNOWN_ID + 1 :].argmax()) + UNKNOWN_ID + 1]
+            scores = self._llama.scores[self._llama.n_tokens - 1].copy()
+            if unknown is not None:
+                scores[unknown] = -np.inf
+            unread = [int(scores.argmax())]
             written += unread
         return written
 

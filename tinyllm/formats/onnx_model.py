@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.formats.tokenizer_json import tokenizer_from_huggingface
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.tokenizer import Tokenizer
 
 FORMAT = "tinyllm-onnx-2"
 GRAPH = "onnx/model.onnx"
@@ -23,10 +23,10 @@ class OnnxModel:
 
     Attributes:
         tokenizer: the tokenizer it was trained with.
-        window: how many characters it attends to.
+        window: how many tokens it attends to.
     """
 
-    def __init__(self, session: Any, tokenizer: CharacterTokenizer, window: int) -> None:
+    def __init__(self, session: Any, tokenizer: Tokenizer, window: int) -> None:
         self.tokenizer = tokenizer
         self.window = window
         self._session = session
@@ -37,7 +37,7 @@ class OnnxModel:
 
 
 class OnnxReader:
-    """Predicts the next character of each of several texts.
+    """Predicts the next token of each of several texts.
 
     Prompts are read one by one, and continued together. What has been read of each lies at the
     right end of the same number of places, which grows and shrinks so that the others of a batch
@@ -76,7 +76,7 @@ class OnnxReader:
         if len(tokens) != len(self._lengths):
             raise ValueError("there must be one token for each text")
         places = self._past[0].shape[2]
-        # the character itself, and before it what is left of a window
+        # the token itself, and before it what is left of a window
         mask = np.arange(places, -1, -1) <= np.minimum(self._lengths, self._window - 1)[:, None]
         ids = np.array(tokens, dtype=np.int64)[:, None]
         logits, self._past = self._run(ids, self._lengths[:, None], mask, self._past)
@@ -88,7 +88,7 @@ class OnnxReader:
     def _read(self, prompt: list[int]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Read a prompt, at most a window at once: logits of the next, and what was read.
 
-        A long one is read from its last windows on: nothing before can reach the next character.
+        A long one is read from its last windows on: nothing before can reach the next token.
         See `tinyllm.inference.reader.beyond_reach`, which this module cannot import without torch.
         """
         if not prompt:
@@ -159,7 +159,7 @@ def load_onnx(folder: Path, graph: str = GRAPH, threads: int = 1) -> OnnxModel:
 
 
 def _window_of(session: Any) -> int | None:
-    """How many characters a model of this program attends to; None of any other model."""
+    """How many tokens a model of this program attends to; None of any other model."""
     try:
         facts = session.get_modelmeta().custom_metadata_map
         names = [entry.name for entry in (*session.get_inputs(), *session.get_outputs())]

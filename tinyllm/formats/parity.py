@@ -1,7 +1,7 @@
 """Does another program, opening an export, predict what the model predicts?
 
-Both read the same held-out text character by character, and both continue its beginning with the
-likeliest characters. The logits are compared, so that a difference shows long before it changes a
+Both read the same held-out text token by token, and both continue its beginning with the
+likeliest tokens. The logits are compared, so that a difference shows long before it changes a
 text.
 """
 
@@ -22,7 +22,7 @@ from tinyllm.inference.sampling import next_token
 # largest difference of a logit allowed for each precision; only the first is enforced
 TOLERANCES = {"f32": 1e-4, "f16": 0.05, "q8_0": 0.5, "int8": 0.5}
 BINDING = "f32"
-GREEDY_CHARACTERS = 200
+GREEDY_TOKENS = 200
 PROMPT = 16
 _GREEDY = SamplingConfig(temperature=0)
 
@@ -35,14 +35,14 @@ class Opened:
     runtime: str
     precision: str
     reader: Reader
-    greedy_characters: int = GREEDY_CHARACTERS
+    greedy_tokens: int = GREEDY_TOKENS
 
 
 @dataclass(frozen=True)
 class Verdict:
     """How well a runtime agrees with the model on one export.
 
-    `max_difference` is of logits; `characters_per_second` is the speed of generating one text.
+    `max_difference` is of logits; `tokens_per_second` is the speed of generating one text.
     """
 
     export: str
@@ -50,8 +50,8 @@ class Verdict:
     precision: str
     max_difference: float
     same_text: bool
-    greedy_characters: int
-    characters_per_second: float
+    greedy_tokens: int
+    tokens_per_second: float
 
     @property
     def agrees(self) -> bool:
@@ -63,7 +63,7 @@ class Verdict:
         text = "same text" if self.same_text else "another text"
         return (
             f"{self.export} in {self.runtime}: logits {self.max_difference:.1e} apart, {text}, "
-            f"{self.characters_per_second:,.0f} characters/s"
+            f"{self.tokens_per_second:,.0f} tokens/s"
         )
 
     def facts(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Verdict:
             "precision": self.precision,
             "tolerance": TOLERANCES[self.precision],
             "logits": "agree" if self.agrees else "differ",
-            "greedy_characters": self.greedy_characters,
+            "greedy_tokens": self.greedy_tokens,
             "greedy_text": "same" if self.same_text else "differs",
         }
 
@@ -85,10 +85,13 @@ class Native:
     Args:
         open_reader: makes a reader of the model.
         passage: tokens of held-out text, at most a context window.
+        unknown: see `Tokenizer.unknown_id`.
     """
 
-    def __init__(self, open_reader: Callable[[], Reader], passage: list[int]) -> None:
-        self.passage = passage
+    def __init__(
+        self, open_reader: Callable[[], Reader], passage: list[int], unknown: int | None
+    ) -> None:
+        self.passage, self.unknown = passage, unknown
         self._open_reader = open_reader
         self._likeliest: dict[tuple[int, ...], bool] = {}
 
@@ -112,7 +115,7 @@ class Native:
         reader = self._open_reader()
         logits = reader.start([self.passage[:PROMPT]])[0]
         for token in tokens:
-            if logits[token] < logits[next_token(logits, _GREEDY, 0)] - slack:
+            if logits[token] < logits[next_token(logits, _GREEDY, 0, self.unknown)] - slack:
                 return False
             logits = reader.step([token])[0]
         return True
@@ -125,9 +128,9 @@ def compare(opened: Opened, native: Native) -> Verdict:
         TinyLLMError: a float32 export differs by more than its tolerance.
     """
     difference = _difference(_read(opened.reader, native.passage), native.logits)
-    count = opened.greedy_characters
+    count = opened.greedy_tokens
     since = time.perf_counter()
-    tokens = _write_greedily(opened.reader, native.passage[:PROMPT], count)
+    tokens = _write_greedily(opened.reader, native, count)
     speed = count / (time.perf_counter() - since)
     verdict = Verdict(
         export=opened.export,
@@ -135,8 +138,8 @@ def compare(opened: Opened, native: Native) -> Verdict:
         precision=opened.precision,
         max_difference=difference,
         same_text=native.is_likeliest(tokens),
-        greedy_characters=count,
-        characters_per_second=speed,
+        greedy_tokens=count,
+        tokens_per_second=speed,
     )
     if opened.precision == BINDING and not verdict.agrees:
         raise TinyLLMError(
@@ -148,7 +151,7 @@ def compare(opened: Opened, native: Native) -> Verdict:
 
 
 def _read(reader: Reader, passage: list[int]) -> Iterator[NDArray[np.float32]]:
-    """Logits after prompts of three lengths, and after every character that follows the last."""
+    """Logits after prompts of three lengths, and after every token that follows the last."""
     for length in (len(passage), len(passage) // 2, 1):
         yield reader.start([passage[:length]])
     for token in passage[1:]:
@@ -163,11 +166,11 @@ def _difference(
     return max(found) if np.isfinite(found).all() else np.inf
 
 
-def _write_greedily(reader: Reader, prompt: list[int], count: int) -> list[int]:
-    logits = reader.start([prompt])
+def _write_greedily(reader: Reader, native: Native, count: int) -> list[int]:
+    logits = reader.start([native.passage[:PROMPT]])
     tokens: list[int] = []
     while len(tokens) < count:
-        tokens.append(next_token(logits[0], _GREEDY, len(tokens)))
+        tokens.append(next_token(logits[0], _GREEDY, len(tokens), native.unknown))
         if len(tokens) < count:
             logits = reader.step(tokens[-1:])
     return tokens

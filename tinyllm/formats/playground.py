@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from tinyllm.base.outs import OutFile
 from tinyllm.base.replacing import write_out
 from tinyllm.inference.checkpoint import Checkpoint
+from tinyllm.tokens.byte_level import ByteTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
+from tinyllm.tokens.tokenizer import Tokenizer
 
 PAGE = Path(__file__).with_name("page")
-SCRIPTS = ("model.js", "sampling.js", "panels.js", "text.js", "page.js")
-_FORMAT = "tinyllm-playground-1"
+SCRIPTS = ("model.js", "tokenizers.js", "sampling.js", "panels.js", "text.js", "page.js")
+_FORMAT = "tinyllm-playground-2"
 PAGE_FILE = OutFile(
     "tinyllm playground", b"<!doctype html>\n", b"<title>tinyllm playground</title>"
 )
@@ -39,11 +42,14 @@ def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
         "format": _FORMAT,
         "prompt": prompt,
         "model": checkpoint.model.config.model_dump(exclude={"dropout"}),
-        "alphabet": list(checkpoint.tokenizer.alphabet),
+        "tokenizer": _describe(checkpoint.tokenizer),
         "tensors": _places(tensors),
     }
     weights = b"".join(tensor.astype("<f4").tobytes() for tensor in tensors.values())
+    unit = checkpoint.tokenizer.unit
     parts = {
+        "unit": unit,
+        "Units": f"{unit.capitalize()}s",
         "style": _read("style.css"),
         # a script element ends at the first "</script", even inside a JSON string
         "description": json.dumps(description).replace("<", "\\u003c"),
@@ -52,6 +58,16 @@ def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
     }
     page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
     write_out(path, page.encode(), PAGE_FILE)
+
+
+def _describe(tokenizer: Tokenizer) -> dict[str, Any]:
+    match tokenizer:
+        case CharacterTokenizer():
+            return {"kind": "characters", "alphabet": list(tokenizer.alphabet)}
+        case ByteTokenizer():
+            return {"kind": "bytes", "unit": tokenizer.unit, "merges": tokenizer.merges}
+        case _:
+            raise TypeError(f"the page cannot read as a {type(tokenizer).__name__} does")
 
 
 def _places(tensors: dict[str, NDArray[np.float32]]) -> dict[str, Any]:

@@ -15,10 +15,12 @@ import yaml
 
 from tinyllm.base.files import write_text
 from tinyllm.formats.closure import ROOT, import_closure
+from tinyllm.formats.wording import example_prompt
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import Reader
 from tinyllm.inference.request import ServeConfig
+from tinyllm.tokens.byte_pairs import BytePairTokenizer
 
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pydantic")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -36,7 +38,7 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
     """Write an MLflow model that serves the ONNX graph of the Hugging Face folder in it.
 
     Args:
-        checkpoint: its alphabet gives the example prompt.
+        checkpoint: its tokenizer gives the example prompt.
         forms: a folder with the folder `huggingface`.
         folder: the folder to write; it must not exist.
     """
@@ -45,9 +47,10 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
     import mlflow.pyfunc  # noqa: PLC0415 - two seconds that only this export needs
     import pandas as pd  # noqa: PLC0415 - see above
 
-    letters = [char for char in checkpoint.tokenizer.alphabet if char.isalpha()]
-    example = pd.DataFrame({"prompt": ["".join(letters[:3]) or checkpoint.tokenizer.alphabet[0]]})
+    example = pd.DataFrame({"prompt": [example_prompt(checkpoint.tokenizer)]})
     params = SamplingConfig().model_dump()
+    pairs = isinstance(checkpoint.tokenizer, BytePairTokenizer)
+    needed = sorted((*_REQUIREMENTS, *(["tokenizers"] if pairs else [])))
     with tempfile.TemporaryDirectory() as staging, _without_advice():
         mlflow.pyfunc.save_model(
             path=str(folder),
@@ -58,7 +61,7 @@ def write_pyfunc(checkpoint: Checkpoint, forms: Path, folder: Path) -> None:
             input_example=(example, params),
             # what a server may change when it opens the model
             model_config=ServeConfig().model_dump(),
-            pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],
+            pip_requirements=[f"{name}=={_public_version(name)}" for name in needed],
         )
     _forget_passing_facts(folder)
 

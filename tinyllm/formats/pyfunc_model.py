@@ -27,7 +27,7 @@ from tinyllm.inference.request import ServeConfig, check_request
 _CLIENT_LEFT = "client_left"
 
 
-class CharacterLanguageModel(PythonModel):  # type: ignore[misc]  # mlflow's class is untyped
+class ServedLanguageModel(PythonModel):  # type: ignore[misc]  # mlflow's class is untyped
     """Prompts in, texts out; sampling parameters apply to the whole request."""
 
     model: OnnxModel
@@ -46,11 +46,11 @@ class CharacterLanguageModel(PythonModel):  # type: ignore[misc]  # mlflow's cla
         return pd.DataFrame({"text": generate_texts(self.model, prompts, sampling, wanted)})
 
     def predict_stream(self, context, model_input, params=None) -> Iterator[str]:  # type: ignore[no-untyped-def] # noqa: ANN001, ARG002  # see above
-        """Yield the continuation of the first prompt, character by character."""
+        """Yield the continuation of the first prompt, token by token."""
         prompts, sampling = self._read_request(model_input, params)
         wanted = _still_wanted(self.limits)
-        for character in stream_text(self.model, prompts[0], sampling):
-            yield character
+        for piece in stream_text(self.model, prompts[0], sampling):
+            yield piece
             wanted()
 
     def _read_request(self, model_input: Any, params: Any) -> tuple[list[str], SamplingConfig]:
@@ -82,7 +82,7 @@ def _still_wanted(limits: ServeConfig) -> Callable[[], None]:
         if time.monotonic() > end:
             raise MlflowException(
                 f"The request was not done after {limits.max_seconds:g} seconds; ask for fewer "
-                f"characters, or again when the server is less busy.",
+                f"tokens, or again when the server is less busy.",
                 error_code=DEADLINE_EXCEEDED,
             )
 
@@ -106,4 +106,4 @@ def _prompts(model_input: Any) -> list[Any]:
     return column if isinstance(column, list) else [column]
 
 
-set_model(CharacterLanguageModel())
+set_model(ServedLanguageModel())

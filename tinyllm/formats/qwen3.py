@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tinyllm.formats.tokenizer_json import FILLER_ID
 from tinyllm.model.config import ModelConfig
-from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 _NAMES = (
     ("attention_norm", "input_layernorm"),
@@ -88,8 +88,8 @@ def huggingface_config(config: ModelConfig, vocab_size: int) -> dict[str, Any]:
         "sliding_window": config.sequence_length,
         "layer_types": ["sliding_attention"] * config.num_layers,
         "max_window_layers": config.num_layers,
-        "bos_token_id": UNKNOWN_ID,
-        "eos_token_id": UNKNOWN_ID,
+        "bos_token_id": FILLER_ID,
+        "eos_token_id": FILLER_ID,
         # the tokenizer names it; here it would keep that token from being trained further
         "pad_token_id": None,
         "dtype": "float32",

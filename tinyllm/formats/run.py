@@ -14,13 +14,14 @@ from tinyllm.formats.exporters.huggingface import FOLDER
 from tinyllm.formats.gguf import check_gguf
 from tinyllm.formats.parity import Native, Verdict, compare
 from tinyllm.formats.requirements import what_is_possible
+from tinyllm.formats.wording import TITLES
 from tinyllm.inference.reader import one_thread
 
 EXPORT = OutFolder(
     writer="tinyllm export",
     files=(PARITY, CARD, *(file for form in EXPORTERS.values() for file in form.files)),
     mark=CARD,
-    sign=b"# A character-level language model\n",
+    sign=TITLES,
 )
 
 
@@ -78,7 +79,8 @@ def _write_cards(folder: Path, card: Card) -> None:
 def verify(config: ExportConfig, source: Source, folder: Path) -> Iterator[Verdict]:
     """Compare every export in `folder` with the model, in the configured programs."""
     length = source.checkpoint.model.config.sequence_length
-    native = Native(source.checkpoint.reader, source.held_out[:length])
+    checkpoint = source.checkpoint
+    native = Native(checkpoint.reader, source.held_out[:length], checkpoint.tokenizer.unknown_id)
     for form in (name for name in EXPORTERS if name in config.formats):
         for opened in EXPORTERS[form].read_back(config, source, folder):
             yield compare(opened, native)

@@ -24,7 +24,7 @@ from tinyllm.model.checkpoint import (
 )
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.tokenizer import Tokenizer, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Checkpoint:
     """A loaded model with its tokenizer and the facts of its training."""
 
     model: Transformer
-    tokenizer: CharacterTokenizer
+    tokenizer: Tokenizer
     training: dict[str, Any]
 
     @classmethod
@@ -40,7 +40,7 @@ class Checkpoint:
         cls,
         weights: Mapping[str, Tensor],
         config: ModelConfig,
-        tokenizer: CharacterTokenizer,
+        tokenizer: Tokenizer,
         arithmetic: Arithmetic | None = None,
     ) -> Self:
         """A model from the weights of a `TrainingResult`; see `load_checkpoint`.
@@ -71,7 +71,7 @@ def load_checkpoint(folder: Path, arithmetic: Arithmetic | None = None) -> Check
         raise TinyLLMError(f"There is no checkpoint at {folder}; run the train stage first.")
     facts = read_json(folder / CONFIG)
     description = parse_document(facts, Description, str(folder / CONFIG), REMEDY)
-    tokenizer = CharacterTokenizer.load_state(folder / TOKENIZER)
+    tokenizer = load_tokenizer(folder / TOKENIZER)
     vocab_size = tokenizer.vocab_size
     if description.vocab_size != vocab_size:
         raise TinyLLMError(f"{folder / CONFIG} does not fit the {TOKENIZER} beside it.")

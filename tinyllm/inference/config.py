@@ -8,13 +8,15 @@ from tinyllm.base.section import Section
 
 
 class SamplingConfig(Section):
-    """How the next character is chosen."""
+    """How the next token is chosen."""
 
     section: ClassVar[str] = "sampling"
     affects_outputs: ClassVar[bool] = False
 
-    max_new_tokens: int = Field(400, ge=1, le=1_000_000, description="characters to write")
-    temperature: float = Field(0.8, ge=0, le=100, description="0: always the likeliest character")
+    max_new_tokens: int = Field(
+        400, ge=1, le=1_000_000, description="tokens to write: characters, bytes or pieces of words"
+    )
+    temperature: float = Field(0.8, ge=0, le=100, description="0: always the likeliest token")
     top_k: int = Field(0, ge=0, description="choose among the k likeliest; 0: among all")
     top_p: float = Field(
         1.0, gt=0, le=1, description="choose among the likeliest that together reach this share"

@@ -1,4 +1,4 @@
-"""Generating text of any length, character by character.
+"""Generating text of any length, token by token.
 
 Does not import torch: any runtime that reads tokens and predicts the next one will do.
 """
@@ -12,7 +12,7 @@ from tinyllm.base.errors import ConfigError
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.prompt import encode_prompts
 from tinyllm.inference.sampling import next_token
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.tokenizer import TextStream, Tokenizer
 
 # texts that are written at once: more are no faster, and each takes memory for what it has read
 _TOGETHER = 16
@@ -32,7 +32,7 @@ class LanguageModel(Protocol):
     """A model in some runtime: `tinyllm.model.checkpoint` or `tinyllm.formats.onnx_model`."""
 
     @property
-    def tokenizer(self) -> CharacterTokenizer:
+    def tokenizer(self) -> Tokenizer:
         """The tokenizer that it was trained with."""
 
     def reader(self) -> Reader:
@@ -73,7 +73,7 @@ def generate_texts(
         model: see `generate_text`.
         prompts: texts to continue.
         sampling: see `generate_text`.
-        before_each: called before each character; what it raises ends the work.
+        before_each: called before each token; what it raises ends the work.
 
     Raises:
         ConfigError: a prompt is no text.
@@ -84,9 +84,9 @@ def generate_texts(
         texts = written[first : first + _TOGETHER]
         before_each()
         group = encoded[first : first + _TOGETHER]
-        for characters in _continue(model, group, sampling or SamplingConfig()):
-            for text, character in zip(texts, characters, strict=True):
-                text.append(character)
+        for added in _continue(model, group, sampling or SamplingConfig()):
+            for text, piece in zip(texts, added, strict=True):
+                text.append(piece)
             before_each()
     return ["".join(text) for text in written]
 
@@ -94,12 +94,13 @@ def generate_texts(
 def stream_text(
     model: LanguageModel, prompt: str, sampling: SamplingConfig | None = None
 ) -> Iterator[str]:
-    """The continuation of the prompt, one character at a time, up to and with a stop text.
+    """The continuation of the prompt, token by token, up to and with a stop text.
 
-    What is to be said of the prompt is said at once, before the first character is asked for.
+    A character whose bytes are tokens arrives whole. What is to be said of the prompt is said at
+    once, before the first token is asked for.
     """
-    characters = _continue(model, _encode(model, [prompt]), sampling or SamplingConfig())
-    return (character for (character,) in characters)
+    pieces = _continue(model, _encode(model, [prompt]), sampling or SamplingConfig())
+    return (piece for (piece,) in pieces if piece)
 
 
 def _encode(model: LanguageModel, prompts: Sequence[str]) -> list[list[int]]:
@@ -112,20 +113,39 @@ def _encode(model: LanguageModel, prompts: Sequence[str]) -> list[list[int]]:
 def _continue(
     model: LanguageModel, prompts: list[list[int]], sampling: SamplingConfig
 ) -> Iterator[list[str]]:
-    """The next character of each text, again and again; empty after its stop text."""
+    """What the next token adds to each text, again and again; nothing after its stop text."""
     reader = model.reader()
     logits = reader.start(prompts)
-    written = [""] * len(prompts)
-    stopped = [False] * len(prompts)
+    unknown = model.tokenizer.unknown_id
+    texts = [_Text(model.tokenizer.stream(), sampling.stop) for _ in prompts]
     for index in range(sampling.max_new_tokens):
-        tokens = [next_token(row, sampling, index) for row in logits]
-        characters = model.tokenizer.decode(tokens)
-        yield ["" if end else char for char, end in zip(characters, stopped, strict=True)]
-        if sampling.stop:
-            keep = len(sampling.stop)
-            written = [(text + c)[-keep:] for text, c in zip(written, characters, strict=True)]
-            pairs = zip(stopped, written, strict=True)
-            stopped = [end or text == sampling.stop for end, text in pairs]
-        if all(stopped) or index + 1 == sampling.max_new_tokens:
+        tokens = [next_token(row, sampling, index, unknown) for row in logits]
+        last = index + 1 == sampling.max_new_tokens
+        yield [text.add(token, last=last) for text, token in zip(texts, tokens, strict=True)]
+        if last or all(text.done for text in texts):
             return
         logits = reader.step(tokens)
+
+
+class _Text:
+    """A text that is being written, up to and with its stop text."""
+
+    def __init__(self, stream: TextStream, stop: str) -> None:
+        self._stream, self._stop = stream, stop
+        self._end = ""
+        self.done = False
+
+    def add(self, token: int, *, last: bool) -> str:
+        """What a token adds."""
+        if self.done:
+            return ""
+        piece = self._stream.push(token) + (self._stream.finish() if last else "")
+        if not self._stop:
+            return piece
+        before, text = len(self._end), self._end + piece
+        place = text.find(self._stop)
+        if place >= 0:
+            self.done = True
+            return text[before : place + len(self._stop)]
+        self._end = text[max(0, len(text) - len(self._stop) + 1) :]
+        return piece

@@ -1,22 +1,20 @@
-"""Prompts as tokens: in the form in which the model knows their characters."""
+"""Prompts as tokens: in the form in which the model knows their characters, if it knows some."""
 
 import logging
 from collections.abc import Iterator, Sequence
 
 from tinyllm.base.text import normalize
-from tinyllm.tokens.tokenizer import CharacterTokenizer
+from tinyllm.tokens.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 _NAMED = 10
 
 
-def encode_prompts(tokenizer: CharacterTokenizer, prompts: Sequence[str]) -> list[list[int]]:
+def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str]) -> list[list[int]]:
     """The tokens of each prompt, at least one; unknown characters are warned of in one line."""
-    known = frozenset(tokenizer.alphabet)
-    texts = [in_known_form(prompt, known) for prompt in prompts]
-    unknown = sorted({character for text in texts for character in set(text) - known})
-    if unknown:
+    texts = [in_known_form(prompt, tokenizer) for prompt in prompts]
+    if unknown := tokenizer.unknown("".join(texts)):
         shown = " ".join(map(repr, unknown[:_NAMED]))
         more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         _log.warning("The model has never seen %s%s in training; it reads <unk>.", shown, more)
@@ -24,21 +22,17 @@ def encode_prompts(tokenizer: CharacterTokenizer, prompts: Sequence[str]) -> lis
     return [tokenizer.encode(text or "\n").tolist() for text in texts]
 
 
-def in_known_form(prompt: str, known: frozenset[str]) -> str:
+def in_known_form(prompt: str, tokenizer: Tokenizer) -> str:
     """The prompt in the form that has the fewest unknown characters.
 
     The corpus was normalized when it was prepared: its line breaks, and the form of its accents. A
     checkpoint knows the result, its alphabet, but not how it came about; so of the line breaks and
     forms that Unicode has, the first that fits best is taken, and a prompt that is known as it is
-    stays as it is.
-
-    Args:
-        prompt: any text.
-        known: the characters of the alphabet.
+    stays as it is, as does every prompt for a tokenizer that knows all characters.
     """
-    best, fewest = prompt, _count_unknown(prompt, known)
-    for other in _other_forms(prompt, known) if fewest else ():
-        count = _count_unknown(other, known)
+    best, fewest = prompt, _count_unknown(prompt, tokenizer)
+    for other in _other_forms(prompt, tokenizer) if fewest else ():
+        count = _count_unknown(other, tokenizer)
         if count < fewest:
             best, fewest = other, count
         if not fewest:
@@ -46,16 +40,18 @@ def in_known_form(prompt: str, known: frozenset[str]) -> str:
     return best
 
 
-def _other_forms(prompt: str, known: frozenset[str]) -> Iterator[str]:
+def _other_forms(prompt: str, tokenizer: Tokenizer) -> Iterator[str]:
     text = prompt
-    if "\r" not in known:
+    unknown = tokenizer.unknown("\r\n")
+    if "\r" in unknown:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    elif "\n" not in known:
+    elif "\n" in unknown:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
     yield text
     for form in _FORMS:
         yield normalize(form, text)
 
 
-def _count_unknown(text: str, known: frozenset[str]) -> int:
-    return 0 if set(text) <= known else sum(character not in known for character in text)
+def _count_unknown(text: str, tokenizer: Tokenizer) -> int:
+    unknown = set(tokenizer.unknown(text))
+    return sum(character in unknown for character in text) if unknown else 0

@@ -22,8 +22,8 @@ class ServeConfig(Section):
     max_prompt_characters: int = Field(
         200_000, ge=1, description="characters of all prompts of one request"
     )
-    max_new_characters: int = Field(
-        50_000, ge=1, description="characters that one request may ask for, of all its texts"
+    max_new_tokens: int = Field(
+        50_000, ge=1, description="tokens that one request may ask for, of all its texts"
     )
     max_seconds: float = Field(
         50.0, gt=0, le=86_400, description="seconds that one request may compute"
@@ -51,10 +51,10 @@ def check_request(
         if re.search("[\ud800-\udfff]", prompt):
             raise ConfigError(f"prompt {number} holds half of a surrogate pair, which is no text.")
     written = len(prompts) * sampling.max_new_tokens
-    if written > limits.max_new_characters:
+    if written > limits.max_new_tokens:
         raise ConfigError(
-            f"The request asks for {written:,} characters, prompts times max_new_tokens; one "
-            f"request may ask for at most {limits.max_new_characters:,}."
+            f"The request asks for {written:,} tokens, prompts times max_new_tokens; one "
+            f"request may ask for at most {limits.max_new_tokens:,}."
         )
     read = sum(map(len, prompts))
     if read > limits.max_prompt_characters or len(prompts) > limits.max_prompts:

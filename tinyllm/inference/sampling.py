@@ -1,4 +1,4 @@
-"""Choosing the next character from the logits, in the same way in every runtime.
+"""Choosing the next token from the logits, in the same way in every runtime.
 
 Needs only numpy, so that exported models can include it. The random numbers depend only on the
 seed and the place in the text; the playground's JavaScript draws the same ones.
@@ -10,16 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyllm.inference.config import SamplingConfig
-from tinyllm.tokens.tokenizer import UNKNOWN_ID
 
 _LOWEST_TEMPERATURE = 1e-6
 _MASK = 2**64 - 1
 
 
-def next_token(logits: NDArray[Any], config: SamplingConfig, index: int) -> int:
-    """Draw the token at place `index` from `logits` [vocabulary]; never the unknown character."""
+def next_token(
+    logits: NDArray[Any], config: SamplingConfig, index: int, unknown: int | None
+) -> int:
+    """Draw a token of a text.
+
+    Args:
+        logits: of each token, [vocabulary].
+        config: how to draw.
+        index: the token's place in the text.
+        unknown: the token that is never drawn; see `Tokenizer.unknown_id`.
+    """
     logits = logits.astype(np.float64)
-    logits[UNKNOWN_ID] = -np.inf
+    if unknown is not None:
+        logits[unknown] = -np.inf
     if config.temperature == 0:
         return int(logits.argmax())
     # the largest becomes zero, so that no temperature makes anything infinite

@@ -1,6 +1,6 @@
 """Hyperparameters of the tokenize stage."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,10 +8,24 @@ from tinyllm.base.section import Section
 
 
 class TokenizeConfig(Section):
-    """How the alphabet is learned from the training split."""
+    """What the tokens are, and how they are learned from the training split."""
 
     section: ClassVar[str] = "tokenize"
 
+    kind: Literal["char", "byte", "bpe"] = Field(
+        "char",
+        description="what a token is: a character, a byte of UTF-8, or a frequent piece of a word",
+    )
     min_count: int = Field(
-        1, ge=1, description="characters seen less often in the training split become unknown"
+        1,
+        ge=1,
+        description="char: characters seen less often in the training split become unknown",
+    )
+    vocab_size: int = Field(
+        1024, ge=257, le=1_000_000, description="bpe: tokens, of which 256 are the bytes"
+    )
+    learn_characters: int = Field(
+        100_000_000,
+        ge=1,
+        description="bpe: characters, evenly spread over the training split, to learn from",
     )

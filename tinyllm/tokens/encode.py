@@ -8,7 +8,7 @@ from typing import Any
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import Advance, progress
-from tinyllm.base.files import check_regular, write_json
+from tinyllm.base.files import check_regular, sha256, write_json
 from tinyllm.base.jobs import run_jobs
 from tinyllm.base.outs import OutFolder, check_places
 from tinyllm.base.partial import key_of, partial_folder, place_file, read_part, write_part
@@ -18,11 +18,12 @@ from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.splits import SPLITS
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.meta import META
-from tinyllm.tokens.tokenizer import CharacterTokenizer, load_tokenizer
+from tinyllm.tokens.pieces import pieces
+from tinyllm.tokens.tokenizer import Tokenizer, learn_tokenizer, load_tokenizer
 
 _TOKENIZER = "tokenizer.json"
-# characters that are encoded at once
-_PIECE = 1 << 20
+# characters that are read at once
+_PART = 1 << 20
 TOKENS = OutFolder(
     writer="tinyllm tokenize",
     files=(
@@ -38,11 +39,15 @@ TOKENS = OutFolder(
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """Encode a shard of text from one folder into another, which holds the tokenizer."""
+    """Encode a shard of text from one folder into another, which holds the tokenizer.
+
+    The last field is the SHA-256 of that.
+    """
 
     shard: TextShard
     prepared: str
     folder: str
+    tokenizer: str
 
     @property
     def size(self) -> int:
@@ -53,13 +58,13 @@ class EncodeJob:
 def tokenize_corpus(
     config: TokenizeConfig, prepared: Path, out: Path, runtime: RuntimeConfig | None = None
 ) -> dict[str, Any]:
-    """Learn the alphabet of the training split and encode all splits.
+    """Learn the tokens of the training split and encode all splits.
 
     Writes `tokenizer.json`, for each shard of text one of tokens, `train-00000.bin` and so on (raw
     little-endian arrays of the smallest dtype), and `meta.json`.
 
     Args:
-        config: how the alphabet is learned.
+        config: what the tokens are, and how they are learned.
         prepared: the folder of the prepare stage.
         out: the folder to write; an earlier one is replaced.
         runtime: how many workers, and where.
@@ -74,11 +79,11 @@ def tokenize_corpus(
     """
     check_places({"--out": (out, TOKENS)}, {"--prepared": prepared})
     summary = read_summary(prepared)
-    tokenizer = CharacterTokenizer().fit_counts(summary.train.alphabet, config.min_count)
-    facts = {"tokenize": config.model_dump(), "alphabet": tokenizer.alphabet}
-    with partial_folder(out, key_of(facts, "base", "tokens")) as folder:
+    texts = (text for shard in summary.train.shards for text in _read(prepared, shard))
+    tokenizer = learn_tokenizer(config, summary.train.alphabet, texts)
+    with partial_folder(out, key_of(config.model_dump(), "base", "tokens")) as folder:
         tokenizer.save_state(folder / _TOKENIZER)
-        places = str(prepared.absolute()), str(folder.absolute())
+        places = str(prepared.absolute()), str(folder.absolute()), sha256(folder / _TOKENIZER)
         jobs = [
             EncodeJob(shard, *places) for name in SPLITS for shard in summary.split(name).shards
         ]
@@ -111,7 +116,7 @@ def encode_shard(job: EncodeJob, advance: Advance) -> dict[str, Any]:
         TinyLLMError: the text cannot be read, or is not what the prepare stage wrote.
     """
     folder, name = Path(job.folder), job.shard.file.removesuffix(".txt")
-    part = f"{name}-{job.shard.sha256[:16]}"
+    part = f"{name}-{job.shard.sha256[:16]}-{job.tokenizer[:16]}"
     if (found := read_part(folder, part)) is not None:
         advance(job.size)
         return dict(found)
@@ -121,7 +126,7 @@ def encode_shard(job: EncodeJob, advance: Advance) -> dict[str, Any]:
     path = folder / f"{name}.bin"
     try:
         with path.open("wb") as file:
-            for text in _read(Path(job.prepared), job.shard, advance):
+            for text in pieces(_read(Path(job.prepared), job.shard, advance)):
                 tokens = tokenizer.encode(text)
                 data = tokens.astype(dtype, copy=False).data
                 file.write(data)
@@ -135,8 +140,10 @@ def encode_shard(job: EncodeJob, advance: Advance) -> dict[str, Any]:
     return result
 
 
-def _read(prepared: Path, shard: TextShard, advance: Advance) -> Iterator[str]:
-    """The text of a shard, in pieces that do not depend on the machine.
+def _read(
+    prepared: Path, shard: TextShard, advance: Advance = lambda _bytes: None
+) -> Iterator[str]:
+    """The text of a shard, in parts.
 
     Raises:
         TinyLLMError: it is not what the prepare stage wrote.
@@ -145,7 +152,7 @@ def _read(prepared: Path, shard: TextShard, advance: Advance) -> Iterator[str]:
     try:
         check_regular(path)
         with path.open(encoding="utf-8", newline="") as file:
-            while text := file.read(_PIECE):
+            while text := file.read(_PART):
                 data = text.encode("utf-8")
                 digest.update(data)
                 advance(len(data))
@@ -159,17 +166,16 @@ def _read(prepared: Path, shard: TextShard, advance: Advance) -> Iterator[str]:
 
 
 def _describe(
-    text: TextFacts, shards: list[dict[str, Any]], tokenizer: CharacterTokenizer
+    text: TextFacts, shards: list[dict[str, Any]], tokenizer: Tokenizer
 ) -> dict[str, Any]:
-    known = set(tokenizer.alphabet)
-    missing = {char: count for char, count in text.alphabet.items() if char not in known}
-    unknown = sum(missing.values())
+    unknown = {char: text.alphabet[char] for char in tokenizer.unknown(text.alphabet)}
+    known = 1 - sum(unknown.values()) / text.characters if text.characters else 1.0
     return {
         "tokens": sum(shard["tokens"] for shard in shards),
         "characters": text.characters,
         "bytes": text.bytes,
         "fingerprint": text.fingerprint,
-        "unknown_characters": missing,
-        "coverage": round(1 - unknown / text.characters, 6) if text.characters else 1.0,
+        "unknown_characters": unknown,
+        "coverage": round(known, 6),
         "shards": shards,
     }

@@ -1,157 +1,102 @@
-"""The tokenizer interface, and a tokenizer whose tokens are characters."""
+"""The tokenizer interface, its kinds, and how one of them is learned or opened.
 
-from collections import Counter
-from collections.abc import Mapping
+A new kind is a class in a file of its own, with an entry in `TOKENIZERS` and in `learn_tokenizer`.
+"""
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Any, Protocol, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import StringConstraints
 
 from tinyllm.base.documents import Document, read_document
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import write_json
-
-UNKNOWN_TOKEN = "<unk>"  # noqa: S105 - a token of text, not a password
-UNKNOWN_ID = 0
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_FORMAT = "tinyllm-characters-1"
-_REMEDY = "run the tokenize stage again"
-_Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
+from tinyllm.tokens.byte_level import REMEDY, ByteTokenizer
+from tinyllm.tokens.byte_pairs import BytePairTokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
+from tinyllm.tokens.config import TokenizeConfig
 
 
 class _State(Document):
-    """What `save_state` writes."""
-
-    format: Literal["tinyllm-characters-1"]
-    alphabet: list[_Character]
-
-
-class _Kind(Document):
     """What every kind of tokenizer writes."""
 
     format: str
+
+
+class TextStream(Protocol):
+    """Decodes one text as a model writes it."""
+
+    def push(self, token: int) -> str:
+        """What the next token adds to the text; nothing as long as a character is not whole."""
+
+    def finish(self) -> str:
+        """What is left at the end of the text."""
 
 
 class Tokenizer(Protocol):
     """Text to integers and back."""
 
     @property
+    def unit(self) -> str:
+        """What one of its tokens is called: character, byte or token."""
+
+    @property
     def vocab_size(self) -> int:
-        """Number of tokens, the unknown one included."""
+        """Number of tokens."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The smallest unsigned integer type that holds every token."""
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The token of all characters that it cannot spell; None if it can spell every one."""
+
+    def unknown(self, characters: Iterable[str]) -> list[str]:
+        """Those of some characters that it cannot spell, each once, by code point."""
 
     def encode(self, text: str) -> NDArray[Any]:
         """Return the tokens of `text`: [tokens], of type `dtype`."""
 
     def decode(self, tokens: Any) -> str:
-        """Return the text of a sequence of tokens."""
+        """Return the text of a sequence of tokens, with U+FFFD for what is no text."""
+
+    def stream(self) -> TextStream:
+        """Decode one text token by token."""
 
     def save_state(self, path: Path) -> None:
         """Write the tokenizer as JSON."""
-
-
-class CharacterTokenizer:
-    """Maps characters to integers: 0 is the unknown character, the others follow by code point.
-
-    Encoding is a table lookup by code point, so its speed does not depend on the alphabet.
-    Characters outside the alphabet become `UNKNOWN_ID`, which decodes to U+FFFD: they are never
-    silently taken for another character.
-    """
-
-    def __init__(self, alphabet: str = "") -> None:
-        """Make a tokenizer for the characters of `alphabet`; order and repeats do not matter."""
-        self._set_alphabet(alphabet)
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens, the unknown one included."""
-        return len(self.alphabet) + 1
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The smallest unsigned integer type that holds every token."""
-        return np.dtype(np.min_scalar_type(self.vocab_size - 1))
-
-    def fit(self, text: str, min_count: int = 1) -> Self:
-        """Learn the alphabet: the characters that occur at least `min_count` times in `text`.
-
-        Raises:
-            TinyLLMError: no character is frequent enough.
-        """
-        return self.fit_counts(Counter(text), min_count)
-
-    def fit_counts(self, counts: Mapping[str, int], min_count: int = 1) -> Self:
-        """Learn the alphabet from how often each character occurs; see `fit`."""
-        alphabet = "".join(char for char, count in counts.items() if count >= min_count)
-        if not alphabet:
-            raise TinyLLMError(
-                f"No character of the training text occurs {min_count} times, so there is nothing "
-                f"to learn; lower tokenize.min_count or add text."
-            )
-        self._set_alphabet(alphabet)
-        return self
-
-    def encode(self, text: str) -> NDArray[Any]:
-        """Return the tokens of `text`: shape [characters], dtype `self.dtype`."""
-        if self._id_of_ascii and text.isascii():
-            # bytes are looked up several times as quickly as integers
-            return np.frombuffer(text.encode("ascii").translate(self._id_of_ascii), dtype=np.uint8)
-        code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        beyond = len(self._id_of_code_point) - 1
-        tokens: NDArray[Any] = self._id_of_code_point[np.minimum(code_points, beyond)]
-        return tokens
-
-    def decode(self, tokens: Any) -> str:
-        """Return the text of a sequence of tokens; unknown ones become U+FFFD.
-
-        Raises:
-            ValueError: a token is negative or beyond the vocabulary.
-        """
-        ids = np.asarray(tokens, dtype=np.int64).reshape(-1)
-        if ids.size and (ids.min() < 0 or ids.max() >= self.vocab_size):
-            raise ValueError(f"tokens must lie between 0 and {self.vocab_size - 1}")
-        return self._code_point_of_id[ids].tobytes().decode("utf-32-le", "surrogatepass")
-
-    def save_state(self, path: Path) -> None:
-        """Write the tokenizer as JSON."""
-        state = {"format": _FORMAT, "unknown": UNKNOWN_TOKEN, "alphabet": list(self.alphabet)}
-        write_json(path, state)
-
-    @classmethod
-    def load_state(cls, path: Path) -> Self:
-        """Read what `save_state` wrote.
-
-        Raises:
-            TinyLLMError: the file is missing, damaged or in another format.
-        """
-        state = read_document(path, _State, _REMEDY)
-        return cls("".join(state.alphabet))
-
-    def _set_alphabet(self, alphabet: str) -> None:
-        self.alphabet = "".join(sorted(set(alphabet)))
-        self._id_of_code_point = self._build_table()
-        ids = self._id_of_code_point[:-1][:128].tobytes()
-        fits = self.dtype == np.uint8
-        self._id_of_ascii = ids.ljust(256, bytes([UNKNOWN_ID])) if fits else b""
-        code_points = [ord(char) for char in (_REPLACEMENT, *self.alphabet)]
-        self._code_point_of_id = np.array(code_points, dtype="<u4")
-
-    def _build_table(self) -> NDArray[Any]:
-        # one entry beyond the largest code point stands for everything else
-        size = max((ord(char) for char in self.alphabet), default=0) + 2
-        table = np.full(size, UNKNOWN_ID, dtype=self.dtype)
-        for token, char in enumerate(self.alphabet, start=1):
-            table[ord(char)] = token
-        return table
 
 
 # format of the state -> class
-TOKENIZERS = {_FORMAT: CharacterTokenizer}
+TOKENIZERS: dict[str, type[CharacterTokenizer] | type[ByteTokenizer]] = {
+    kind.format: kind for kind in (CharacterTokenizer, ByteTokenizer, BytePairTokenizer)
+}
+
+
+def learn_tokenizer(
+    config: TokenizeConfig, counts: Mapping[str, int], texts: Iterable[str]
+) -> Tokenizer:
+    """The tokenizer of a training text; how the text is divided is all one.
+
+    Args:
+        config: its kind, and how it is learned.
+        counts: how often each character occurs in the text.
+        texts: the text itself in parts, which are read at most once, and only by `bpe`.
+
+    Raises:
+        TinyLLMError: no character is frequent enough.
+    """
+    match config.kind:
+        case "char":
+            return CharacterTokenizer.learn(counts, config.min_count)
+        case "byte":
+            return ByteTokenizer()
+        case "bpe":
+            return BytePairTokenizer.learn(texts, config.vocab_size, config.learn_characters)
+        case unknown:
+            assert_never(unknown)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -160,7 +105,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     Raises:
         TinyLLMError: the file is missing, damaged or of an unknown kind.
     """
-    kind = read_document(path, _Kind, _REMEDY).format
+    kind = read_document(path, _State, REMEDY).format
     if kind not in TOKENIZERS:
-        raise TinyLLMError(f"{path} was not written by this program; {_REMEDY}.")
+        raise TinyLLMError(f"{path} was not written by this program; {REMEDY}.")
     return TOKENIZERS[kind].load_state(path)

@@ -45,7 +45,7 @@ CHANGED = [
         val_fraction=1e-05,
         test_fraction=0.0,
     ),
-    TokenizeConfig(min_count=3),
+    TokenizeConfig(kind="bpe", min_count=3, vocab_size=300, learn_characters=9),
     ModelConfig(
         d_model=96,
         num_heads=3,
@@ -111,7 +111,7 @@ CHANGED = [
     TrackingConfig(
         tracking=False, experiment="-x", registered_model="it's mine", champion_margin=0.5
     ),
-    ServeConfig(max_prompts=1, max_prompt_characters=2, max_new_characters=3, max_seconds=0.5),
+    ServeConfig(max_prompts=1, max_prompt_characters=2, max_new_tokens=3, max_seconds=0.5),
     SamplingConfig(max_new_tokens=1, temperature=0.0, top_k=3, top_p=0.5, seed=2**62, stop="\n\n"),
 ]
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from tests.conftest import write_prepared
 from tinyllm.app.cli import main
 from tinyllm.app.params import SECTIONS
+from tinyllm.tokens.characters import CharacterTokenizer
 from tinyllm.tokens.shards import load_tokens
-from tinyllm.tokens.tokenizer import CharacterTokenizer
 from tinyllm.training.config import TrainingConfig
 
 

@@ -82,7 +82,7 @@ class Server:
 def place(export_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     (folder / "params.yaml").write_text(
-        "serve: {max_prompts: 7, max_seconds: 3, max_new_characters: 900000}\n"
+        "serve: {max_prompts: 7, max_seconds: 3, max_new_tokens: 900000}\n"
     )
     shutil.copytree(export_folder / "pyfunc", folder / "export/pyfunc")
     # the model must be run by the code that came with it

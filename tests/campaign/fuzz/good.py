@@ -41,7 +41,7 @@ def checkpoint() -> Any:
     from tinyllm.inference.checkpoint import Checkpoint
     from tinyllm.model.config import ModelConfig
     from tinyllm.model.transformer import Transformer
-    from tinyllm.tokens.tokenizer import CharacterTokenizer
+    from tinyllm.tokens.characters import CharacterTokenizer
 
     torch.manual_seed(0)
     config = ModelConfig(d_model=4, num_heads=1, num_layers=1, d_ff=4, sequence_length=4)

@@ -99,7 +99,7 @@ def tokens(data: bytes) -> None:
 @target(b"abc", "\N{GRINNING FACE}\u0000x".encode(), b"\3abcabd", share=4.0)
 def tokenizer(data: bytes) -> None:
     """Any text with any alphabet, to tokens and back."""
-    from tinyllm.tokens.tokenizer import UNKNOWN_ID, CharacterTokenizer
+    from tinyllm.tokens.characters import UNKNOWN_ID, CharacterTokenizer
 
     draw = Draw(data)
     made, text = CharacterTokenizer(draw.word()), draw.text()

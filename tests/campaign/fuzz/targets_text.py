@@ -172,7 +172,7 @@ def huggingface_tokenizer(data: bytes) -> None:
     from tinyllm.formats.tokenizer_json import (
         tokenizer_from_huggingface,
     )
-    from tinyllm.tokens.tokenizer import CharacterTokenizer
+    from tinyllm.tokens.characters import CharacterTokenizer
 
     path = good.scratch() / "tokenizer.json"
     path.write_bytes(changed_json(written(CharacterTokenizer("abc")), Draw(data)))

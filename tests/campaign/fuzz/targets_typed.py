@@ -70,12 +70,12 @@ def requests(data: bytes) -> None:
     import pandas as pd
     from mlflow.exceptions import MlflowException
 
-    from tinyllm.formats.pyfunc_model import CharacterLanguageModel
+    from tinyllm.formats.pyfunc_model import ServedLanguageModel
     from tinyllm.inference.config import SamplingConfig
     from tinyllm.inference.request import ServeConfig
 
     draw = Draw(data)
-    served = CharacterLanguageModel()
+    served = ServedLanguageModel()
     served.model, served.limits = good.checkpoint(), ServeConfig()
     texts = [draw.word().encode("utf-8", "replace").decode() for _ in range(draw.byte() % 4)]
     asked = {

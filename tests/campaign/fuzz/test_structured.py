@@ -13,7 +13,8 @@ from tinyllm.app.tracking.entries import parse_entry
 from tinyllm.app.verification.lock import read_lock
 from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.formats.tokenizer_json import huggingface_tokenizer, tokenizer_from_huggingface
-from tinyllm.tokens.tokenizer import CharacterTokenizer, load_tokenizer
+from tinyllm.tokens.characters import CharacterTokenizer
+from tinyllm.tokens.tokenizer import load_tokenizer
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 TREES = st.recursive(

@@ -29,7 +29,7 @@ SITE = OutFolder(
         "reports/*.png",
     ),
     "index.html",
-    _SIGN,
+    (_SIGN,),
 )
 _PICTURES = {
     "curves": "Training and validation loss, in bits per character.",

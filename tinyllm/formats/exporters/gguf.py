@@ -48,7 +48,7 @@ run of characters that the model does not know becomes one unknown token there.
         import torch
 
         from tinyllm.formats.gguf_reader import read_model, verify_gguf
-        from tinyllm.formats.parity import GREEDY_CHARACTERS, PROMPT, Opened
+        from tinyllm.formats.parity import GREEDY_TOKENS, PROMPT, Opened
 
         window = source.checkpoint.model.config.sequence_length
         passage = torch.tensor([source.held_out[:window]])
@@ -63,5 +63,5 @@ run of characters that the model does not know becomes one unknown token there.
                 from tinyllm.formats.llama import LlamaRuntime
 
                 # llama.cpp's attention does not slide for this architecture
-                fits = min(GREEDY_CHARACTERS, window - PROMPT)
+                fits = min(GREEDY_TOKENS, window - PROMPT)
                 yield Opened(name, "llama.cpp", precision, LlamaRuntime(path), fits)

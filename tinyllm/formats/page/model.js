@@ -1,4 +1,4 @@
-// The forward pass of tinyllm/model/transformer.py, one character at a time. Weights, keys and
+// The forward pass of tinyllm/model/transformer.py, one token at a time. Weights, keys and
 // values are float32; sums are taken in double precision.
 
 /** Decode little-endian float32 numbers, the byte order of every browser's CPU, from base64. */
@@ -61,10 +61,10 @@ function rotate(x, cosines, sines) {
 }
 
 /**
- * Reads a text character by character and predicts the next one.
+ * Reads a text token by token and predicts the next one.
  *
- * Keys and values are in a ring buffer of length `window`, so that each character attends to the
- * last `window` characters, itself included, while positions keep counting.
+ * Keys and values are in a ring buffer of length `window`, so that each token attends to the
+ * last `window` tokens, itself included, while positions keep counting.
  */
 class Transformer {
   constructor(config, vocabulary, tensors) {
@@ -73,7 +73,7 @@ class Transformer {
     this.width = config.d_model;
     this.headWidth = config.d_model / config.num_heads;
     this.window = config.sequence_length;
-    // how many characters affect a prediction: each layer looks back by one window
+    // how many tokens affect a prediction: each layer looks back by one window
     this.reach = this.layers * (this.window - 1) + 1;
     this.eps = config.norm_eps;
     this.embedding = tensors["embedding.weight"];
@@ -114,7 +114,7 @@ class Transformer {
     };
   }
 
-  /** Reset; the next character to read has this position in its text. */
+  /** Reset; the next token to read has this position in its text. */
   restart(position) {
     this.start = position;
     this.position = position;
@@ -122,8 +122,8 @@ class Transformer {
   }
 
   /**
-   * Read a character; `logits` are then those of the next one, and `attention` [layers, heads,
-   * characters] is how much this one attended to the last ones, itself included.
+   * Read a token; `logits` are then those of the next one, and `attention` [layers, heads,
+   * tokens] is how much this one attended to the last ones, itself included.
    */
   read(token) {
     const { residual, normed } = this;
@@ -149,7 +149,7 @@ class Transformer {
     this.position += 1;
   }
 
-  /** From `qkv` to `mixed`; stores the character's key and value. */
+  /** From `qkv` to `mixed`; stores the token's key and value. */
   attend(block, layer, length) {
     const { width, headWidth, qkv } = this;
     for (let head = 0; head < this.heads; head++) {
@@ -171,7 +171,7 @@ class Transformer {
     }
   }
 
-  /** One head: `shares` receives its attention, the oldest character first. */
+  /** One head: `shares` receives its attention, the oldest token first. */
   attendHead(block, head, shares) {
     const { width, headWidth, window, qkv, mixed } = this;
     const { keys, values } = block;

@@ -5,7 +5,7 @@ const DIGITS = /^[0-9]{1,19}$/;
 
 const find = (id) => document.getElementById(id);
 const description = JSON.parse(find("model").textContent);
-const alphabet = new Alphabet(description.alphabet);
+const tokenizer = openTokenizer(description.tokenizer);
 const model = openModel();
 
 function openModel() {
@@ -16,7 +16,7 @@ function openModel() {
     tensors[name] = weights.subarray(offset, offset + shape.reduce((a, b) => a * b, 1));
   }
   description.parameters = weights.length;
-  return new Transformer(description.model, alphabet.characters.length + 1, tensors);
+  return new Transformer(description.model, tokenizer.size, tensors);
 }
 
 const chances = new ChancesPanel(
@@ -26,7 +26,8 @@ const chances = new ChancesPanel(
     chart: find("chances-chart"),
     hint: find("chances-hint"),
   },
-  Math.min(ROWS, alphabet.characters.length),
+  Math.min(ROWS, tokenizer.size - (tokenizer.unknown === null ? 0 : 1)),
+  tokenizer.unit,
 );
 const attention = new AttentionPanel(
   {
@@ -39,6 +40,7 @@ const attention = new AttentionPanel(
     changed: showPanels,
   },
   model,
+  tokenizer.unit,
 );
 
 function readSettings() {
@@ -69,7 +71,7 @@ function startWriting() {
   find("stop").disabled = false;
   find("copy").disabled = false;
   find("finished").textContent = "";
-  const steps = write(model, alphabet, view.prompt, sampling);
+  const steps = write(model, tokenizer, view.prompt, sampling);
   const channel = new MessageChannel();
   let started = null;
   running = channel;
@@ -105,7 +107,7 @@ function showSlice(fresh, started) {
   const seconds = (performance.now() - started) / 1000;
   const rate = Math.round(view.records.length / Math.max(seconds, 1e-3));
   find("status").textContent = started
-    ? `${view.records.length} characters, ${rate} per second`
+    ? `${view.records.length} ${tokenizer.unit}s, ${rate} per second`
     : "Reading the prompt";
 }
 
@@ -146,13 +148,10 @@ function setUp() {
     [config.num_layers, "layers"],
     [config.num_heads, "heads"],
     [config.d_model, "wide"],
-    [config.sequence_length, "characters of context"],
-    [alphabet.characters.length, "characters in the alphabet"],
-  ];
-  find("facts").textContent = facts
-    .map(([number, name]) => `${number.toLocaleString("en")} ${name}`)
-    .join(" · ");
-  find("top-k").max = alphabet.characters.length;
+    [config.sequence_length, `${tokenizer.unit}s of context`],
+  ].map(([number, name]) => `${number.toLocaleString("en")} ${name}`);
+  find("facts").textContent = [...facts, tokenizer.known].join(" · ");
+  find("top-k").max = tokenizer.size;
   find("prompt").value = description.prompt;
   find("settings").open = window.matchMedia("(min-width: 700px)").matches;
   for (const output of document.querySelectorAll("output")) {
@@ -189,18 +188,21 @@ window.tinyllm = Object.freeze({
   generate(prompt, { temperature = 0.8, topK = 0, topP = 1, seed = 0, count = 400 } = {}) {
     stopWriting();
     let text = prompt;
-    for (const step of write(model, alphabet, prompt, { temperature, topK, topP, seed, count })) {
-      if (step) text += alphabet.decode(step.token);
+    for (const step of write(model, tokenizer, prompt, { temperature, topK, topP, seed, count })) {
+      if (step) text += step.text;
     }
     return text;
   },
 
-  /** The logits of every token after `text`, the unknown character first. */
+  /** The logits of every token after `text`. */
   logits(text) {
     stopWriting();
-    for (const step of write(model, alphabet, text, { count: 0 }));
+    for (const step of write(model, tokenizer, text, { count: 0 }));
     return Array.from(model.logits);
   },
+
+  /** The tokens of a text. */
+  encode: (text) => tokenizer.encode(text),
 });
 
 setUp();

@@ -1,15 +1,23 @@
-// The panels beside the text: the chances that a character was drawn from, and attention.
+// The panels beside the text: the chances that a token was drawn from, and attention.
 
 const ROWS = 10;
 const ATTENTION_BYTES = 64e6;
 const SIGNS = new Map([[" ", "␣"], ["\n", "↵"], ["\t", "⇥"]]);
 
-/** A visible form of a character. */
-function visible(character) {
+/** A visible form of a text. */
+function visible(text) {
+  return Array.from(text, visibleCharacter).join("");
+}
+
+function visibleCharacter(character) {
   const code = character.codePointAt(0);
   const control = code < 32 || (code >= 127 && code < 160);
   const hex = code.toString(16).toUpperCase().padStart(4, "0");
   return SIGNS.get(character) ?? (control ? `U+${hex}` : character);
+}
+
+function capitalized(word) {
+  return word[0].toUpperCase() + word.slice(1);
 }
 
 function percent(share) {
@@ -17,16 +25,18 @@ function percent(share) {
   return share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(1)}%`;
 }
 
-/** The likeliest characters by the model's own chances, always with the chosen one. */
-function rankChances(alphabet, logits, step) {
-  const own = weigh(logits, { temperature: 1, topK: 0, topP: 1 });
+/** The likeliest tokens by the model's own chances, always with the chosen one. */
+function rankChances(tokenizer, logits, step) {
+  const own = weigh(logits, { temperature: 1, topK: 0, topP: 1 }, tokenizer.unknown);
   const ownTotal = own.reduce((sum, weight) => sum + weight, 0);
   const drawnTotal = step.weights.reduce((sum, weight) => sum + weight, 0);
-  const order = Array.from(own.keys()).slice(1).sort((a, b) => own[b] - own[a]);
+  const order = Array.from(own.keys())
+    .filter((token) => token !== tokenizer.unknown)
+    .sort((a, b) => own[b] - own[a]);
   const shown = order.slice(0, ROWS);
   if (!shown.includes(step.token)) shown[shown.length - 1] = step.token;
   return shown.map((token) => ({
-    character: alphabet.decode(token),
+    label: visible(tokenizer.label(token)),
     own: own[token] / ownTotal,
     drawn: step.weights[token] / drawnTotal,
     chosen: token === step.token,
@@ -35,8 +45,9 @@ function rankChances(alphabet, logits, step) {
 
 /** The bar chart. */
 class ChancesPanel {
-  constructor(elements, rows) {
+  constructor(elements, rows, unit) {
     Object.assign(this, elements);
+    this.name = capitalized(unit);
     this.rows = Array.from({ length: rows }, () => {
       const row = document.createElement("li");
       const [sign, track, bar, number] = ["span", "span", "span", "span"].map((name) =>
@@ -55,20 +66,20 @@ class ChancesPanel {
   }
 
   clear() {
-    this.title.textContent = "Next character";
+    this.title.textContent = `Next ${this.name.toLowerCase()}`;
     this.chart.hidden = true;
     this.hint.hidden = false;
   }
 
   show(record, place) {
-    this.title.textContent = `Character ${place + 1} was drawn from`;
+    this.title.textContent = `${this.name} ${place + 1} was drawn from`;
     this.chart.hidden = false;
     this.hint.hidden = true;
     this.rows.forEach(({ row, sign, bar, track, number }, index) => {
-      const { character, own, drawn, chosen } = record.chances[index];
+      const { label, own, drawn, chosen } = record.chances[index];
       row.className = chosen ? "chosen" : "";
       row.title = `The model’s own chance: ${percent(own)}`;
-      sign.textContent = visible(character);
+      sign.textContent = label;
       track.style.setProperty("--own-share", own);
       bar.style.setProperty("--drawn-share", drawn);
       number.textContent = percent(drawn);
@@ -76,14 +87,15 @@ class ChancesPanel {
   }
 }
 
-/** Shades the characters that the model attended to when it chose one. */
+/** Shades the tokens that the model attended to when it chose one. */
 class AttentionPanel {
-  constructor(elements, model) {
+  constructor(elements, model, unit) {
     Object.assign(this, elements);
+    this.unit = unit;
     this.layers = model.layers;
     this.heads = model.heads;
-    const perCharacter = 4 * model.layers * model.heads * model.window;
-    this.kept = Math.max(1, Math.floor(ATTENTION_BYTES / perCharacter));
+    const perToken = 4 * model.layers * model.heads * model.window;
+    this.kept = Math.max(1, Math.floor(ATTENTION_BYTES / perToken));
     this.shaded = [];
     this.fill(this.layer, "mean of all", this.layers);
     this.fill(this.head, "mean of all", this.heads);
@@ -97,7 +109,7 @@ class AttentionPanel {
     for (let i = 0; i < count; i++) select.add(new Option(String(i + 1), String(i)));
   }
 
-  /** Attention, which sums to one, from the oldest character of the window to the latest. */
+  /** Attention, which sums to one, from the oldest token of the window to the latest. */
   shares(attention) {
     const length = attention.length / (this.layers * this.heads);
     const result = new Float64Array(length);
@@ -124,15 +136,15 @@ class AttentionPanel {
     this.shaded = [];
   }
 
-  /** `before` are the characters before the record's own. */
+  /** `before` are the tokens before the record's own. */
   show(record, before) {
     this.clear();
     this.choice.hidden = !this.check.checked;
     this.text.classList.toggle("shaded", this.check.checked);
-    this.hint.textContent = "The deeper the shade, the more the model looked at it when it chose this character.";
+    this.hint.textContent = `The deeper the shade, the more the model looked at it when it chose this ${this.unit}.`;
     if (!this.check.checked || !record) return;
     if (!record.attention) {
-      this.hint.textContent = `Attention is kept for the last ${this.kept} characters only.`;
+      this.hint.textContent = `Attention is kept for the last ${this.kept} ${this.unit}s only.`;
       return;
     }
     const shares = this.shares(record.attention);

@@ -1,45 +1,6 @@
-// Choosing characters as tinyllm/inference/sampling.py does, and generating a text.
+// Choosing tokens as tinyllm/inference/sampling.py does, and generating a text.
 
-const UNKNOWN = 0;
 const LOWEST_TEMPERATURE = 1e-6;
-
-/** Maps characters to tokens; unknown ones are token 0. */
-class Alphabet {
-  constructor(characters) {
-    this.characters = characters;
-    this.tokens = new Map(characters.map((character, index) => [character, index + 1]));
-  }
-
-  encode(text) {
-    return Array.from(text, (character) => this.tokens.get(character) ?? UNKNOWN);
-  }
-
-  decode(token) {
-    return this.characters[token - 1];
-  }
-
-  /** The text in the form with the fewest unknown characters, as tinyllm/inference/prompt.py. */
-  inKnownForm(text) {
-    const count = (form) => Array.from(form).filter((c) => !this.tokens.has(c)).length;
-    let best = text;
-    let fewest = count(text);
-    let lines = text;
-    if (!this.tokens.has("\r")) lines = text.replace(/\r\n?/g, "\n");
-    else if (!this.tokens.has("\n")) lines = text.replace(/\r?\n/g, "\r");
-    for (const form of [null, "NFC", "NFD", "NFKC", "NFKD"]) {
-      if (!fewest) break;
-      const other = form ? lines.normalize(form) : lines;
-      const unknown = count(other);
-      if (unknown < fewest) [best, fewest] = [other, unknown];
-    }
-    return best;
-  }
-
-  /** The characters of `text` that the model has never seen, each once. */
-  unknown(text) {
-    return [...new Set(text)].filter((character) => !this.tokens.has(character)).sort();
-  }
-}
 
 /** Random number `index` of a seed's sequence, in [0, 1): SplitMix64. */
 function uniform(seed, index) {
@@ -49,10 +10,10 @@ function uniform(seed, index) {
   return Number((z ^ (z >> 31n)) >> 11n) * 2 ** -53;
 }
 
-/** How likely each token is to be drawn, not normalized; never the unknown character. */
-function weigh(logits, sampling) {
+/** How likely each token is to be drawn, not normalized; never the unknown one, if there is one. */
+function weigh(logits, sampling, unknown) {
   const weights = Float64Array.from(logits);
-  weights[UNKNOWN] = -Infinity;
+  if (unknown !== null) weights[unknown] = -Infinity;
   let best = 0;
   for (let token = 1; token < weights.length; token++) {
     if (weights[token] > weights[best]) best = token;
@@ -101,26 +62,28 @@ function draw(weights, position) {
 }
 
 /** The tokens of a prompt; an empty one begins as if at the start of a line. */
-function encodePrompt(alphabet, prompt) {
-  return alphabet.encode(alphabet.inKnownForm(prompt) || "\n");
+function encodePrompt(tokenizer, prompt) {
+  return tokenizer.encode(tokenizer.inKnownForm(prompt) || "\n");
 }
 
 /**
- * Read the prompt, then write: yields null for each character read and, for each one written, its
- * token and the weights that it was drawn from. The model then still holds the logits and the
- * attention of that choice.
+ * Read the prompt, then write: yields null for each token read and, for each one written, its
+ * number, the text that it adds and the weights that it was drawn from. The model then still holds
+ * the logits and the attention of that choice.
  */
-function* write(model, alphabet, prompt, sampling) {
-  const tokens = encodePrompt(alphabet, prompt);
+function* write(model, tokenizer, prompt, sampling) {
+  const tokens = encodePrompt(tokenizer, prompt);
+  const stream = tokenizer.stream();
   model.restart(Math.max(0, tokens.length - model.reach));
   for (const token of tokens.slice(model.start)) {
     model.read(token);
     yield null;
   }
   for (let index = 0; index < sampling.count; index++) {
-    const weights = weigh(model.logits, sampling);
+    const weights = weigh(model.logits, sampling, tokenizer.unknown);
     const token = draw(weights, uniform(sampling.seed, index));
-    yield { token, weights };
-    if (index + 1 < sampling.count) model.read(token);
+    const last = index + 1 === sampling.count;
+    yield { token, text: stream.push(token) + (last ? stream.finish() : ""), weights };
+    if (!last) model.read(token);
   }
 }

@@ -1,32 +1,32 @@
 // The displayed text, and the records of how it was generated.
 
-/** A span for each character, the first `before` of them of the prompt; a record for each other. */
+/** A span for each token, the first `before` of them of the prompt; a record for each other. */
 const view = { prompt: "", written: [], records: [], spans: [], before: 0, selected: null };
 
-function addCharacter(character, kind) {
+function addPiece(piece, kind) {
   const span = document.createElement("span");
-  span.textContent = character;
-  span.className = character === "\n" ? `${kind} newline` : kind;
+  span.textContent = piece;
+  span.className = piece.endsWith("\n") ? `${kind} newline` : kind;
   view.spans.push(span);
   return span;
 }
 
-/** Begin a new text. Only the part of the prompt within the window needs a span per character. */
+/** Begin a new text. Only the part of the prompt within the window needs a span per token. */
 function showPrompt(given) {
-  const prompt = alphabet.inKnownForm(given);
-  const characters = Array.from(prompt);
-  const near = characters.slice(-model.window);
+  const prompt = tokenizer.inKnownForm(given);
+  const pieces = tokenizer.pieces(prompt);
+  const near = pieces.slice(-model.window);
   const far = document.createElement("span");
   far.className = "prompt";
-  far.textContent = characters.slice(0, characters.length - near.length).join("");
+  far.textContent = pieces.slice(0, pieces.length - near.length).join("");
   Object.assign(view, { prompt, written: [], records: [], spans: [], selected: null });
-  const spans = near.map((character) => addCharacter(character, "prompt"));
-  if (!near.length) spans.push(addCharacter("", "prompt newline start"));
+  const spans = near.map((piece) => addPiece(piece, "prompt"));
+  if (!near.length) spans.push(addPiece("", "prompt newline start"));
   view.before = spans.length;
   find("text").replaceChildren(far, ...spans);
   chances.clear();
   attention.clear();
-  noteUnknown(alphabet.unknown(prompt));
+  noteUnknown(tokenizer.unknownCharacters(prompt));
 }
 
 function noteUnknown(unknown) {
@@ -37,17 +37,16 @@ function noteUnknown(unknown) {
   find("note").hidden = unknown.length === 0;
 }
 
-/** Keep what the panels need of a new character, and return its span. */
+/** Keep what the panels need of a new token, and return its span. */
 function record(step) {
-  const character = alphabet.decode(step.token);
   const index = view.records.length;
-  view.written.push(character);
+  view.written.push(step.text);
   view.records.push({
-    chances: rankChances(alphabet, model.logits, step),
+    chances: rankChances(tokenizer, model.logits, step),
     attention: model.attention,
   });
   if (index >= attention.kept) view.records[index - attention.kept].attention = null;
-  return addCharacter(character, "own");
+  return addPiece(step.text, "own");
 }
 
 function showPanels() {
