@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 
+from tests.conftest import write_prepared
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import write_csv
 from tinyllm.corpus.config import PrepareConfig
@@ -262,10 +263,8 @@ def test_a_large_alphabet_is_measured_with_shorter_contexts(
     tokenizer = CharacterTokenizer(alphabet)
     weights = Transformer(shape, tokenizer.vocab_size).state_dict()
     checkpoint = Checkpoint.from_weights(weights, shape, tokenizer, arithmetic)
-    for split, text in (("train", alphabet), ("val", alphabet[:300]), ("test", alphabet[:300])):
-        place = tmp_path / "prepared" / f"{split}.txt"
-        place.parent.mkdir(exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+    part = alphabet[:300]
+    write_prepared(tmp_path / "prepared", train=alphabet, val=part, test=part)
     tokenize_corpus(TokenizeConfig(), tmp_path / "prepared", tmp_path / "tokens")
     config = EvaluateConfig(prompts=[alphabet[:2]], sample_length=2)
     found = evaluate_checkpoint(

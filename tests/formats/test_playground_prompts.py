@@ -37,7 +37,8 @@ def test_the_page_takes_the_same_form():
         (PAGE / "tokenizers.js").read_text(encoding="utf-8")
         + """
     const [alphabets, prompts] = JSON.parse(require("fs").readFileSync(0, "utf8"));
-    const forms = (a) => prompts.map((p) => new CharacterTokenizer({ alphabet: Array.from(a) }).inKnownForm(p));
+    const of = (alphabet) => new CharacterTokenizer({ alphabet: Array.from(alphabet) });
+    const forms = (alphabet) => prompts.map((prompt) => of(alphabet).inKnownForm(prompt));
     console.log(JSON.stringify(alphabets.map(forms)));
     """
     )

@@ -27,7 +27,14 @@ def store(tmp_path_factory):
         pytest.skip("not installed: weed")
     folder = tmp_path_factory.mktemp("store")
     s3, master, volume, filer = free_ports(4)
-    flags = ["-s3", "-filer", "-ip=127.0.0.1", f"-dir={folder}", f"-s3.port={s3}"]
+    flags = [
+        "-s3",
+        "-filer",
+        "-master.telemetry=false",
+        "-ip=127.0.0.1",
+        f"-dir={folder}",
+        f"-s3.port={s3}",
+    ]
     flags += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(

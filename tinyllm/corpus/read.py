@@ -9,7 +9,6 @@ from typing import IO
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import Advance
 from tinyllm.base.files import check_regular
-from tinyllm.base.text import plain
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.detect import SAMPLE, detect_encoding
 from tinyllm.corpus.find import find_files
@@ -91,7 +90,7 @@ def encoding_of(file: SourceFile, encoding: str) -> str:
         return encoding
     with file.open() as stored:
         beginning = _read_exactly(stored, SAMPLE)
-    return detect_encoding(Path(file.path), beginning, whole=len(beginning) < SAMPLE)
+    return detect_encoding(file.shown, beginning, whole=len(beginning) < SAMPLE)
 
 
 def _decoded(file: SourceFile, name: str, span: tuple[int, int], advance: Advance) -> Iterator[str]:
@@ -114,7 +113,7 @@ def _decoded(file: SourceFile, name: str, span: tuple[int, int], advance: Advanc
                 raise _not_decoding(file, name, f"byte 0x{byte:02x} at offset {at}") from None
             except UnicodeError as error:
                 raise TinyLLMError(
-                    f"{plain(file.path)} is not {name} ({error}); set prepare.encoding to the "
+                    f"{file.shown} is not {name} ({error}); set prepare.encoding to the "
                     f"file's encoding."
                 ) from None
             place += len(data)
@@ -141,7 +140,7 @@ def _decoder(name: str) -> codecs.IncrementalDecoder:
 
 def _not_decoding(file: SourceFile, name: str, where: str) -> TinyLLMError:
     return TinyLLMError(
-        f"{plain(file.path)} is not {name}: {where} does not decode; set prepare.encoding to the "
+        f"{file.shown} is not {name}: {where} does not decode; set prepare.encoding to the "
         f"file's encoding, or to detect."
     )
 
@@ -154,7 +153,7 @@ def _json_lines(file: SourceFile, column: str, advance: Advance) -> Iterator[str
             number += 1
             progress.passed(len(line))
             if line.strip():
-                yield _ended(_text_of(line, column, f"{plain(file.path)}, line {number},"))
+                yield _ended(_text_of(line, column, f"{file.shown}, line {number},"))
 
 
 def _text_of(line: bytes, column: str, where: str) -> str:
@@ -185,7 +184,7 @@ def _parquet(file: SourceFile, column: str, advance: Advance) -> Iterator[str]:
             table = parquet.ParquetFile(stored)
             if column not in table.schema_arrow.names:
                 raise TinyLLMError(
-                    f"{plain(file.path)} has no column {column!r}, but "
+                    f"{file.shown} has no column {column!r}, but "
                     f"{', '.join(table.schema_arrow.names)}; set prepare.text_column to one of "
                     f"them."
                 )
@@ -193,14 +192,14 @@ def _parquet(file: SourceFile, column: str, advance: Advance) -> Iterator[str]:
                 values = batch.column(0)
                 if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
                     raise TinyLLMError(
-                        f"{plain(file.path)} has {values.type} in {column!r}, not text; set "
+                        f"{file.shown} has {values.type} in {column!r}, not text; set "
                         f"prepare.text_column to a column of text."
                     )
                 progress.passed(values.nbytes)
                 yield "".join(_ended(text) for text in values.to_pylist() if text)
     except pa.ArrowException as error:
         raise TinyLLMError(
-            f"{plain(file.path)} is damaged: it is not Parquet ({' '.join(str(error).split())})."
+            f"{file.shown} is damaged: it is not Parquet ({' '.join(str(error).split())})."
         ) from None
 
 

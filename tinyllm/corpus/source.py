@@ -48,6 +48,14 @@ class SourceFile:
         return is_address(self.path)
 
     @property
+    def shown(self) -> str:
+        """The path as a message shows it: as a user in the current folder would write it."""
+        try:
+            return plain(str(Path(self.path).relative_to(Path.cwd())))
+        except ValueError:
+            return plain(self.path)
+
+    @property
     def base(self) -> str:
         """The last part of its name."""
         return self.name.rpartition("/")[2]
@@ -83,12 +91,12 @@ class SourceFile:
                     yield file
         except _DAMAGED as error:
             raise TinyLLMError(
-                f"{plain(self.path)} is damaged: it does not decompress "
+                f"{self.shown} is damaged: it does not decompress "
                 f"({' '.join(str(error).split())}); fetch it again, or move it away."
             ) from None
         except OSError as error:
             why = error.strerror or " ".join(str(error).split())
-            raise TinyLLMError(f"Cannot read {plain(self.path)}: {why}.") from None
+            raise TinyLLMError(f"Cannot read {self.shown}: {why}.") from None
 
     def _open_stored(self) -> IO[bytes]:
         if self.is_remote:
@@ -98,7 +106,7 @@ class SourceFile:
         number = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         if not stat.S_ISREG(os.fstat(number).st_mode):
             os.close(number)
-            raise TinyLLMError(f"Cannot read {plain(self.path)}: it is not a regular file.")
+            raise TinyLLMError(f"Cannot read {self.shown}: it is not a regular file.")
         return os.fdopen(number, "rb")
 
 

@@ -69,7 +69,7 @@ def test_prepare_takes_switches(folder):
         *("--strip-headings", "--strip-stage-directions", "--no-normalize-newlines"),
     )
     assert result.exit_code == 0, result.output
-    text = b"".join((folder / f"out/{n}.txt").read_bytes() for n in ("train", "val", "test"))
+    text = b"".join((folder / f"out/{n}-00000.txt").read_bytes() for n in ("train", "val", "test"))
     assert text == b"\nHe goes on.\r\n\r\n\r\nEnd"
 
 
