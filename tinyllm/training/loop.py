@@ -92,6 +92,7 @@ def evaluate(
     model.eval()
     sums: list[tuple[float, int]] = []
     for inputs, targets in itertools.islice(batches, group.rank, None, group.size):
+        group.check()
         losses, _ = token_losses_of(model, inputs, targets, arithmetic)
         # by rows, then in double: the same bits for any number of threads
         sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
