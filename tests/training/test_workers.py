@@ -1,11 +1,16 @@
 """Several processes train together: the same bytes as one, and all end when one ends."""
 
+import concurrent.futures
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -124,18 +129,40 @@ def train_command(tokens, out: Path, *flags, launcher=(), env=None):
 
 
 @pytest.mark.slow
-def test_torchrun_starts_the_processes_too(tokens, tmp_path):
-    microbatches = "--gradient-accumulation-steps=2"
+def test_a_process_that_dies_under_torchrun_is_told_of_and_the_restart_gives_the_same_bytes(
+    tokens, tmp_path
+):
+    flags = ("--gradient-accumulation-steps=2", "--max-steps=60", "--checkpoint-interval=0")
     alone, together = tmp_path / "alone", tmp_path / "together"
     alone.mkdir(), together.mkdir()
-    assert train_command(tokens, alone, microbatches).returncode == 0
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    result = train_command(tokens, together, microbatches, "--processes=2", launcher=launcher)
+    assert train_command(tokens, alone, *flags).returncode == 0
+    ranks = ("--standalone", "--nproc-per-node=2", "--max-restarts=1")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        launcher = ("-m", "torch.distributed.run", *ranks)
+        ending = pool.submit(train_command, tokens, together, *flags, launcher=launcher)
+        kill_rank_one_after_ten_steps(together)
+        result = ending.result()
     assert result.returncode == 0, result.stderr
-    files = [path.relative_to(alone) for path in (alone / "model").iterdir()]
-    assert len(files) == 3
-    for file in files:
-        assert (alone / file).read_bytes() == (together / file).read_bytes(), file
+    sentence = (
+        r"^Error: Process 1 of the 2 that train together, on \S+, has ended; the same command"
+    )
+    assert len(re.findall(sentence, result.stderr, re.MULTILINE)) == 1
+    assert re.search(r"^Resuming at step \d+ of 60", result.stdout + result.stderr, re.MULTILINE)
+    for file in (alone / "model").iterdir():
+        assert file.read_bytes() == (together / "model" / file.name).read_bytes(), file
+
+
+def kill_rank_one_after_ten_steps(folder):
+    pattern, end = ".tinyllm/training/*/step-0000001*.json", time.monotonic() + 120
+    while not list(folder.glob(pattern)):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cwd() == str(folder) and process.environ().get("RANK") == "1":
+                process.kill()
+                return
+    pytest.fail("there is no process of rank 1")
 
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
