@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import tinyllm
+from tinyllm.base.errors import ConfigError
 from tinyllm.formats.closure import import_closure
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
@@ -211,3 +212,18 @@ def test_training_imports_nothing_whose_code_does_not_count():
         if path.parts[1] not in PACKAGES
     ]
     assert outside == ["tinyllm/__init__.py"]
+
+
+@pytest.mark.parametrize(("processes", "microbatches"), [(1, 3), (3, 3), (2, 4)])
+def test_processes_that_divide_the_microbatches_are_accepted(processes, microbatches):
+    config = TrainingConfig(gradient_accumulation_steps=microbatches)
+    Recipe(training=config, numerics=NumericsConfig(processes=processes)).check_processes()
+
+
+def test_processes_that_do_not_divide_the_microbatches_are_refused():
+    config = TrainingConfig(gradient_accumulation_steps=3)
+    with pytest.raises(ConfigError) as caught:
+        Recipe(training=config, numerics=NumericsConfig(processes=2)).check_processes()
+    assert str(caught.value) == (
+        "numerics.processes (2) must divide train.gradient_accumulation_steps (3) evenly."
+    )

@@ -27,6 +27,7 @@ from tinyllm.kernels.numerics import setup_numerics
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.meta import META, REMEDY, read_meta
 from tinyllm.training.config import TrainingConfig
+from tinyllm.training.launch import as_launched, is_restart, rank_of_this_process
 from tinyllm.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tinyllm.tokens.windows import TokenData
     from tinyllm.training.run import TrainingResult
 
+_LOCK_PATIENCE = 120.0
 REPORTS = OutFolder(
     writer="tinyllm train",
     files=("history.csv", "metrics.json", "curves.png"),
@@ -61,16 +63,16 @@ def train(
     tokens: Path, out: Path, reports: Path, watch: Watch, runtime: RuntimeConfig, **sections: Any
 ) -> None:
     """Train a transformer and keep its best weights by loss on the validation split."""
-    numerics = possible_here(sections["numerics"])
+    numerics = as_launched(possible_here(sections["numerics"]))
     recipe = Recipe(sections["model"], sections["train"], numerics)
     arithmetic = setup_numerics(numerics, processes=numerics.processes)
     # torch is imported from here on, after the environment is set
     from tinyllm.model.checkpoint import CHECKPOINT
-    from tinyllm.training.workers import check_processes, rank_of_this_process, train_along
+    from tinyllm.training.workers import train_along
 
     places = {"--out": (out, CHECKPOINT), "--reports": (reports, REPORTS)}
     check_places(places, {"--tokens": tokens})
-    check_processes(recipe.training, numerics)
+    recipe.check_processes()
     if rank := rank_of_this_process():
         train_along(tokens, recipe, arithmetic, rank=rank)
         return
@@ -93,14 +95,15 @@ def _train(
     configuration = recipe.fingerprint(tokens, with_seed=False)
     checkpoints = WorkingCheckpoints(working_folder() / "training" / fingerprint)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(checkpoints.locked())
+        # a process that was lost, on another machine, may hold it a little longer
+        stack.enter_context(checkpoints.locked(_LOCK_PATIENCE if is_restart() else 0.0))
         started = RunStarted("train", fingerprint, recipe.sections(), configuration)
         tell = stack.enter_context(watch(started))
         data = _announce(tokens, recipe, arithmetic, tell)
+        group, _ = stack.enter_context(start_workers(tokens, recipe, arithmetic))
         resume = Resume(
             checkpoints, runtime.checkpoint_interval, stack.enter_context(stop_on_signal())
         )
-        group, _ = stack.enter_context(start_workers(tokens, recipe, arithmetic))
         result = run_training(data, recipe, arithmetic, tell=tell, resume=resume, group=group)
         _write(result, recipe, arithmetic, folders, fingerprint)
         for file in sorted(folders.reports.glob("[!.]*")):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tinyllm
+from tinyllm.base.errors import ConfigError
 from tinyllm.base.files import fingerprint
 from tinyllm.base.section import Section
 from tinyllm.kernels.config import NumericsConfig
@@ -26,6 +27,19 @@ class Recipe:
     def sections(self) -> dict[str, Section]:
         """The sections of params.yaml that it consists of, by name."""
         return {s.section: s for s in (self.model, self.training, self.numerics)}
+
+    def check_processes(self) -> None:
+        """Check that the processes can share a batch evenly.
+
+        Raises:
+            ConfigError: they cannot.
+        """
+        steps, processes = self.training.gradient_accumulation_steps, self.numerics.processes
+        if steps % processes:
+            raise ConfigError(
+                f"numerics.processes ({processes}) must divide train.gradient_accumulation_steps "
+                f"({steps}) evenly."
+            )
 
     def fingerprint(self, tokens: Path, *, with_seed: bool = True) -> str:
         """A hash of params, token files and code.

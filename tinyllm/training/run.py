@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -68,17 +68,18 @@ def run_training(
     Raises:
         TinyLLMError: a split is too short, or the loss is not finite.
         RuntimeError: another process of the group has ended.
-        Interrupted: `resume` asked to stop; the state has been saved.
+        Interrupted: a process was asked to stop; the state has been saved.
     """
     training = set_up_training(data, recipe, arithmetic or default_arithmetic(), group)
-    state = training.group.from_first(resume.checkpoints.load_latest() if resume else None)
-    if state is not None:
+    resume = resume or Resume()
+    if (state := _latest(training, resume)) is not None:
         _restore(training, state)
-        _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
+        if training.group.rank == 0:
+            _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
     if not training.val_loader.is_whole:
         share = share_of(training.val_loader)
         _log.info("Each validation reads %s, evenly spread over the split.", share)
-    after_step = _saver(training, resume) if resume else _do_nothing
+    after_step = _saver(training, resume)
     try:
         while training.progress.step < recipe.training.max_steps:
             train_epoch(training, tell, after_step)
@@ -148,20 +149,29 @@ def _teacher(data: TokenData, config: TrainingConfig, arithmetic: Arithmetic) ->
     return teacher
 
 
-def _do_nothing() -> None:
-    pass
+def _latest(training: Training, resume: Resume) -> TrainingState | None:
+    """The newest working checkpoint, as the process of rank 0 finds it."""
+    group = training.group
+    found = resume.checkpoints.load_latest() if resume.checkpoints and group.rank == 0 else None
+    tensors = found.tensors if found else {}
+    state: TrainingState | None = group.from_first(found and replace(found, tensors={}))
+    return state and replace(state, tensors=group.tensors_from_first(tensors))
 
 
 def _saver(training: Training, resume: Resume) -> Callable[[], None]:
     """Return the callback after each step: save when due or before an end, and stop if asked."""
-    last_save = time.monotonic()
+    group, checkpoints, last_save = training.group, resume.checkpoints, time.monotonic()
 
     def after_step() -> None:
         nonlocal last_save
-        step, signal_number = training.progress.step, resume.stop()
+        step = training.progress.step
         finished = step == training.config.max_steps
-        if signal_number or finished or time.monotonic() - last_save >= resume.interval:
-            resume.checkpoints.save(_capture(training))
+        due = checkpoints is not None and time.monotonic() - last_save >= resume.interval
+        # all at the same step
+        signal_number, some_due = group.largest(resume.stop(), due)
+        if signal_number or finished or some_due:
+            if checkpoints:
+                checkpoints.save(_capture(training))
             last_save = time.monotonic()
         if signal_number and not finished:
             raise Interrupted(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
-from tinyllm.model.transformer import Transformer, token_losses
+from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.loaders import EvaluationLoader
 from tinyllm.tokens.windows import Batch
 from tinyllm.training.distributed import Group
+from tinyllm.training.gradients import token_losses_of
 
 if TYPE_CHECKING:
     from tinyllm.training.loop import Training
@@ -41,9 +42,8 @@ def evaluate(
         sums: list[tuple[float, int]] = []
         for index in range(first + group.rank, last, group.size):
             inputs, targets = batches[index]
-            with arithmetic.autocast():
-                logits = model(inputs).float()
-            losses = token_losses(logits, targets)
+            group.check()
+            losses, _ = token_losses_of(model, inputs, targets, arithmetic)
             # by rows, then in double: the same bits for any number of threads
             sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
             arithmetic.contention.watch()
