@@ -92,7 +92,7 @@ def test_characters_without_a_font_are_drawn_by_their_code_points(tmp_path, capl
 
 
 def test_every_character_is_drawn_without_a_warning(tmp_path, caplog, recwarn):
-    numbers = np.random.default_rng(0).choice(0x110000, 1800, replace=False)
+    numbers = np.random.default_rng(0).choice(0x110000, 400, replace=False)
     text = "".join(chr(number) for number in numbers if not 0xD800 <= number < 0xE000)
     draw_surprise(text, np.ones(len(text)), tmp_path / "a.png")
     assert not recwarn.list

@@ -236,6 +236,9 @@ def test_a_part_of_the_split_is_measured_by_model_and_baseline_alike(
     assert metrics["scored_characters"] == 640
     assert metrics["baseline_characters"] == 8192
     assert metrics["characters"] == 2000
+    fingerprint = json.loads((tokens / "meta.json").read_text())["splits"]["test"]["fingerprint"]
+    assert metrics["fingerprint"] != fingerprint[:16]
+    assert len(metrics["fingerprint"]) == 16
     held_out, train = (load_tokens(tokens, split) for split in ("test", "train"))
     loader = EvaluationLoader(
         OptimizedTextDataset(held_out, 32, "test"), 64, arithmetic.device, 640
@@ -263,9 +266,9 @@ def test_a_large_alphabet_is_measured_with_shorter_contexts(
     tokenizer = CharacterTokenizer(alphabet)
     weights = Transformer(shape, tokenizer.vocab_size).state_dict()
     checkpoint = Checkpoint.from_weights(weights, shape, tokenizer, arithmetic)
-    part = alphabet[:300]
-    write_prepared(tmp_path / "prepared", train=alphabet, val=part, test=part)
-    tokenize_corpus(TokenizeConfig(), tmp_path / "prepared", tmp_path / "tokens")
+    few = alphabet[:300]
+    prepared = write_prepared(tmp_path / "prepared", train=alphabet, val=few, test=few)
+    tokenize_corpus(TokenizeConfig(), prepared, tmp_path / "tokens")
     config = EvaluateConfig(prompts=[alphabet[:2]], sample_length=2)
     found = evaluate_checkpoint(
         config, checkpoint, tmp_path / "tokens", tmp_path / "out", arithmetic

@@ -1,5 +1,6 @@
 """The evaluation of a checkpoint: metrics, tables, plots and samples in one folder."""
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def evaluate_checkpoint(
     Returns:
         The metrics. What was left out is among them: `scored_characters` and
         `baseline_characters` if they are fewer than there are, and `baseline_order` if it is lower
-        than asked for.
+        than asked for. The fingerprint is that of the text, or of which part of it was scored.
 
     Raises:
         ConfigError: `out` holds something else.
@@ -74,8 +75,7 @@ def evaluate_checkpoint(
     """
     losses = read_csv(history, HISTORY) if history else []
     facts = _facts_of_split(tokens, config.split, checkpoint)
-    held_out = load_tokens(tokens, config.split)
-    loader = _loader(config, held_out, checkpoint, arithmetic)
+    loader = _loader(config, load_tokens(tokens, config.split), checkpoint, arithmetic)
     scores = score_characters(checkpoint.model, loader, arithmetic)
     of_baseline = _measure_baseline(config, load_tokens(tokens, "train"), loader)
     metrics = {
@@ -83,19 +83,17 @@ def evaluate_checkpoint(
         **of_baseline,
         "characters": facts.tokens,
         "unknown_characters": sum(facts.unknown_characters.values()),
-        "split": config.split,
-        "fingerprint": facts.fingerprint[:16],
+        **_what_was_scored(config, facts, loader),
     }
-    if not loader.is_whole:
-        metrics["scored_characters"] = loader.characters
     positions = bits_by_position(scores)
     _, end = next(loader.ranges())
-    passage = checkpoint.tokenizer.decode(held_out[1:end][: len(scores.first)])
+    passage = loader.dataset.tokens[1:end][: len(scores.first)]
+    surprise = np.array(scores.first) / math.log(2)
     with new_directory(out, EVALUATION) as folder:
         write_json(folder / "metrics.json", metrics)
         write_csv(folder / "positions.csv", positions)
         draw_positions(positions, metrics["baseline_bits_per_character"], folder / "positions.png")
-        draw_surprise(passage, np.array(scores.first) / math.log(2), folder / "surprise.png")
+        draw_surprise(checkpoint.tokenizer.decode(passage), surprise, folder / "surprise.png")
         if losses:
             draw_curves(losses, metrics["baseline_bits_per_character"], folder / "curves.png")
         write_text(folder / "samples.txt", draw_samples(config, checkpoint))
@@ -125,6 +123,20 @@ def _measure_baseline(
     if model.counted < len(train):
         found["baseline_characters"] = model.counted
     return found
+
+
+def _what_was_scored(
+    config: EvaluateConfig, facts: SplitFacts, loader: EvaluationLoader
+) -> dict[str, Any]:
+    if loader.is_whole:
+        return {"split": config.split, "fingerprint": facts.fingerprint[:16]}
+    # models are compared on equal fingerprints, so a part has another than the whole
+    part = f"{facts.fingerprint} {config.max_characters}"
+    return {
+        "split": config.split,
+        "fingerprint": hashlib.sha256(part.encode()).hexdigest()[:16],
+        "scored_characters": loader.characters,
+    }
 
 
 def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:

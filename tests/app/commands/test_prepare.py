@@ -56,7 +56,7 @@ def test_prepare_writes_the_splits_and_tells_of_them(play, text):
         ["test", "2,000", "characters"],
     ]
     out = play.parent / "out"
-    splits = [(out / f"{name}.txt").read_bytes() for name in ("train", "val", "test")]
+    splits = [(out / f"{name}-00000.txt").read_bytes() for name in ("train", "val", "test")]
     assert b"".join(splits).decode("utf-8") == text
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["val"]["characters"] == 4000
