@@ -66,7 +66,8 @@ def test_transformers_has_the_same_tokens_and_gives_the_text_back(theirs, model,
 
 def test_transformers_decodes_whatever_is_written(theirs, model):
     for first in range(0, model.tokenizer.vocab_size - 9, 7):
-        tokens = [first, first + 9, first + 3]
+        # 255 is the special token
+        tokens = [token for token in (first, first + 9, first + 3) if token != 255]
         assert theirs.decode(tokens) == model.tokenizer.decode(tokens)
 
 
@@ -125,8 +126,8 @@ def test_gguf_names_tokens_merges_and_pattern_as_gpt2_does(folder, model):
     assert entries["tokenizer.ggml.tokens"][ord("A")] == "A"
     assert entries["tokenizer.ggml.tokens"][ord(" ")] == "\u0120"
     merges = [" ".join(pair) for pair in model.tokenizer.spelled_merges()]
-    # the bytes 255, which no text holds, and no list may be empty
-    assert entries["tokenizer.ggml.merges"] == (merges or ["\u00ff \u00ff"])
+    # no text holds this byte, and no list may be empty
+    assert entries["tokenizer.ggml.merges"] == (merges or ["\u00c0 \u00c0"])
 
 
 def test_gguf_with_other_merges_is_refused(folder, model, kind):

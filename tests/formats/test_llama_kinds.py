@@ -44,7 +44,8 @@ def test_every_character_splits_words_as_ours(runtime, model):
 
 def test_every_token_is_written_as_its_bytes(runtime, model):
     for token, data in enumerate(model.tokenizer.token_bytes):
-        assert runtime._llama.detokenize([token]) == data
+        # the byte that no text has is the token that ends one
+        assert runtime._llama.detokenize([token]) == (b"" if token == 255 else data)
 
 
 def test_logits_agree_with_ours(runtime, model):
