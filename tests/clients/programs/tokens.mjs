@@ -14,8 +14,11 @@ const tokenizer = await AutoTokenizer.from_pretrained(basename(folder))
 const tokens = JSON.parse(given).map(text => Array.from(tokenizer.encode(text)))
 const write = await pipeline('text-generation', basename(folder), { dtype: 'fp32', device: 'cpu' })
 const written = await write(JSON.parse(asked), { do_sample: false, max_new_tokens: Number(count) })
-console.log(JSON.stringify({
+const found = JSON.stringify({
   tokens,
   texts: tokens.map(row => row.length ? tokenizer.decode(row) : ''),
   written: written.flat().map(text => text.generated_text),
-}))
+})
+// on one line, whatever ends one
+const escape = character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+console.log(found.replace(/[^ -~]/g, escape))
