@@ -104,11 +104,11 @@ class Browser:
         return torch.tensor(self.run("return tinyllm.logits(arguments[0])", text)).numpy()
 
 
-def random_checkpoint(alphabet=ODD, **changes):
-    """Weights large enough that every one of them shows in the logits."""
+def random_checkpoint(tokenizer=None, **changes):
+    """Weights large enough that every one of them shows in the logits; for odd characters."""
     shape = {"d_model": 30, "num_heads": 3, "num_layers": 2, "d_ff": 17, "sequence_length": 16}
     config = ModelConfig(**{**shape, "rope_theta": 50.0, "norm_eps": 0.01, **changes})
-    tokenizer = CharacterTokenizer(alphabet)
+    tokenizer = tokenizer or CharacterTokenizer(ODD)
     model = Transformer(config, tokenizer.vocab_size)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -24,12 +24,13 @@ PRECISIONS = ["f32", "f16", "q8_0"]
 TOLERANCES = {"f32": 0.0, "f16": 5e-3, "q8_0": 0.1}
 
 
-def drawn(alphabet="abc \n", **shape):
+def drawn(tokenizer="abc \n", **shape):
     """A checkpoint with random weights everywhere, in the norms too."""
     config = ModelConfig(
         **({"d_model": 32, "num_heads": 1, "num_layers": 1, "d_ff": 64} | shape | {"dropout": 0.0})
     )
-    tokenizer = CharacterTokenizer(alphabet)
+    if isinstance(tokenizer, str):
+        tokenizer = CharacterTokenizer(tokenizer)
     model = Transformer(config, tokenizer.vocab_size).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -124,7 +124,7 @@ def test_200_characters_are_written_as_the_model_writes_them(learned, passage, p
     written = (likeliest[PROMPT - 1 : -1] + UNKNOWN_ID + 1).tolist()
     assert written == tokens[PROMPT:]
     runtime = LlamaRuntime(folder / f"model-{precision}.gguf")
-    assert runtime.greedy(tokens[:PROMPT], WRITTEN) == written
+    assert runtime.greedy(tokens[:PROMPT], WRITTEN, UNKNOWN_ID) == written
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

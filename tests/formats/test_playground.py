@@ -157,7 +157,7 @@ def test_unknown_characters_are_named_once_and_read_as_unknown(browser, trained)
 
 def test_uniform_numbers_are_those_of_python(browser):
     # the sampler itself is out of reach, so the text shows it: one character of two, evenly
-    checkpoint = random_checkpoint(alphabet="ab")
+    checkpoint = random_checkpoint(CharacterTokenizer("ab"))
     with torch.no_grad():
         checkpoint.model.lm_head.weight.zero_()
     seed = 2**62 + 12345

@@ -14,8 +14,10 @@ from tinyllm.formats.qwen3 import (
 )
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.characters import CharacterTokenizer
 
-VOCAB = 13
+TOKENIZER = CharacterTokenizer("abcdefghijkl")
+VOCAB = TOKENIZER.vocab_size
 UNTIED = ModelConfig(
     d_model=24, num_heads=3, num_layers=2, d_ff=40, sequence_length=16, dropout=0, rope_theta=500.0
 )
@@ -36,7 +38,7 @@ def scrambled(config):
 def qwen3(config, weights, attention):
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    settings = Qwen3Config(**huggingface_config(config, VOCAB))
+    settings = Qwen3Config(**huggingface_config(config, TOKENIZER))
     settings._attn_implementation = attention
     model = Qwen3ForCausalLM(settings).eval()
     converted = to_huggingface(weights, config)
@@ -111,7 +113,7 @@ def test_fused_weights_are_split_in_order():
 
 @both
 def test_shape_survives_the_config_file(config):
-    description = json.loads(json.dumps(huggingface_config(config, VOCAB)))
+    description = json.loads(json.dumps(huggingface_config(config, TOKENIZER)))
     assert config_from_huggingface(description) == config
     assert description["vocab_size"] == VOCAB
 
@@ -124,7 +126,7 @@ def test_missing_weight_is_named():
 
 
 def test_missing_config_entry_is_named():
-    description = huggingface_config(UNTIED, VOCAB)
+    description = huggingface_config(UNTIED, TOKENIZER)
     del description["hidden_size"]
     with pytest.raises(KeyError, match="hidden_size"):
         config_from_huggingface(description)

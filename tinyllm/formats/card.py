@@ -12,6 +12,7 @@ import yaml
 from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.exporters import EXPORTERS, Source
 from tinyllm.formats.exporters.huggingface import FOLDER
+from tinyllm.formats.tokenizer_json import special_token
 from tinyllm.formats.wording import example_prompt, known_characters, level, list_tokens
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Card:
         window = checkpoint.model.config.sequence_length
         facts = {"prompt": prompt, "quoted": f'"{prompt}"', "window": window, "here": here}
         facts["name"] = self.config.model_name
+        _, facts["special"] = special_token(checkpoint.tokenizer)
         return [form.usage.format(**facts) for name, form in EXPORTERS.items() if name in formats]
 
 

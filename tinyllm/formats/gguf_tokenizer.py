@@ -8,7 +8,7 @@ and U+2581 in a text counts as a space. Bytes and byte pairs are GPT-2's.
 from typing import TYPE_CHECKING
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.formats.tokenizer_json import FILLER_ID
+from tinyllm.formats.tokenizer_json import END_OF_TEXT, special_token, spelled_tokens
 from tinyllm.tokens.byte_level import ByteTokenizer, spelled
 from tinyllm.tokens.characters import UNKNOWN_ID, CharacterTokenizer
 from tinyllm.tokens.tokenizer import Tokenizer
@@ -16,10 +16,9 @@ from tinyllm.tokens.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-_LAST = "<|endoftext|>"
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 # llama.cpp demands a list of merges, and files cannot hold an empty one; no text holds this pair
-_NO_MERGE = spelled(b"\xff"), spelled(b"\xff")
+_NO_MERGE = spelled(b"\xc0"), spelled(b"\xc0")
 
 
 def check_tokenizer(tokenizer: Tokenizer) -> None:
@@ -45,8 +44,9 @@ def add_tokenizer(writer: "GGUFWriter", tokenizer: Tokenizer) -> None:
         case _:
             raise TypeError(f"llama.cpp has nothing like a {type(tokenizer).__name__}")
     # texts have no begin or end token; without these two, some other token would end one
-    writer.add_bos_token_id(FILLER_ID)
-    writer.add_eos_token_id(FILLER_ID)
+    special, _ = special_token(tokenizer)
+    writer.add_bos_token_id(special)
+    writer.add_eos_token_id(special)
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(False)
     writer.add_add_space_prefix(False)
@@ -57,9 +57,9 @@ def gguf_vocabulary(tokenizer: Tokenizer) -> list[str]:
     match tokenizer:
         case CharacterTokenizer():
             # of the unknown one it must know that it ends texts
-            return [_LAST, *tokenizer.alphabet.replace(" ", _SPACE)]
+            return [END_OF_TEXT, *tokenizer.alphabet.replace(" ", _SPACE)]
         case ByteTokenizer():
-            return [spelled(token) for token in tokenizer.token_bytes]
+            return spelled_tokens(tokenizer)
         case _:
             raise TypeError(f"llama.cpp has nothing like a {type(tokenizer).__name__}")
 
@@ -90,5 +90,8 @@ def _add_bytes(writer: "GGUFWriter", tokenizer: ByteTokenizer) -> None:
     # the pattern that splits words
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(gguf_vocabulary(tokenizer))
-    writer.add_token_types([TokenType.NORMAL] * tokenizer.vocab_size)
+    types = [TokenType.NORMAL] * tokenizer.vocab_size
+    special, _ = special_token(tokenizer)
+    types[special] = TokenType.CONTROL
+    writer.add_token_types(types)
     writer.add_token_merges(gguf_merges(tokenizer))

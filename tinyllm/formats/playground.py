@@ -42,7 +42,7 @@ def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
         "format": _FORMAT,
         "prompt": prompt,
         "model": checkpoint.model.config.model_dump(exclude={"dropout"}),
-        "tokenizer": _describe(checkpoint.tokenizer),
+        "tokenizer": describe_tokenizer(checkpoint.tokenizer),
         "tensors": _places(tensors),
     }
     weights = b"".join(tensor.astype("<f4").tobytes() for tensor in tensors.values())
@@ -60,7 +60,8 @@ def write_playground(checkpoint: Checkpoint, path: Path, prompt: str) -> None:
     write_out(path, page.encode(), PAGE_FILE)
 
 
-def _describe(tokenizer: Tokenizer) -> dict[str, Any]:
+def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What the page needs to know of a tokenizer; see `openTokenizer` in tokenizers.js."""
     match tokenizer:
         case CharacterTokenizer():
             return {"kind": "characters", "alphabet": list(tokenizer.alphabet)}

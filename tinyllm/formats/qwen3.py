@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tinyllm.formats.tokenizer_json import FILLER_ID
+from tinyllm.formats.tokenizer_json import special_token
 from tinyllm.model.config import ModelConfig
+from tinyllm.tokens.tokenizer import Tokenizer
 
 _NAMES = (
     ("attention_norm", "input_layernorm"),
@@ -58,16 +59,17 @@ def from_huggingface(weights: Mapping[str, Tensor], config: ModelConfig) -> dict
     return result
 
 
-def huggingface_config(config: ModelConfig, vocab_size: int) -> dict[str, Any]:
+def huggingface_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
     """The `config.json` of `Qwen3ForCausalLM`.
 
     Versions 4 and 5 of transformers each ignore one of the two ways to give the rotary base and
     the data type, so both are given.
     """
+    special, _ = special_token(tokenizer)
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
-        "vocab_size": vocab_size,
+        "vocab_size": tokenizer.vocab_size,
         "hidden_size": config.d_model,
         "intermediate_size": config.d_ff,
         "num_hidden_layers": config.num_layers,
@@ -88,8 +90,8 @@ def huggingface_config(config: ModelConfig, vocab_size: int) -> dict[str, Any]:
         "sliding_window": config.sequence_length,
         "layer_types": ["sliding_attention"] * config.num_layers,
         "max_window_layers": config.num_layers,
-        "bos_token_id": FILLER_ID,
-        "eos_token_id": FILLER_ID,
+        "bos_token_id": special,
+        "eos_token_id": special,
         # the tokenizer names it; here it would keep that token from being trained further
         "pad_token_id": None,
         "dtype": "float32",

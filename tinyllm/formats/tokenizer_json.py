@@ -10,9 +10,28 @@ from tinyllm.tokens.byte_pairs import BytePairTokenizer
 from tinyllm.tokens.characters import UNKNOWN_ID, UNKNOWN_TOKEN, CharacterTokenizer
 from tinyllm.tokens.tokenizer import Tokenizer
 
-# Most programs demand tokens for padding, beginning and end. As in GPT-2, one token stands for all
-# of them: the unknown character, or the byte 0, which no text holds
-FILLER_ID = 0
+# as in GPT-2
+END_OF_TEXT = "<|endoftext|>"
+# UTF-8 has no such byte
+_NO_BYTE = 255
+
+
+def special_token(tokenizer: Tokenizer) -> tuple[int, str]:
+    """A token that no text holds, and its name.
+
+    Most programs demand tokens for padding, beginning and end. As in GPT-2, one stands for all of
+    them: that of unknown characters, or that of a byte which no text in UTF-8 has.
+    """
+    unknown = tokenizer.unknown_id
+    return (_NO_BYTE, END_OF_TEXT) if unknown is None else (unknown, UNKNOWN_TOKEN)
+
+
+def spelled_tokens(tokenizer: ByteTokenizer) -> list[str]:
+    """The tokens as GPT-2 spells them, the special one by its name."""
+    names = [spelled(token) for token in tokenizer.token_bytes]
+    special, name = special_token(tokenizer)
+    names[special] = name
+    return names
 
 
 def huggingface_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -32,14 +51,15 @@ def huggingface_tokenizer_config(tokenizer: Tokenizer, sequence_length: int) -> 
     Transformers never finds the special token in a text, not even in one that spells it, as
     programs do that read nothing but `tokenizer.json`.
     """
+    number, _ = special_token(tokenizer)
     special = _special(tokenizer)
     roles = ["bos_token", "eos_token", "pad_token"]
     roles += ["unk_token"] if tokenizer.unknown_id is not None else []
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         **dict.fromkeys(roles, special["content"]),
-        "added_tokens_decoder": {str(FILLER_ID): special},
-        # "<unk>" in a text is five characters
+        "added_tokens_decoder": {str(number): special},
+        # its name in a text is a text
         "split_special_tokens": True,
         # the next token is the last one's
         "padding_side": "left",
@@ -94,8 +114,7 @@ def _of_characters(tokenizer: CharacterTokenizer) -> dict[str, Any]:
     vocabulary = {UNKNOWN_TOKEN: UNKNOWN_ID}
     vocabulary |= {char: token for token, char in enumerate(tokenizer.alphabet, start=1)}
     return _file(
-        # so that decoders leave padding out
-        [{"id": UNKNOWN_ID, **_special(tokenizer)}],
+        _added(tokenizer),
         {
             "type": "Split",
             "pattern": {"Regex": r"[\s\S]"},
@@ -124,15 +143,20 @@ def _of_bytes(tokenizer: ByteTokenizer) -> dict[str, Any]:
         "fuse_unk": False,
         "byte_fallback": False,
         "ignore_merges": False,
-        "vocab": {spelled(token): id_ for id_, token in enumerate(tokenizer.token_bytes)},
+        "vocab": {name: number for number, name in enumerate(spelled_tokens(tokenizer))},
         "merges": [list(pair) for pair in tokenizer.spelled_merges()],
     }
-    # a special token would be found in texts that spell it, by programs that read nothing else
-    return _file([], byte_level, byte_level, model)
+    return _file(_added(tokenizer), byte_level, byte_level, model)
+
+
+def _added(tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """What decoders leave out, such as padding."""
+    number, _ = special_token(tokenizer)
+    return [{"id": number, **_special(tokenizer)}]
 
 
 def _special(tokenizer: Tokenizer) -> dict[str, Any]:
-    name = UNKNOWN_TOKEN if tokenizer.unknown_id is not None else spelled(bytes([FILLER_ID]))
+    _, name = special_token(tokenizer)
     return {
         "content": name,
         "lstrip": False,

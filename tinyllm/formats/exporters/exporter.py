@@ -43,7 +43,8 @@ class Exporter(Protocol):
         """How to run it, in Markdown, for the card.
 
         `{here}` is the folder `huggingface` as seen from the card, `{prompt}` and `{quoted}` an
-        example, `{window}` the number of characters that the model sees, `{name}` the model's.
+        example, `{window}` the number of tokens that the model sees, `{name}` the model's,
+        `{special}` the name of the token that no text holds.
         """
 
     def write(self, config: ExportConfig, source: Source, folder: Path) -> None:

@@ -47,7 +47,7 @@ the graph's attention for an operator of its own.
 From any language: the graph takes `input_ids`, `attention_mask`, `position_ids` and, for each
 layer, `past_key_values.0.key` and `.value` [batch, heads, past, head size] (past 0 at the
 beginning), and gives `logits`, `present.0.key` and `.value`. `tokenizer.json` is a Hugging Face
-tokenizer; programs that read nothing else take "<unk>" in a text for one unknown character.
+tokenizer; programs that read nothing else take "{special}" in a text for a special token.
 """
 
     def write(self, config: ExportConfig, source: Source, folder: Path) -> None:

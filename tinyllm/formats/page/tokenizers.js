@@ -84,34 +84,50 @@ class BytePairTokenizer {
   }
 
   encode(text) {
-    const words = this.ranks.size ? (text.match(WORDS) ?? []) : [text];
-    const tokens = [];
-    for (const word of words) {
-      // half of a surrogate pair becomes U+FFFD
-      for (const token of this.join(Array.from(new TextEncoder().encode(word)))) tokens.push(token);
-    }
-    return tokens;
+    // half of a surrogate pair becomes U+FFFD
+    const bytes = (part) => Array.from(new TextEncoder().encode(part));
+    if (!this.ranks.size) return bytes(text);
+    return (text.match(WORDS) ?? []).flatMap((word) => this.join(bytes(word)));
   }
 
-  /** Join the pair that was learned first, wherever it is, until none is left. */
+  /** Join the pair that was learned first, from left to right, until none is left. */
   join(word) {
     let tokens = word;
-    while (this.ranks.size && tokens.length > 1) {
-      let best = null;
-      for (let i = 0; i + 1 < tokens.length; i++) {
-        const found = this.ranks.get(`${tokens[i]} ${tokens[i + 1]}`);
-        if (found && (!best || found.rank < best.rank)) best = { ...found, first: tokens[i], second: tokens[i + 1] };
-      }
-      if (!best) break;
+    for (;;) {
+      const best = this.firstPair(tokens);
+      if (!best) return tokens;
       const joined = [];
       for (let i = 0; i < tokens.length; i++) {
-        const pair = tokens[i] === best.first && tokens[i + 1] === best.second;
-        joined.push(pair ? best.token : tokens[i]);
-        if (pair) i++;
+        if (tokens[i] !== best.first || tokens[i + 1] !== best.second) {
+          joined.push(tokens[i]);
+          continue;
+        }
+        joined.push(best.token);
+        i += 1;
+        // a token that another pair makes, too, may begin or end a pair that comes first
+        const before = this.rank(joined[joined.length - 2], best.token);
+        if (Math.min(before, this.rank(best.token, tokens[i + 1])) < best.rank) {
+          for (const token of tokens.slice(i + 1)) joined.push(token);
+          break;
+        }
       }
       tokens = joined;
     }
-    return tokens;
+  }
+
+  rank(first, second) {
+    return this.ranks.get(`${first} ${second}`)?.rank ?? Infinity;
+  }
+
+  firstPair(tokens) {
+    let best = null;
+    for (let i = 0; i + 1 < tokens.length; i++) {
+      const found = this.ranks.get(`${tokens[i]} ${tokens[i + 1]}`);
+      if (found && (!best || found.rank < best.rank)) {
+        best = { ...found, first: tokens[i], second: tokens[i + 1] };
+      }
+    }
+    return best;
   }
 
   pieces(text) {
