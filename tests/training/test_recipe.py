@@ -52,6 +52,9 @@ OTHER_TRAINING = {
     "final_teacher_weight": 0.5,
     "gradient_clip": 2.0,
     "eval_interval": 60,
+    "eval_characters": 99_999,
+    "final_eval_characters": 99_999,
+    "teacher_characters": 99_999,
 }
 OTHER_NUMERICS = {
     "mode": "fast",
