@@ -152,7 +152,7 @@ def ours(mode: str, text: Path):
 
     def work() -> float:
         seconds, training, arithmetic = train_preset()
-        from tinyllm.training.loop import evaluate
+        from tinyllm.training.validation import evaluate
 
         loss = evaluate(training.model, training.val_loader, arithmetic)
         print(f"{mode}: validation loss {loss:.4f}, {seconds:.2f} s", file=sys.stderr)
@@ -194,7 +194,7 @@ def preset(name: str, mode: str, text: Path):
 def equal_time(text: Path) -> None:
     """Train the preset for the peer's time once, and print the result."""
     seconds, training, arithmetic = preset(EQUAL, "fast", text)()
-    from tinyllm.training.loop import evaluate
+    from tinyllm.training.validation import evaluate
 
     loss = evaluate(training.model, training.val_loader, arithmetic)
     window, tokens = training.model.config.sequence_length, read_tokens(text)[1]

@@ -32,12 +32,9 @@ def train(params: Path, mode: str, seeds: int) -> None:
     arithmetic = setup_numerics(numerics)  # type: ignore[arg-type]  # a section by its name
     from tinyllm.evaluation.metrics import score_characters
     from tinyllm.kernels.fused import build_model
-    from tinyllm.tokens.windows import (
-        EvaluationLoader,
-        OptimizedTextDataset,
-        load_token_data,
-        load_tokens,
-    )
+    from tinyllm.tokens.loaders import EvaluationLoader
+    from tinyllm.tokens.shards import load_tokens
+    from tinyllm.tokens.windows import OptimizedTextDataset, load_token_data
     from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import run_training
 
@@ -50,7 +47,7 @@ def train(params: Path, mode: str, seeds: int) -> None:
         trained.load_state_dict(result.weights)
         windows = OptimizedTextDataset(test, model.sequence_length, "test")
         loader = EvaluationLoader(windows, 64, arithmetic.device)
-        nats = float(score_characters(trained, loader, arithmetic).nats.mean())
+        nats = score_characters(trained, loader, arithmetic).loss
         bits = {"val": result.best_val_loss / math.log(2), "test": nats / math.log(2)}
         print(json.dumps(bits), flush=True)
 

@@ -38,12 +38,9 @@ class Trainer:
         """Bits per character on val, to choose by, and on test."""
         from tinyllm.evaluation.metrics import score_characters, summarize
         from tinyllm.kernels.fused import build_model
-        from tinyllm.tokens.windows import (
-            EvaluationLoader,
-            OptimizedTextDataset,
-            load_token_data,
-            load_tokens,
-        )
+        from tinyllm.tokens.loaders import EvaluationLoader
+        from tinyllm.tokens.shards import load_tokens
+        from tinyllm.tokens.windows import OptimizedTextDataset, load_token_data
         from tinyllm.training.recipe import Recipe
         from tinyllm.training.run import run_training
 

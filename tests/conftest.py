@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,29 @@ SMALL_MODEL = ModelConfig(
 SMALL_TRAINING = TrainingConfig(
     max_steps=60, batch_size=8, warmup_steps=5, eval_interval=20, learning_rate=0.02
 )
+
+
+def read_split(folder: Path, name: str) -> str:
+    """The text of a split of the prepare stage, exactly as its bytes say."""
+    return b"".join(path.read_bytes() for path in sorted(folder.glob(f"{name}-*.txt"))).decode()
+
+
+def write_prepared(folder: Path, **texts: str) -> Path:
+    """A folder as the prepare stage writes it, of the texts of the splits, each in one shard."""
+    from tinyllm.base.files import write_json
+    from tinyllm.corpus.shards import describe
+
+    folder.mkdir(exist_ok=True)
+    summary: dict[str, Any] = {"files": 1}
+    for name, text in texts.items():
+        facts = summary[name] = {**describe(text), "shards": []}
+        if text:
+            file = f"{name}-00000.txt"
+            (folder / file).write_bytes(text.encode("utf-8"))
+            shard = {"file": file, "sha256": facts["fingerprint"]}
+            facts["shards"] = [shard | {key: facts[key] for key in ("characters", "bytes")}]
+    write_json(folder / "summary.json", summary)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,13 @@ from tinyllm.model.transformer import Transformer as Transformer
 from tinyllm.tokens.byte_level import ByteTokenizer as ByteTokenizer
 from tinyllm.tokens.byte_pairs import BytePairTokenizer as BytePairTokenizer
 from tinyllm.tokens.characters import CharacterTokenizer as CharacterTokenizer
+from tinyllm.tokens.loaders import build_dataloaders as build_dataloaders
 from tinyllm.tokens.windows import OptimizedTextDataset as OptimizedTextDataset
 from tinyllm.tokens.windows import TokenData as TokenData
-from tinyllm.tokens.windows import build_dataloaders as build_dataloaders
 from tinyllm.training.config import TrainingConfig as TrainingConfig
-from tinyllm.training.loop import evaluate as evaluate
 from tinyllm.training.recipe import Recipe as Recipe
 from tinyllm.training.run import run_training as run_training
+from tinyllm.training.validation import evaluate as evaluate
 
 __all__ = [
     "BytePairTokenizer",

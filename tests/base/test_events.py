@@ -75,7 +75,7 @@ def test_without_a_watcher_stages_run_and_fail_in_one_sentence(package):
     assert result.stderr.startswith("Error: There is no corpus at missing.txt, "), result.stderr
     assert result.returncode == 1
     assert result.stdout.splitlines()[-1] == "['seed']"
-    assert (package / "tokens/train.bin").is_file()
+    assert (package / "tokens/train-00000.bin").is_file()
 
 
 def test_a_watcher_that_cannot_be_imported_is_an_error(package):

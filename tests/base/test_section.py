@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinyllm.base.errors import ConfigError, Interrupted, TinyLLMError
+from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.section import Section, field_type
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.evaluation.config import EvaluateConfig
@@ -16,7 +17,7 @@ from tinyllm.formats.config import ExportConfig
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
-from tinyllm.training.config import RuntimeConfig, TrainingConfig
+from tinyllm.training.config import TrainingConfig
 
 NO_NUMBERS = [True, False, "abc", "", "true", None, [1], {}, "1:30", "0x10"]
 NOT_FINITE = [math.nan, math.inf, -math.inf, "nan", "inf", "-Infinity", "1e999"]

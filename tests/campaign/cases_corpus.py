@@ -175,7 +175,7 @@ def koi8(world: World) -> None:
     result = prepare(world, "--encoding", "detect")
     if result.code == 0:
         assert "koi8" in result.out.lower()
-        assert "счастливые" in (world.folder / "p/train.txt").read_text()
+        assert "счастливые" in (world.folder / "p/train-00000.txt").read_text()
     else:
         result.told("x.txt", "prepare.encoding")
 
@@ -201,7 +201,7 @@ def detected_or_refused(world: World) -> None:
             result = prepare(world, "--encoding", "detect")
             if result.code:
                 result.told("x.txt", "prepare.encoding")
-            elif text.strip() not in (world.folder / "p/train.txt").read_text():
+            elif text.strip() not in (world.folder / "p/train-00000.txt").read_text():
                 wrong.append((encoding, text))
     assert not wrong, f"misread: {wrong}"
 
@@ -247,7 +247,7 @@ def old_gutenberg(world: World) -> None:
     corpus(world, **{"x.txt": b"\xef\xbb\xbf" + old.replace("\n", "\r\n").encode()})
     assert "prepare.strip_gutenberg" in prepare(world).err
     prepare(world, "--strip-gutenberg").succeeded()
-    assert "Gutenberg" not in (world.folder / "p/test.txt").read_text()
+    assert "Gutenberg" not in (world.folder / "p/test-00000.txt").read_text()
 
 
 def words() -> str:
@@ -265,7 +265,7 @@ def alphabetical(world: World) -> None:
     assert "prepare.split_by" in prepare(world).err
     result = prepare(world, "--split-by", "lines")
     assert "prepare.split_by" not in result.err
-    firsts = {line[0] for line in (world.folder / "p/test.txt").read_text().splitlines()}
+    firsts = {line[0] for line in (world.folder / "p/test-00000.txt").read_text().splitlines()}
     assert len(firsts) == 26
 
 
@@ -275,7 +275,7 @@ def tiny_files(world: World) -> None:
     corpus(world, **{f"{number}.txt": f"short {number}\n" for number in range(5000)})
     assert "prepare.split_by to corpus" in prepare(world).err
     assert "prepare.split_by" not in prepare(world, "--split-by", "corpus").err
-    assert len((world.folder / "p/test.txt").read_text().splitlines()) > 400
+    assert len((world.folder / "p/test-00000.txt").read_text().splitlines()) > 400
 
 
 @case(CORPUS, "a reversed list; entries of two lines; two sorted files", "warned")

@@ -78,7 +78,7 @@ def ascii_locale(world: World) -> None:
     env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = ("prepare", "--source", "Война и мир.txt", "--split-by", "corpus", "--out", "out")
     world.tinyllm(*command, env=env).succeeded()
-    assert (world.folder / "out/train.txt").read_text(encoding="utf-8").startswith("To be")
+    assert (world.folder / "out/train-00000.txt").read_text(encoding="utf-8").startswith("To be")
 
 
 @case(FENCE, "PYTHONIOENCODING=ascii:strict", "as ever")
@@ -103,7 +103,7 @@ def forbidding_umask(world: World) -> None:
 @case(FENCE, "umask 077", "files that only their owner can read")
 def private_umask(world: World) -> None:
     prepare_as_ever(world, {}, "umask 077; ")
-    for place in ("fenced", "fenced/train.txt"):
+    for place in ("fenced", "fenced/train-00000.txt"):
         assert (world.folder / place).stat().st_mode & 0o077 == 0
 
 

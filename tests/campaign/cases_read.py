@@ -57,6 +57,16 @@ def into(file: str, target: str) -> Spoil:
     return spoil
 
 
+def folder_as(file: str) -> Spoil:
+    """Put a folder in a file's place."""
+
+    def spoil(folder: Path) -> None:
+        (folder / file).unlink()
+        (folder / file).mkdir()
+
+    return spoil
+
+
 def grow(file: str, size: int) -> Spoil:
     """Make a file, with holes, as large as this."""
 
@@ -170,26 +180,26 @@ _TOKENS: dict[str, tuple[str, Spoil]] = {
         change("meta.json", splits__train__tokens="many"),
     ),
     "meta_deep": ("meta.json nested 100,000 deep", become("meta.json", _DEEP)),
-    "tokens_beyond": ("token 255 of 62", become("train.bin", b"\xff" * 44_380)),
-    "tokens_missing": ("no train.bin", lambda folder: (folder / "train.bin").unlink()),
+    "tokens_beyond": ("token 255 of 62", become("train-00000.bin", b"\xff" * 44_380)),
+    "tokens_missing": ("no train-00000.bin", lambda folder: (folder / "train-00000.bin").unlink()),
     "tokens_folder": (
-        "a folder as train.bin",
-        lambda folder: ((folder / "train.bin").unlink(), (folder / "train.bin").mkdir()),
+        "a folder as train-00000.bin",
+        folder_as("train-00000.bin"),
     ),
-    "tokens_pipe": ("a FIFO as train.bin", pipe("train.bin")),
-    "tokens_long": ("train.bin is a token longer", grow("train.bin", 44_381)),
-    "tokens_terabyte": ("train.bin of a terabyte", grow("train.bin", 10**12)),
+    "tokens_pipe": ("a FIFO as train-00000.bin", pipe("train-00000.bin")),
+    "tokens_long": ("train-00000.bin is a token longer", grow("train-00000.bin", 44_381)),
+    "tokens_terabyte": ("train-00000.bin of a terabyte", grow("train-00000.bin", 10**12)),
     "alphabet_other": ("another alphabet's tokenizer", change("tokenizer.json", alphabet=["a"])),
 }
 _PREPARED: dict[str, tuple[str, Spoil]] = {
-    "split_pipe": ("a FIFO as train.txt", pipe("train.txt")),
+    "split_pipe": ("a FIFO as train-00000.txt", pipe("train-00000.txt")),
     "split_folder": (
-        "a folder as val.txt",
-        lambda folder: ((folder / "val.txt").unlink(), (folder / "val.txt").mkdir()),
+        "a folder as val-00000.txt",
+        folder_as("val-00000.txt"),
     ),
-    "split_binary": ("train.txt is not UTF-8", become("train.txt", b"abc\xff\xfe")),
-    "split_empty": ("train.txt is empty", become("train.txt", b"")),
-    "split_zero": ("/dev/zero as test.txt", into("test.txt", "/dev/zero")),
+    "split_binary": ("train-00000.txt is not UTF-8", become("train-00000.txt", b"abc\xff\xfe")),
+    "split_empty": ("train-00000.txt is empty", become("train-00000.txt", b"")),
+    "split_zero": ("/dev/zero as test-00000.txt", into("test-00000.txt", "/dev/zero")),
 }
 _RUNS = (
     (_CHECKPOINT, "models/checkpoint", _generate),

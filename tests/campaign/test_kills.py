@@ -34,8 +34,8 @@ def test_a_kill_happens_and_what_it_spoils_is_seen(reference, tmp_path):
     (project / "README.md").write_text("not yours")
     outcome = here.kill("prepare")
     assert {"notes.txt is gone", "README.md is changed"} <= set(outcome.faults)
-    (project / "data/prepared/train.txt").write_text("other")
-    assert here._differences("prepare") == ["data/prepared/train.txt differs"]
+    (project / "data/prepared/train-00000.txt").write_text("other")
+    assert here._differences("prepare") == ["data/prepared/train-00000.txt differs"]
 
 
 def test_what_the_store_lacks_is_seen(reference, tmp_path):

@@ -9,7 +9,7 @@ from tests.clients.conftest import BEFORE, COUNT, NEWEST, PROMPTS
 from tests.clients.installing import ask, make_node, make_python
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
-from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.shards import load_tokens
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients")]
 # within the window, beyond which llama.cpp's attention does not slide

@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
+from tests.corpus.oracle import deal_lines, split_texts
 from tinyllm.corpus.order import drifts, is_in_order
-from tinyllm.corpus.prepare import deal_lines, split_texts
 from tinyllm.corpus.read import load_text
 
 WORDS = ["".join(letters) for letters in product("abcdefghijklmnopqrstuvwxyz", repeat=2)]

@@ -7,9 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import read_split
+from tests.corpus.oracle import split_texts
 from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.base.splits import SPLITS
 from tinyllm.corpus.config import PrepareConfig
-from tinyllm.corpus.prepare import SPLITS, describe, prepare_corpus, split_texts
+from tinyllm.corpus.prepare import prepare_corpus
+from tinyllm.corpus.shards import describe
 
 FRACTIONS = st.floats(min_value=0.001, max_value=0.499)
 
@@ -24,11 +28,6 @@ def refusal(config, out):
     assert "\n" not in message
     assert message.endswith(".")
     return message
-
-
-def read(folder, name):
-    """A split exactly as its bytes say."""
-    return (folder / f"{name}.txt").read_bytes().decode("utf-8")
 
 
 @given(st.text(), FRACTIONS, FRACTIONS)
@@ -66,18 +65,29 @@ def test_a_description_counts_characters_bytes_and_lines():
 
 
 def test_the_splits_on_disk_make_the_corpus(prepared, text):
-    assert "".join(read(prepared, name) for name in SPLITS) == text
-    assert len(read(prepared, "val")) == len(read(prepared, "test")) == round(len(text) * 0.1)
+    assert "".join(read_split(prepared, name) for name in SPLITS) == text
+    assert (
+        len(read_split(prepared, "val"))
+        == len(read_split(prepared, "test"))
+        == round(len(text) * 0.1)
+    )
 
 
 def test_the_summary_describes_the_files(prepared):
     summary = json.loads((prepared / "summary.json").read_text(encoding="utf-8"))
     assert summary["files"] == 1
     assert sorted(path.name for path in prepared.iterdir()) == sorted(
-        ["summary.json", *(f"{name}.txt" for name in SPLITS)]
+        ["summary.json", *(f"{name}-00000.txt" for name in SPLITS)]
     )
     for name in SPLITS:
-        assert summary[name] == describe(read(prepared, name))
+        facts = describe(read_split(prepared, name))
+        shard = {
+            "file": f"{name}-00000.txt",
+            "characters": facts["characters"],
+            "bytes": facts["bytes"],
+            "sha256": facts["fingerprint"],
+        }
+        assert summary[name] == {**facts, "shards": [shard]}
 
 
 @pytest.fixture
@@ -100,7 +110,7 @@ def test_each_file_or_the_whole_corpus_is_cut(plays, tmp_path, split_by, train, 
     )
     summary = prepare_corpus(config, tmp_path / "out")
     assert summary["files"] == 2
-    assert [read(tmp_path / "out", name) for name in SPLITS] == [train, val, test]
+    assert [read_split(tmp_path / "out", name) for name in SPLITS] == [train, val, test]
 
 
 def test_the_splits_are_of_clean_text(plays, tmp_path):
@@ -108,15 +118,15 @@ def test_the_splits_are_of_clean_text(plays, tmp_path):
     (plays / "2.txt").unlink()
     config = PrepareConfig(source=str(plays), strip_stage_directions=True)
     prepare_corpus(config, tmp_path / "out")
-    assert "".join(read(tmp_path / "out", name) for name in SPLITS) == "é\n\nx " * 4
+    assert "".join(read_split(tmp_path / "out", name) for name in SPLITS) == "é\n\nx " * 4
 
 
-def test_newlines_are_written_as_they_were_read(plays, tmp_path):
+def test_newlines_are_written_as_they_were_read_split(plays, tmp_path):
     raw = "a\r\nb\rc\n" * 10
     (plays / "1.txt").write_bytes(raw.encode())
     config = PrepareConfig(source=str(plays / "1.txt"), normalize_newlines=False)
     prepare_corpus(config, tmp_path / "out")
-    assert "".join(read(tmp_path / "out", name) for name in SPLITS) == raw
+    assert "".join(read_split(tmp_path / "out", name) for name in SPLITS) == raw
 
 
 def test_the_same_corpus_gives_the_same_bytes(plays, tmp_path):
@@ -130,10 +140,10 @@ def test_the_same_corpus_gives_the_same_bytes(plays, tmp_path):
 def test_the_old_folder_is_replaced_completely(plays, tmp_path):
     out = tmp_path / "out"
     prepare_corpus(PrepareConfig(source=str(plays)), out)
-    before = read(out, "train")
-    (out / "train.txt").write_text("stale")
+    before = read_split(out, "train")
+    (out / "train-00000.txt").write_text("stale")
     prepare_corpus(PrepareConfig(source=str(plays)), out)
-    assert read(out, "train") == before
+    assert read_split(out, "train") == before
 
 
 def test_a_folder_of_others_stays(plays, tmp_path):
@@ -146,7 +156,7 @@ def test_a_folder_of_others_stays(plays, tmp_path):
 
 def test_no_share_for_test_writes_an_empty_file(plays, tmp_path):
     prepare_corpus(PrepareConfig(source=str(plays), test_fraction=0), tmp_path / "out")
-    assert read(tmp_path / "out", "test") == ""
+    assert read_split(tmp_path / "out", "test") == ""
 
 
 def test_what_was_taken_left_out_and_detected_is_told(plays, tmp_path):

@@ -133,7 +133,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_folder_cannot_be_read_as_text(tmp_path):
-    assert refusal(read_text, tmp_path, "utf-8") == f"Cannot read {tmp_path}: Is a directory."
+    assert refusal(read_text, tmp_path, "utf-8") == f"Cannot read {tmp_path}: it is a folder."
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8", "utf-8-sig", "utf-16", "cp1252"])

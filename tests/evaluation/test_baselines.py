@@ -1,12 +1,18 @@
 """The n-gram model: proper probabilities, sensible losses, tiny inputs."""
 
+import itertools
+import tracemalloc
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm.evaluation.baselines import KneserNeyModel
-from tinyllm.tokens.windows import load_tokens
+from tinyllm.evaluation import baselines
+from tinyllm.evaluation.baselines import KneserNeyModel, highest_order
+from tinyllm.tokens.shards import Tokens, load_tokens
+from tinyllm.tokens.spread import Spread
 
 VOCABULARY = 5
 TOKENS = st.integers(0, VOCABULARY - 1)
@@ -43,7 +49,7 @@ def test_probabilities_add_up_to_one_after_contexts_that_were_seen(text, order):
 @pytest.mark.parametrize("order", [1, 2, 5])
 def test_probabilities_add_up_to_one_on_the_sample_text(tokens, order):
     train = load_tokens(tokens, "train")
-    vocab_size = int(train.max()) + 1
+    vocab_size = train.vocab_size
     model = KneserNeyModel(train, vocab_size, order)
     unseen = [0, vocab_size - 1, 0, vocab_size - 1]
     for context in (train[100:104].tolist(), train[-4:].tolist(), unseen):
@@ -90,7 +96,7 @@ def test_missing_counts_of_counts_give_discounts_of_one_half():
 
 def test_probabilities_look_at_no_more_than_the_order_allows(tokens):
     train = load_tokens(tokens, "train")
-    model = KneserNeyModel(train, int(train.max()) + 1, 3)
+    model = KneserNeyModel(train, train.vocab_size, 3)
     whole = model.probabilities(train[:50])
     assert whole.shape == (49,)
     assert model.probabilities(train[20:50])[1:] == pytest.approx(whole[21:])
@@ -107,7 +113,7 @@ def test_a_repetitive_text_costs_few_bits_and_a_random_one_all_of_them():
 
 def test_longer_contexts_help_on_the_sample_text(tokens):
     train, held_out = load_tokens(tokens, "train"), load_tokens(tokens, "test")
-    vocab_size = int(train.max()) + 1
+    vocab_size = train.vocab_size
     bits = [
         KneserNeyModel(train, vocab_size, order).bits_per_character(held_out) for order in (1, 2, 5)
     ]
@@ -174,3 +180,74 @@ def test_the_highest_order_that_fits_works():
     text = np.full(200, 61)
     text[::2] = 60
     assert KneserNeyModel(text, 62, 10).bits_per_character(text) < 0.1
+
+
+@settings(deadline=None)
+@given(data=st.data(), order=st.integers(1, 6), most=st.integers(6, 300))
+def test_counts_of_a_part_are_those_within_its_passages(data, order, most):
+    text = np.array(data.draw(st.lists(TOKENS, min_size=6, max_size=300)), dtype=np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "_SHORTEST", 20)
+        patch.setattr(baselines, "_BLOCK", 7)
+        model = KneserNeyModel(text, VOCABULARY, order, most)
+    passages = Spread.over(len(text), most, 20)
+    assert model.counted == len(passages) <= max(most, 1)
+    counts = Counter(
+        tuple(text[start : start + model.order].tolist())
+        for first, end in passages.ranges()
+        for start in range(first, end - model.order + 1)
+    )
+    powers = VOCABULARY ** np.arange(model.order)[::-1]
+    level = model._levels[-1]
+    found = dict(zip(level._grams.tolist(), level._counts.tolist(), strict=True))
+    assert found == {int(np.dot(gram, powers)): count for gram, count in counts.items()}
+
+
+@settings(deadline=None)
+@given(data=st.data(), order=st.integers(1, 6))
+def test_bits_are_the_same_in_blocks_of_any_size_and_in_ranges(data, order):
+    texts = st.lists(TOKENS, min_size=8, max_size=200)
+    model = KneserNeyModel(np.array(data.draw(texts), dtype=np.uint8), VOCABULARY, order)
+    text = np.array(data.draw(texts), dtype=np.uint8)
+    losses = -np.log2(model.probabilities(text))
+    cuts = sorted(
+        data.draw(st.lists(st.integers(1, len(text)), min_size=2, max_size=8, unique=True))
+    )
+    ranges = list(itertools.pairwise(cuts))[::2]
+    wanted = np.concatenate([losses[first - 1 : end - 1] for first, end in ranges])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "_BLOCK", data.draw(st.integers(1, 9)))
+        assert model.bits_per_character(text) == pytest.approx(losses.mean())
+        shards = Tokens(np.split(text, [len(text) // 3]), VOCABULARY)
+        assert model.bits_per_character(shards, ranges) == pytest.approx(wanted.mean())
+
+
+def test_a_part_of_a_long_text_gives_nearly_the_figures_of_all_of_it(tokens):
+    train = np.tile(load_tokens(tokens, "train")[:], 20)
+    held_out = load_tokens(tokens, "test")
+    whole, part = (KneserNeyModel(train, 64, 3, most) for most in (0, 160_000))
+    assert part.counted < 160_000 < whole.counted == len(train)
+    bits = [model.bits_per_character(held_out) for model in (whole, part)]
+    assert bits[0] == pytest.approx(bits[1], abs=0.2)
+    assert bits[0] != bits[1]
+
+
+@given(vocab_size=st.integers(2, 2_000_000))
+def test_the_highest_order_is_the_last_whose_codes_fit(vocab_size):
+    order = highest_order(vocab_size)
+    assert vocab_size**order < 2**63 <= vocab_size ** (order + 1)
+
+
+@pytest.mark.parametrize(("alphabet", "order"), [(9_001, 4), (70_001, 3)])
+def test_a_large_alphabet_takes_little_memory_for_each_counted_character(alphabet, order):
+    text = np.random.default_rng(0).integers(0, alphabet, 1_000_000).astype(np.uint32)
+    tracemalloc.start()
+    try:
+        model = KneserNeyModel(text, alphabet, highest_order(alphabet), 500_000)
+        assert model.bits_per_character(text[:50_000]) > 0
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert model.order == order
+    # of a text in which no n-gram comes twice
+    assert peak < 110 * 500_000

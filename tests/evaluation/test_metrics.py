@@ -1,30 +1,31 @@
 """The metrics of an evaluation against sums by hand."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tinyllm.evaluation.metrics import (
-    CharacterScores,
-    bits_by_position,
-    rounded,
-    score_characters,
-    summarize,
-)
+from tinyllm.base.files import rounded
+from tinyllm.evaluation.metrics import Scores, bits_by_position, score_characters, summarize
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
-from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, load_tokens
-from tinyllm.training.loop import evaluate
+from tinyllm.tokens.loaders import EvaluationLoader
+from tinyllm.tokens.shards import load_tokens
+from tinyllm.tokens.windows import OptimizedTextDataset
+from tinyllm.training.validation import evaluate
 
 LN2 = math.log(2)
 # four characters of 1, 2, 3 and 2 bits
-SCORES = CharacterScores(
-    nats=np.array([LN2, 2 * LN2, 3 * LN2, 2 * LN2]),
-    rank=np.array([0, 1, 4, 5]),
-    position=np.array([1, 2, 1, 3]),
+SCORES = Scores(
+    nats=np.array([4 * LN2, 2 * LN2, 2 * LN2, 0.0]),
+    counts=np.array([2, 1, 1, 0]),
+    likeliest=1,
+    among_five=3,
 )
 
 
@@ -65,7 +66,7 @@ def test_bits_by_position_are_means_over_equal_context():
         {"context": 2, "bits": 2.0},
         {"context": 3, "bits": 2.0},
     ]
-    uneven = CharacterScores(SCORES.nats, SCORES.rank, np.array([1, 2, 2, 2]))
+    uneven = Scores(np.array([LN2, 7 * LN2]), np.array([1, 3]))
     assert bits_by_position(uneven) == [
         {"context": 1, "bits": 1.0},
         {"context": 2, "bits": rounded(7 / 3)},
@@ -87,17 +88,18 @@ def test_a_model_that_knows_nothing_pays_the_logarithm_of_the_vocabulary(arithme
     init_weights(model, torch.Generator().manual_seed(0))
     tokens = np.arange(18, dtype=np.uint8) % 16
     scores = score_characters(model, loader_of(tokens, 5, arithmetic, batch_size=2), arithmetic)
-    assert scores.nats == pytest.approx(np.full(17, math.log(16)))
-    assert scores.rank.tolist() == [0] * 17
     # three full windows and the two remaining characters
-    assert scores.position.tolist() == [1, 2, 3, 4, 5] * 3 + [1, 2]
+    assert scores.counts.tolist() == [4, 4, 3, 3, 3]
+    assert scores.nats == pytest.approx(scores.counts * math.log(16))
+    assert scores.first == pytest.approx([math.log(16)] * 17)
+    assert scores.likeliest == scores.among_five == 17
 
 
 def test_scores_agree_with_one_window_at_a_time(checkpoint, tokens, arithmetic):
     held_out = load_tokens(tokens, "test")[:150]
     length = checkpoint.model.config.sequence_length
     scores = score_characters(checkpoint.model, loader_of(held_out, length, arithmetic), arithmetic)
-    nats, ranks, positions = [], [], []
+    nats, ranks, of_position = [], [], np.zeros(length)
     for start in range(0, len(held_out) - 1, length):
         window = torch.from_numpy(held_out[start : start + length + 1].astype(np.int64))
         with torch.no_grad():
@@ -105,10 +107,12 @@ def test_scores_agree_with_one_window_at_a_time(checkpoint, tokens, arithmetic):
         for place, (row, target) in enumerate(zip(logits.double(), window[1:], strict=True)):
             nats.append(float(torch.logsumexp(row, 0) - row[target]))
             ranks.append(int((row > row[target]).sum()))
-            positions.append(place + 1)
-    assert scores.nats == pytest.approx(np.array(nats), abs=1e-5)
-    assert scores.rank.tolist() == ranks
-    assert scores.position.tolist() == positions
+            of_position[place] += nats[-1]
+    assert scores.first == pytest.approx(nats, abs=1e-5)
+    assert scores.nats == pytest.approx(of_position, abs=1e-4)
+    assert scores.characters == len(nats)
+    assert scores.likeliest == sum(rank == 0 for rank in ranks)
+    assert scores.among_five == sum(rank < 5 for rank in ranks)
 
 
 def test_every_character_but_the_first_is_scored_once_as_in_validation(
@@ -117,9 +121,39 @@ def test_every_character_but_the_first_is_scored_once_as_in_validation(
     held_out = load_tokens(tokens, "val")
     loader = loader_of(held_out, checkpoint.model.config.sequence_length, arithmetic, 16)
     scores = score_characters(checkpoint.model, loader, arithmetic)
-    assert len(scores.nats) == len(scores.rank) == len(scores.position) == len(held_out) - 1
-    assert scores.nats.mean() == pytest.approx(evaluate(checkpoint.model, loader, arithmetic))
-    assert scores.nats.mean() == pytest.approx(checkpoint.training["val_loss"])
+    assert scores.characters == len(held_out) - 1
+    assert scores.loss == pytest.approx(evaluate(checkpoint.model, loader, arithmetic))
+    assert scores.loss == pytest.approx(checkpoint.training["val_loss"])
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=st.data(), windows=st.integers(1, 40), time=st.integers(1, 6))
+def test_sums_do_not_depend_on_the_batches_they_come_in(data, windows, time):
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    nats = random.exponential(2.0, (windows, time))
+    ranks = torch.from_numpy(random.integers(0, 9, (windows, time)))
+
+    def added(cuts):
+        scores = Scores(np.zeros(time), np.zeros(time, dtype=np.int64))
+        for start, end in itertools.pairwise([0, *cuts, windows]):
+            scores.add(nats[start:end], ranks[start:end])
+        return scores
+
+    whole = added([])
+    parts = added(sorted(data.draw(st.lists(st.integers(0, windows), max_size=5))))
+    assert parts.nats.tobytes() == whole.nats.tobytes()
+    assert parts.loss == whole.loss == pytest.approx(nats.mean())
+    assert (parts.likeliest, parts.among_five) == (whole.likeliest, whole.among_five)
+    assert whole.likeliest == int((ranks == 0).sum())
+    assert parts.first == whole.first == nats.reshape(-1).tolist()
+
+
+def test_only_the_losses_of_the_first_passage_are_kept():
+    scores = Scores(np.zeros(8), np.zeros(8, dtype=np.int64))
+    for number in range(300):
+        scores.add(np.full((2, 8), number), torch.zeros(2, 8))
+    assert scores.characters == 4800
+    assert scores.first == [number for number in range(125) for _ in range(16)]
 
 
 def test_dropout_is_off_while_scoring(checkpoint, tokens, arithmetic):
@@ -127,3 +161,4 @@ def test_dropout_is_off_while_scoring(checkpoint, tokens, arithmetic):
     first = score_characters(checkpoint.model.train(), loader, arithmetic)
     second = score_characters(checkpoint.model.eval(), loader, arithmetic)
     assert np.array_equal(first.nats, second.nats)
+    assert first.first == second.first

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tinyllm.evaluation import plots
 from tinyllm.evaluation.plots import draw_curves, draw_positions, draw_surprise
 
 HISTORY = [
@@ -77,13 +78,22 @@ def test_the_fonts_of_matplotlib_have_these_scripts(tmp_path, caplog, recwarn):
     assert caplog.text == ""
 
 
-def test_characters_without_a_font_are_squares_with_one_sentence(tmp_path, caplog, recwarn):
-    text = "天下大势 nobody □\n" * 3
+def test_characters_without_a_font_are_drawn_by_their_code_points(tmp_path, caplog, recwarn):
+    text = "天下大势 nobody \N{PILE OF POO}\U000f0000\n" * 3
+    bits = np.ones(len(text))
+    one, other = (
+        drawn(draw_surprise, each, bits)(tmp_path) for each in (text, text.replace("天", "地"))
+    )
+    assert not recwarn.list
+    assert caplog.text == ""
+    assert one != other
+    found = [plots._glyph(character)["s"] for character in "天势\N{PILE OF POO}"]
+    assert found == ["59\n29", "52\nBF", "1F\n4A9"]
+
+
+def test_every_character_is_drawn_without_a_warning(tmp_path, caplog, recwarn):
+    numbers = np.random.default_rng(0).choice(0x110000, 400, replace=False)
+    text = "".join(chr(number) for number in numbers if not 0xD800 <= number < 0xE000)
     draw_surprise(text, np.ones(len(text)), tmp_path / "a.png")
     assert not recwarn.list
-    assert [record.getMessage().startswith("a.png shows 4 of") for record in caplog.records] == [
-        True
-    ]
-    squares = text.translate(dict.fromkeys(map(ord, "天下大势"), "□"))
-    draw_surprise(squares, np.ones(len(text)), tmp_path / "b.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert caplog.text == ""

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 
+from tests.conftest import write_prepared
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import write_csv
 from tinyllm.corpus.config import PrepareConfig
@@ -24,7 +25,10 @@ from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.characters import CharacterTokenizer
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.encode import tokenize_corpus
-from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.loaders import EvaluationLoader
+from tinyllm.tokens.shards import load_tokens
+from tinyllm.tokens.windows import OptimizedTextDataset
+from tinyllm.training.validation import evaluate
 
 CONFIG = EvaluateConfig(sample_length=15, prompts=["DUKE:\n", "O, "], sample_seeds=2)
 FILES = {"metrics.json", "positions.csv", "positions.png", "surprise.png", "samples.txt"}
@@ -147,9 +151,10 @@ def test_a_training_text_shorter_than_the_order_of_the_baseline_is_enough(
 ):
     shutil.copytree(tokens, tmp_path / "tokens")
     meta = json.loads((tokens / "meta.json").read_text())
-    meta["splits"]["train"]["tokens"] = 3
+    shard = {"file": "train-00000.bin", "tokens": 3, "sha256": "0" * 64}
+    meta["splits"]["train"] |= {"tokens": 3, "shards": [shard]}
     (tmp_path / "tokens" / "meta.json").write_text(json.dumps(meta))
-    load_tokens(tokens, "train")[:3].tofile(tmp_path / "tokens" / "train.bin")
+    load_tokens(tokens, "train")[:3].tofile(tmp_path / "tokens" / "train-00000.bin")
     config = EvaluateConfig(sample_seeds=0, baseline_order=5)
     report = tmp_path / "report"
     metrics = evaluate_checkpoint(config, checkpoint, tmp_path / "tokens", report, arithmetic)
@@ -222,19 +227,53 @@ def test_a_history_without_rows_draws_no_curves(checkpoint, tokens, arithmetic, 
     assert {path.name for path in out.iterdir()} == FILES
 
 
-def test_a_large_alphabet_is_measured_with_shorter_contexts(tmp_path, arithmetic):
-    alphabet = "".join(chr(0x4E00 + number) for number in range(9000))
-    config = ModelConfig(d_model=8, num_heads=1, num_layers=1, d_ff=8, sequence_length=16)
+def test_a_part_of_the_split_is_measured_by_model_and_baseline_alike(
+    checkpoint, tokens, arithmetic, tmp_path
+):
+    settings = {"sample_seeds": 0, "max_characters": 640, "baseline_characters": 8192}
+    out = tmp_path / "report"
+    metrics = evaluate_checkpoint(EvaluateConfig(**settings), checkpoint, tokens, out, arithmetic)
+    assert metrics["scored_characters"] == 640
+    assert metrics["baseline_characters"] == 8192
+    assert metrics["characters"] == 2000
+    fingerprint = json.loads((tokens / "meta.json").read_text())["splits"]["test"]["fingerprint"]
+    assert metrics["fingerprint"] != fingerprint[:16]
+    assert len(metrics["fingerprint"]) == 16
+    held_out, train = (load_tokens(tokens, split) for split in ("test", "train"))
+    loader = EvaluationLoader(
+        OptimizedTextDataset(held_out, 32, "test"), 64, arithmetic.device, 640
+    )
+    loss = evaluate(checkpoint.model, loader, arithmetic)
+    assert metrics["loss"] == pytest.approx(loss, abs=1e-6)
+    baseline = KneserNeyModel(train, train.vocab_size, 5, 8192)
+    bits = baseline.bits_per_character(held_out, loader.ranges())
+    assert metrics["baseline_bits_per_character"] == pytest.approx(bits, abs=1e-6)
+    assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_what_is_measured_whole_names_no_part(report):
+    names = {"scored_characters", "baseline_characters", "baseline_order"}
+    assert not names & report[1].keys()
+
+
+@pytest.mark.parametrize(("size", "order"), [(9_000, 4), (70_000, 3)])
+def test_a_large_alphabet_is_measured_with_shorter_contexts(
+    tmp_path, arithmetic, caplog, recwarn, size, order
+):
+    numbers = [number for number in range(0x3400, 0x20000) if not 0xD800 <= number < 0xE000]
+    alphabet = "".join(map(chr, numbers[:size]))
+    shape = ModelConfig(d_model=8, num_heads=1, num_layers=1, d_ff=8, sequence_length=16)
     tokenizer = CharacterTokenizer(alphabet)
-    weights = Transformer(config, tokenizer.vocab_size).state_dict()
-    checkpoint = Checkpoint.from_weights(weights, config, tokenizer, arithmetic)
-    for split in ("train", "val", "test"):
-        place = tmp_path / "prepared" / f"{split}.txt"
-        place.parent.mkdir(exist_ok=True)
-        place.write_text(alphabet, encoding="utf-8")
-    tokenize_corpus(TokenizeConfig(), tmp_path / "prepared", tmp_path / "tokens")
-    evaluate = EvaluateConfig(prompts=[alphabet[:2]], sample_length=2)
+    weights = Transformer(shape, tokenizer.vocab_size).state_dict()
+    checkpoint = Checkpoint.from_weights(weights, shape, tokenizer, arithmetic)
+    few = alphabet[:300]
+    prepared = write_prepared(tmp_path / "prepared", train=alphabet, val=few, test=few)
+    tokenize_corpus(TokenizeConfig(), prepared, tmp_path / "tokens")
+    config = EvaluateConfig(prompts=[alphabet[:2]], sample_length=2)
     found = evaluate_checkpoint(
-        evaluate, checkpoint, tmp_path / "tokens", tmp_path / "out", arithmetic
+        config, checkpoint, tmp_path / "tokens", tmp_path / "out", arithmetic
     )
     assert found["baseline_bits_per_character"] > 0
+    assert found["baseline_order"] == order
+    assert not recwarn.list
+    assert caplog.text == ""

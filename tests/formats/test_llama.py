@@ -15,7 +15,7 @@ from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.characters import UNKNOWN_ID, CharacterTokenizer
-from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.shards import load_tokens
 
 pytest.importorskip("llama_cpp")
 

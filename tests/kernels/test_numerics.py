@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tinyllm.base.cores import usable_cores
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels import numerics
 from tinyllm.kernels.config import NumericsConfig
-from tinyllm.kernels.cores import usable_cores
 from tinyllm.kernels.machine import AVX512_FLAGS, cpu_flags
 from tinyllm.kernels.numerics import (
     ONEDNN_LIMIT,
@@ -26,7 +26,7 @@ PORTABLE, FAST = NumericsConfig(mode="portable"), NumericsConfig(mode="fast")
 SET_UP = """
 import os, sys
 from tinyllm.kernels.config import NumericsConfig
-from tinyllm.kernels.cores import usable_cores
+from tinyllm.base.cores import usable_cores
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels.numerics import setup_numerics
 try:

@@ -5,15 +5,13 @@ import pytest
 import torch
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.tokens.permutation import Permutation
+from tinyllm.tokens.shards import load_tokens
 from tinyllm.tokens.windows import (
-    EvaluationLoader,
     OptimizedTextDataset,
     Place,
-    TokenData,
     TrainLoader,
-    build_dataloaders,
     load_token_data,
-    load_tokens,
 )
 
 LENGTH = 8
@@ -32,7 +30,7 @@ def starts_of(batch):
 @pytest.mark.parametrize("count", [9, 10, 16, 17, 23, 200, 203])
 @pytest.mark.parametrize("epoch", range(5))
 def test_epoch_visits_every_window_once(count, epoch):
-    starts = np.sort(dataset(count).shuffled_starts(seed=3, epoch=epoch))
+    starts = np.sort(dataset(count).shuffled_starts(seed=3, epoch=epoch)[:])
     assert len(starts) > 0
     assert np.all(np.diff(starts) == LENGTH)
     assert 0 <= starts[0] < LENGTH
@@ -41,14 +39,34 @@ def test_epoch_visits_every_window_once(count, epoch):
 
 
 def test_epochs_differ_in_offset_and_order():
-    epochs = [dataset().shuffled_starts(seed=3, epoch=epoch) for epoch in range(12)]
+    epochs = [dataset().shuffled_starts(seed=3, epoch=epoch)[:] for epoch in range(12)]
     assert len({starts.min() for starts in epochs}) > 4
     assert all(np.any(np.diff(starts) < 0) for starts in epochs)
 
 
 def test_every_offset_occurs():
-    offsets = {dataset().shuffled_starts(seed=3, epoch=epoch).min() for epoch in range(200)}
+    offsets = {dataset().shuffled_starts(seed=3, epoch=epoch)[:].min() for epoch in range(200)}
     assert offsets == set(range(LENGTH))
+
+
+def test_an_epoch_of_millions_of_windows_visits_each_once():
+    count = 2 * (1 << 22) + 9
+    data = OptimizedTextDataset(np.zeros(count, dtype=np.uint8), 2, "train")
+    starts = data.shuffled_starts(seed=3, epoch=1)
+    assert isinstance(starts.order, Permutation)
+    assert np.array_equal(np.sort(starts[:]), starts.offset + 2 * np.arange(len(starts)))
+    assert len(starts) == (count - 1 - starts.offset) // 2
+    loader = TrainLoader(data, 1000, seed=3)
+    loader.place = Place(1, len(starts) - 1)
+    loader.next_batch()
+    assert loader.place == Place(2, 999)
+
+
+def test_an_epoch_of_fewer_windows_has_the_order_of_numpy():
+    starts = dataset().shuffled_starts(seed=3, epoch=1)
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([3, 1])))
+    assert starts.offset == random.integers(LENGTH)
+    assert np.array_equal(starts[:], random.permutation(len(starts)) * LENGTH + starts.offset)
 
 
 def test_targets_are_the_inputs_one_character_later():
@@ -73,7 +91,7 @@ def test_batches_have_equal_size_and_run_through_the_epochs(batch_size):
     batches = [starts_of(loader.next_batch()) for _ in range(2 + 150 // batch_size)]
     assert {len(batch) for batch in batches} == {batch_size}
     seen = [start for batch in batches for start in batch]
-    epochs = np.concatenate([data.shuffled_starts(3, epoch) for epoch in range(12)])
+    epochs = np.concatenate([data.shuffled_starts(3, epoch)[:] for epoch in range(12)])
     assert seen == epochs[: len(seen)].tolist()
 
 
@@ -117,28 +135,6 @@ def test_place_resumes_exactly(done):
         assert starts_of(resumed.next_batch()) == starts_of(undisturbed.next_batch())
 
 
-@pytest.mark.parametrize("count", [9, 10, 16, 17, 18, 65, 200])
-@pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_evaluation_predicts_every_character_but_the_first_once(count, batch_size):
-    batches = list(EvaluationLoader(dataset(count), batch_size, CPU))
-    targets = torch.cat([targets.flatten() for _, targets in batches])
-    assert torch.equal(targets, torch.arange(1, count))
-    for inputs, predicted in batches:
-        assert torch.equal(predicted, inputs + 1)
-        assert inputs.shape[0] <= batch_size
-        assert inputs.shape[1] <= LENGTH
-
-
-def test_evaluation_tail_is_a_shorter_window():
-    shapes = [tuple(inputs.shape) for inputs, _ in EvaluationLoader(dataset(29), 2, CPU)]
-    assert shapes == [(2, LENGTH), (1, LENGTH), (1, 4)]
-
-
-def test_evaluation_can_be_repeated():
-    loader = EvaluationLoader(dataset(29), 2, CPU)
-    assert len(list(loader)) == len(list(loader)) == 3
-
-
 @pytest.mark.parametrize("count", [0, 1, LENGTH])
 def test_too_short_split_is_reported(count):
     with pytest.raises(TinyLLMError) as caught:
@@ -148,23 +144,6 @@ def test_too_short_split_is_reported(count):
     assert "model.sequence_length = 8" in message
     assert message.endswith(".")
     assert "\n" not in message
-
-
-@pytest.mark.parametrize(("train", "val", "name"), [(5, 50, "train"), (50, 5, "val")])
-def test_build_names_the_split_that_is_too_short(train, val, name):
-    tokens = np.zeros(50, dtype=np.uint8)
-    data = TokenData(tokens[:train], tokens[:val], 1)
-    with pytest.raises(TinyLLMError, match=f"The {name} split has 5 characters"):
-        build_dataloaders(data, sequence_length=8, batch_size=2, seed=0, device=CPU)
-
-
-def test_build_gives_both_loaders():
-    tokens = np.arange(60, dtype=np.uint8)
-    data = TokenData(tokens, tokens[:20], 60)
-    train, val = build_dataloaders(data, sequence_length=8, batch_size=2, seed=5, device=CPU)
-    expected = TrainLoader(OptimizedTextDataset(tokens, 8, "train"), 2, 5)
-    assert starts_of(train.next_batch()) == starts_of(expected.next_batch())
-    assert sum(targets.numel() for _, targets in val) == 19
 
 
 def test_memory_mapped_tokens_are_read(tmp_path):
@@ -179,5 +158,5 @@ def test_token_data_are_both_splits_and_the_vocabulary(tokens):
     data = load_token_data(tokens)
     assert np.array_equal(data.train, load_tokens(tokens, "train"))
     assert np.array_equal(data.val, load_tokens(tokens, "val"))
-    assert max(data.train.max(), data.val.max()) < data.vocab_size
-    assert not data.train.flags.writeable
+    assert max(data.train[:].max(), data.val[:].max()) < data.vocab_size
+    assert not data.train[:].flags.writeable

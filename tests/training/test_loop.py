@@ -12,12 +12,14 @@ from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import StepTaken, Validated, ignore
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
-from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, TokenData
+from tinyllm.tokens.loaders import EvaluationLoader
+from tinyllm.tokens.windows import OptimizedTextDataset, TokenData
 from tinyllm.training.config import TrainingConfig
-from tinyllm.training.loop import evaluate, train_epoch
+from tinyllm.training.loop import train_epoch
 from tinyllm.training.recipe import Recipe
 from tinyllm.training.run import set_up_training
 from tinyllm.training.schedule import learning_rate_factor
+from tinyllm.training.validation import evaluate
 
 VOCAB = 9
 SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=1, d_ff=24, sequence_length=8, dropout=0.1)

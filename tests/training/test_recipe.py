@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import tinyllm
+from tinyllm.base.errors import ConfigError
 from tinyllm.formats.closure import import_closure
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
@@ -123,7 +124,7 @@ def test_numerics_give_another_fingerprint_if_they_can_change_a_bit(tokens, fiel
         assert (names[0] != names[1]) == (field != "processes")
 
 
-@pytest.mark.parametrize("file", ["train.bin", "val.bin", "tokenizer.json"])
+@pytest.mark.parametrize("file", ["train-00000.bin", "val-00000.bin", "tokenizer.json"])
 def test_every_byte_of_the_token_files_counts(tokens, file):
     path, before = tokens / file, name_of(tokens)
     data = path.read_bytes()
@@ -141,7 +142,7 @@ def test_every_byte_of_the_token_files_counts(tokens, file):
 
 def test_a_byte_that_moves_from_one_file_to_the_next_counts(tokens):
     before = name_of(tokens)
-    first, second = tokens / "train.bin", tokens / "val.bin"
+    first, second = tokens / "train-00000.bin", tokens / "val-00000.bin"
     first_data, second_data = first.read_bytes(), second.read_bytes()
     first.write_bytes(first_data[:-1])
     second.write_bytes(first_data[-1:] + second_data)
@@ -150,7 +151,7 @@ def test_a_byte_that_moves_from_one_file_to_the_next_counts(tokens):
 
 def test_the_held_out_split_and_the_place_of_the_tokens_do_not_count(tokens, tmp_path):
     before = name_of(tokens)
-    (tokens / "test.bin").write_bytes(b"other")
+    (tokens / "test-00000.bin").write_bytes(b"other")
     assert name_of(tokens) == before
     assert name_of(shutil.move(tokens, tmp_path / "elsewhere")) == before
 
@@ -211,3 +212,18 @@ def test_training_imports_nothing_whose_code_does_not_count():
         if path.parts[1] not in PACKAGES
     ]
     assert outside == ["tinyllm/__init__.py"]
+
+
+@pytest.mark.parametrize(("processes", "microbatches"), [(1, 3), (3, 3), (2, 4)])
+def test_processes_that_divide_the_microbatches_are_accepted(processes, microbatches):
+    config = TrainingConfig(gradient_accumulation_steps=microbatches)
+    Recipe(training=config, numerics=NumericsConfig(processes=processes)).check_processes()
+
+
+def test_processes_that_do_not_divide_the_microbatches_are_refused():
+    config = TrainingConfig(gradient_accumulation_steps=3)
+    with pytest.raises(ConfigError) as caught:
+        Recipe(training=config, numerics=NumericsConfig(processes=2)).check_processes()
+    assert str(caught.value) == (
+        "numerics.processes (2) must divide train.gradient_accumulation_steps (3) evenly."
+    )

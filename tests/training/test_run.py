@@ -18,12 +18,13 @@ from tinyllm.base.events import StepTaken
 from tinyllm.kernels import contention
 from tinyllm.kernels.fused import build_model
 from tinyllm.model.config import ModelConfig
-from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, TokenData
+from tinyllm.tokens.loaders import EvaluationLoader
+from tinyllm.tokens.windows import OptimizedTextDataset, TokenData
 from tinyllm.training.config import TrainingConfig
-from tinyllm.training.loop import evaluate
 from tinyllm.training.recipe import Recipe
 from tinyllm.training.resume import Resume, WorkingCheckpoints
 from tinyllm.training.run import run_training
+from tinyllm.training.validation import evaluate
 
 VOCAB, STEPS, NEVER = 9, 12, 1e9
 SHAPE = ModelConfig(d_model=16, num_heads=2, num_layers=1, d_ff=24, sequence_length=8, dropout=0.1)

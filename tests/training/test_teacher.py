@@ -79,6 +79,37 @@ def test_a_table_that_would_be_too_large_keeps_the_common_contexts(monkeypatch):
     torch.testing.assert_close(small.soften(inputs, targets).sum(-1), torch.ones(2, LENGTH))
 
 
+def test_counts_of_a_part_are_those_within_its_passages(monkeypatch):
+    monkeypatch.setattr(module, "_SHORTEST", 50)
+    part = NgramTeacher(TEXT, VOCAB, 4, CPU, most=100)
+    assert part.counted == 100
+    monkeypatch.setattr(module, "_BLOCK", 7)
+    in_blocks = NgramTeacher(TEXT, VOCAB, 4, CPU, most=100)
+    assert torch.equal(in_blocks._table, part._table)
+    assert torch.equal(in_blocks._children, part._children)
+    # contexts before another character of the same passage, of which those that come twice count
+    passages = [TEXT[:49].tolist(), TEXT[150:199].tolist()]
+    nodes = 1
+    for length in (1, 2, 3):
+        contexts = Counter(
+            tuple(passage[start : start + length])
+            for passage in passages
+            for start in range(len(passage) - length + 1)
+        )
+        nodes += sum(count > 1 for count in contexts.values())
+    assert len(part._table) == nodes
+
+
+@pytest.mark.parametrize("vocab_size", [9_001, 70_001])
+def test_a_large_alphabet_has_soft_targets_too(vocab_size):
+    text = (np.arange(50_000, dtype=np.uint64) ** 2 % vocab_size).astype(np.uint32)
+    found = NgramTeacher(text, vocab_size, 3, CPU, most=20_000)
+    assert found.counted <= 20_000
+    window = torch.from_numpy(text[:9].astype(np.int64))[None]
+    soft = found.soften(window[:, :-1], window[:, 1:])
+    torch.testing.assert_close(soft.sum(-1), torch.ones(1, 8))
+
+
 def test_an_order_below_one_is_refused():
     with pytest.raises(ValueError, match="nothing to count"):
         NgramTeacher(TEXT, VOCAB, 0, CPU)

@@ -7,6 +7,7 @@ from typing import Any
 from tinyllm.app.config import DisplayConfig, TrackingConfig
 from tinyllm.base.errors import ConfigError
 from tinyllm.base.params_file import parse_yaml, read_params
+from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.section import Section
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.evaluation.config import EvaluateConfig
@@ -15,7 +16,7 @@ from tinyllm.inference.request import ServeConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
-from tinyllm.training.config import RuntimeConfig, TrainingConfig
+from tinyllm.training.config import TrainingConfig
 
 SECTIONS: dict[str, type[Section]] = {
     section.section: section

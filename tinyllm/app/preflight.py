@@ -12,7 +12,8 @@ from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.files import repository_root
 from tinyllm.base.section import Section
 from tinyllm.corpus.config import PrepareConfig
-from tinyllm.corpus.find import find_files
+from tinyllm.corpus.listing import list_corpus
+from tinyllm.corpus.source import is_address
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.formats.config import ExportConfig
 from tinyllm.formats.requirements import what_is_possible
@@ -20,6 +21,7 @@ from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.machine import hindrance, possible_here
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
+from tinyllm.tokens.meta import read_meta
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.memory import count_weights, estimate_memory
 
@@ -27,6 +29,8 @@ from tinyllm.training.memory import count_weights, estimate_memory
 _BEFORE = ("prepare", "train")
 # as long as the tokens are not known
 _TOKENS = 256
+# what the tokenize stage of the pipeline writes
+_WRITTEN = Path("data/tokens")
 # a weight in working checkpoints, exports, caches and the store
 _DISK_PER_WEIGHT = 60
 # a byte of the corpus in splits, tokens and caches
@@ -69,8 +73,9 @@ def check_everything(sections: Mapping[str, Section], stage: str) -> None:
     _check_packages(params)
     size = _corpus_size(params)
     _check_length(params, size)
-    _check_memory(params, told=stage == "train")
-    _check_disk(params, size)
+    vocab_size = _vocab_size(params) if stage == "train" else params.vocab_size
+    _check_memory(params, vocab_size, told=stage == "train")
+    _check_disk(params, vocab_size, size)
     if stage == "train":
         _check_prompts(params)
         _tell_arithmetic(params.numerics)
@@ -99,12 +104,16 @@ def _check_packages(params: _Params) -> None:
 
 
 def _corpus_size(params: _Params) -> int:
-    """Bytes of the corpus, 0 if it is not there: the prepare stage says so."""
-    try:
-        files = find_files(Path(params.prepare.source), params.prepare.pattern)
-        return sum(file.stat().st_size for file in files)
-    except (OSError, TinyLLMError):
+    """Bytes of text, 0 if that is not known: of a remote, compressed or missing corpus."""
+    if is_address(params.prepare.source):
         return 0
+    try:
+        files, _ = list_corpus(params.prepare)
+    except TinyLLMError:
+        # the prepare stage says so
+        return 0
+    plain = all(file.kind == "text" and not file.compression for file in files)
+    return sum(file.size for file in files) if plain else 0
 
 
 def _check_length(params: _Params, size: int) -> None:
@@ -122,32 +131,38 @@ def _check_length(params: _Params, size: int) -> None:
             )
 
 
-def _check_memory(params: _Params, *, told: bool) -> None:
+def _vocab_size(params: _Params) -> int:
+    """The number of tokens that the tokenize stage has just written."""
+    try:
+        return read_meta(_WRITTEN).vocab_size
+    except TinyLLMError:
+        return params.vocab_size
+
+
+def _check_memory(params: _Params, vocab_size: int, *, told: bool) -> None:
     """Raise `ConfigError` if the training would not fit into memory."""
     if params.numerics.device in ("cuda", "mps"):
         return
-    needed = (
-        estimate_memory(params.model, params.training, params.vocab_size)
-        * params.numerics.processes
-    )
+    needed = estimate_memory(params.model, params.training, vocab_size)
+    needed *= params.numerics.processes
     limit = memory_limit()
     if needed > limit:
         raise ConfigError(
             f"Training needs about {_gigabytes(needed)} of memory, and there are "
-            f"{_gigabytes(limit)}; lower train.batch_size, model.sequence_length, model.d_model, "
-            f"model.d_ff or model.num_layers."
+            f"{_gigabytes(limit)} ({vocab_size:,} tokens); lower train.batch_size, "
+            f"model.sequence_length, model.d_model, model.d_ff or model.num_layers."
         )
     if told:
         _log.info(
             "%s weights; training needs about %s of memory.",
-            f"{count_weights(params.model, params.vocab_size):,}",
+            f"{count_weights(params.model, vocab_size):,}",
             _gigabytes(needed),
         )
 
 
-def _check_disk(params: _Params, size: int) -> None:
+def _check_disk(params: _Params, vocab_size: int, size: int) -> None:
     """Raise `TinyLLMError` if what the pipeline writes would not fit onto the disk."""
-    weights = count_weights(params.model, params.vocab_size)
+    weights = count_weights(params.model, vocab_size)
     needed = weights * _DISK_PER_WEIGHT + size * _DISK_PER_BYTE
     free = shutil.disk_usage(repository_root()).free
     if needed > free:
@@ -163,7 +178,7 @@ def _check_prompts(params: _Params) -> None:
     from tinyllm.tokens.tokenizer import load_tokenizer
 
     try:
-        tokenizer = load_tokenizer(Path("data/tokens/tokenizer.json"))
+        tokenizer = load_tokenizer(_WRITTEN / "tokenizer.json")
     except TinyLLMError:
         return
     for prompt in params.evaluate.prompts:

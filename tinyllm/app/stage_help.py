@@ -4,14 +4,20 @@ It is not in the stages' packages, so that a better description of a stage does 
 """
 
 STAGE_HELP = {
-    "prepare": """Read raw text, clean it, and split it into train.txt, val.txt and test.txt.
+    "prepare": """Read raw text, clean it, and split it into train, val and test.
 
-    Also writes summary.json: characters, bytes, lines, alphabet and fingerprint of each split.
+    Takes a file or a folder, here or at an address such as s3://bucket/key: text, JSON Lines or
+    Parquet (--text-column), plain or compressed (.gz, .bz2, .xz, .zst). Writes each split in
+    shards of about 64 MB, train-00000.txt and so on, and summary.json: characters, bytes, lines,
+    alphabet and fingerprint of each. Memory does not grow with the text; --workers processes
+    share the work, also on a Ray cluster (--engine ray); a rerun after a kill goes on from what
+    is finished. None of these changes a byte.
     """,
     "tokenize": """Learn the alphabet of the training split and encode all splits.
 
-    Writes tokenizer.json, train.bin, val.bin, test.bin (raw arrays of the smallest integer type)
-    and meta.json, which says how much of each split the alphabet covers.
+    Writes tokenizer.json, for each shard of text one of tokens, train-00000.bin and so on (raw
+    arrays of the smallest integer type), and meta.json, which says how much of each split the
+    alphabet covers. Workers, engine and reruns are as in 'tinyllm prepare'.
     """,
     "train": """Train a transformer and keep its best weights by loss on the validation split.
 

@@ -7,7 +7,7 @@ all the same and writes the same bytes. A watcher receives events and returns no
 import contextlib
 import functools
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -125,6 +125,9 @@ Tell = Callable[[Event], None]
 Watch = Callable[[RunStarted], contextlib.AbstractContextManager[Tell]]
 
 
+Advance = Callable[[int], object]
+
+
 class Watcher(Protocol):
     """The interface of the watcher's module."""
 
@@ -139,6 +142,9 @@ class Watcher(Protocol):
 
     def check_params(self, path: Path, stage: str) -> None:
         """Check what `stage` and all later ones need, so that none fails hours later."""
+
+    def progress(self, what: str, size: int) -> contextlib.AbstractContextManager[Advance]:
+        """Show how far some work is; yields a function that receives the bytes done since."""
 
     def watch(
         self, sections: Sequence[Section], started: RunStarted
@@ -156,6 +162,25 @@ def find_watcher() -> Watcher | None:
     # in this package: the import system may find another copy, installed elsewhere
     beside = Path(tinyllm.__file__).parent.joinpath(*_WATCHER.split(".")[1:])
     return cast("Watcher", importlib.import_module(_WATCHER)) if beside.is_dir() else None
+
+
+@contextlib.contextmanager
+def progress(what: str, size: int) -> Iterator[Advance]:
+    """Show how far some work is, if there is a watcher.
+
+    Args:
+        what: a word or two.
+        size: bytes to be read.
+
+    Yields:
+        A function that receives the bytes that were read since its last call.
+    """
+    watcher = find_watcher()
+    if watcher is None:
+        yield lambda _bytes: None
+        return
+    with watcher.progress(what, size) as advance:
+        yield advance
 
 
 @contextlib.contextmanager

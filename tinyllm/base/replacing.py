@@ -15,6 +15,8 @@ from tinyllm.base.files import write_bytes
 from tinyllm.base.outs import IGNORE, OutFile, OutFolder
 
 _UNFINISHED, _REPLACED = ".new.unfinished", ".old.unfinished"
+# of folders with finished parts of an out, see tinyllm.base.partial
+PARTS = ".parts.unfinished"
 
 
 @contextlib.contextmanager
@@ -72,7 +74,7 @@ def write_out(path: Path, data: bytes, kind: OutFile) -> None:
 
 
 def remove_out(path: Path, kind: OutFolder) -> None:
-    """Delete a folder that `kind` wrote; a symbolic link to it is followed, and stays.
+    """Delete a folder that `kind` wrote, and parts of it; a symbolic link is followed, and stays.
 
     Raises:
         ConfigError: it holds something that `kind` did not write.
@@ -81,6 +83,8 @@ def remove_out(path: Path, kind: OutFolder) -> None:
     _refuse(path, kind.objection(place))
     if place.exists():
         shutil.rmtree(place)
+    for parts in place.parent.glob(f"{hidden_prefix(place)}*{PARTS}"):
+        shutil.rmtree(parts)
 
 
 def _refuse(path: Path, why: str | None) -> None:
@@ -90,11 +94,14 @@ def _refuse(path: Path, why: str | None) -> None:
 
 def _beside(place: Path, suffix: str) -> Path:
     return Path(
-        tempfile.mkdtemp(prefix=f"{_prefix(place)}{os.getpid()}.", suffix=suffix, dir=place.parent)
+        tempfile.mkdtemp(
+            prefix=f"{hidden_prefix(place)}{os.getpid()}.", suffix=suffix, dir=place.parent
+        )
     )
 
 
-def _prefix(place: Path) -> str:
+def hidden_prefix(place: Path) -> str:
+    """How the names of the hidden folders beside an out begin."""
     # hashed, since the name itself may be as long as the file system permits
     return f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]}."
 
@@ -130,7 +137,7 @@ def _clear_abandoned(place: Path, kind: OutFolder) -> None:
     An old folder that was not replaced yet is restored; the rest is deleted.
     """
     for suffix in (_REPLACED, _UNFINISHED):
-        pattern = re.compile(rf"{re.escape(_prefix(place))}(\d+)\.[^.]+{re.escape(suffix)}")
+        pattern = re.compile(rf"{re.escape(hidden_prefix(place))}(\d+)\.[^.]+{re.escape(suffix)}")
         for folder in place.parent.glob(f".*{suffix}"):
             found = pattern.fullmatch(folder.name)
             if found is None or _is_running(int(found[1])):

@@ -10,7 +10,8 @@ import unicodedata
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # longer runs of combining marks take unicodedata quadratic time; no language has them
 _LONG_RUN = 64
-_MAY_BE_LONG = re.compile(f"[^\x00-\u02ff]{{{_LONG_RUN}}}")
+# from this length on that takes longer than to look for them, so one character in as many is tried
+_VERY_LONG_RUN = 1024
 
 
 def plain(text: str, keep: str = "") -> str:
@@ -34,9 +35,21 @@ def normalize(form: str, text: str) -> str:
         form: NFC, NFD, NFKC or NFKD.
         text: any text.
     """
-    if _MAY_BE_LONG.search(text):
+    if text.isascii():
+        return text
+    if any(_is_long_run(text, place) for place in range(0, len(text), _VERY_LONG_RUN)):
         text = _mark_runs().sub(lambda found: _in_canonical_order(found[0]), text)
     return unicodedata.normalize(form, text)  # type: ignore[arg-type]  # mypy wants literals
+
+
+def _is_long_run(text: str, place: int) -> bool:
+    """Whether many combining marks follow each other at a place."""
+    return all(map(_is_mark, text[place : place + _LONG_RUN]))
+
+
+def _is_mark(character: str) -> bool:
+    simple = character < "\u0300"
+    return not simple and bool(unicodedata.combining(unicodedata.normalize("NFD", character)[0]))
 
 
 def _in_canonical_order(marks: str) -> str:

@@ -12,10 +12,17 @@ class PrepareConfig(Section):
 
     section: ClassVar[str] = "prepare"
 
-    source: str = Field("data/raw/sample", min_length=1, description="text file, or folder of them")
+    source: str = Field(
+        "data/raw/sample",
+        min_length=1,
+        description="text file, or folder of them; here, or at an address such as s3://bucket/key",
+    )
     pattern: str = Field("*.txt", min_length=1, description="files taken from a folder, recursive")
     encoding: str = Field(
         "utf-8", min_length=1, description="encoding of the source; 'detect' guesses it per file"
+    )
+    text_column: str = Field(
+        "text", min_length=1, description="where the text is in records of JSON Lines and Parquet"
     )
     normalize_newlines: bool = Field(True, description="turn CRLF and CR into LF")
     unicode_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = Field(

@@ -1,7 +1,6 @@
 """The encoding of bytes: certain, likely enough, or refused; never a guess in silence."""
 
 import codecs
-from pathlib import Path
 from typing import Any
 
 from tinyllm.base.errors import TinyLLMError
@@ -23,17 +22,20 @@ _TWINS = 0.15
 # with fewer different bytes beyond ASCII there is nothing to tell encodings apart by
 _FEWEST = 5
 _ASCII = bytes(range(128))
+# bytes by which a file of any size is judged
+SAMPLE = 1 << 24
 
 
-def detect_encoding(path: Path, data: bytes) -> str:
+def detect_encoding(shown: str, data: bytes, *, whole: bool = True) -> str:
     """The encoding of a file.
 
     A byte order mark and valid UTF-8 are certain. Everything else is judged by charset-normalizer,
     and refused if another encoding that gives another text would do nearly as well.
 
     Args:
-        path: for the message.
-        data: all of its bytes.
+        shown: the file, for the message.
+        data: its bytes, or the first `SAMPLE` of them.
+        whole: whether that is all of it.
 
     Raises:
         TinyLLMError: there is no plausible encoding, or more than one.
@@ -42,19 +44,19 @@ def detect_encoding(path: Path, data: bytes) -> str:
         if data.startswith(mark):
             return name
     try:
-        data.decode("utf-8")
+        codecs.getincrementaldecoder("utf-8")().decode(data, final=whole)
     except UnicodeDecodeError:
-        return _judge(path, data)
+        return _judge(shown, data)
     return "utf-8"
 
 
-def _judge(path: Path, data: bytes) -> str:
+def _judge(shown: str, data: bytes) -> str:
     from charset_normalizer import from_bytes  # noqa: PLC0415 - as slow as all other imports
 
     found = list(from_bytes(data))
     if not found:
         raise TinyLLMError(
-            f"The encoding of {path} could not be detected; set prepare.encoding to its name."
+            f"The encoding of {shown} could not be detected; set prepare.encoding to its name."
         )
     best, *others = found
     rivals = [
@@ -67,7 +69,7 @@ def _judge(path: Path, data: bytes) -> str:
     if rivals or best.chaos > _MESSIEST or not (multibyte or _is_telling(data)):
         names = ", ".join(dict.fromkeys(one.encoding for one in (best, *(rivals or others)[:3])))
         raise TinyLLMError(
-            f"The encoding of {path} is doubtful: it may be {names}, or another; set "
+            f"The encoding of {shown} is doubtful: it may be {names}, or another; set "
             f"prepare.encoding to its name, or convert the file to UTF-8."
         )
     return str(best.encoding)

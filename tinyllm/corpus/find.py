@@ -110,7 +110,7 @@ def _walk(source: Path, found: Survey) -> Iterator[tuple[str, Path]]:
                 yield name, path
             elif is_link:
                 found.leave("links to folders", f"{name}/")
-            elif _is_hidden(base):
+            elif is_hidden(base):
                 found.leave("hidden or backup", f"{name}/")
             else:
                 pending.append(path)
@@ -118,7 +118,7 @@ def _walk(source: Path, found: Survey) -> Iterator[tuple[str, Path]]:
 
 def _reason_against(name: str, path: Path, source: Path, pattern: str) -> str:
     """Why a file is not part of the corpus; empty if it is."""
-    if _is_hidden(path.name):
+    if is_hidden(path.name):
         return "hidden or backup"
     if not matches(name, pattern):
         return f"not {pattern}"
@@ -140,7 +140,7 @@ def _is_inside(target: Path, source: Path, pattern: str) -> bool:
     if not target.is_relative_to(source):
         return False
     name = target.relative_to(source).as_posix()
-    return matches(name, pattern) and not any(map(_is_hidden, name.split("/")))
+    return matches(name, pattern) and not any(map(is_hidden, name.split("/")))
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -185,7 +185,7 @@ def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).lower()
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Whether a program left the file or folder, not a person."""
     backup = name.endswith("~") or (name.startswith("#") and name.endswith("#"))
     return name.startswith(".") or backup or name in _LEFT_BEHIND

@@ -1,194 +1,189 @@
-"""From raw files to three clean, contiguous splits and a summary of them."""
+"""From raw files to three clean splits and a summary of them, in memory that does not grow.
 
-import hashlib
-import io
-import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+The corpus is divided into units of about 64 MB, which are cleaned side by side. Only then it is
+known how many characters there are, and so where train ends and val begins: whatever lies in one
+split stays as it is, and the rest is cut.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tinyllm.base.errors import ConfigError, TinyLLMError
-from tinyllm.base.files import write_json, write_text
+from tinyllm.base.events import Advance, progress
+from tinyllm.base.files import write_json
+from tinyllm.base.jobs import run_jobs
 from tinyllm.base.outs import OutFolder, check_places
+from tinyllm.base.partial import key_of, partial_folder, place_file
+from tinyllm.base.prepared import SUMMARY
 from tinyllm.base.replacing import new_directory
+from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.splits import SPLITS
 from tinyllm.base.text import plain
-from tinyllm.corpus.clean import clean_text, has_gutenberg
 from tinyllm.corpus.config import PrepareConfig
-from tinyllm.corpus.find import survey
-from tinyllm.corpus.order import drifts, is_in_order
-from tinyllm.corpus.read import DETECT, decode, read_bytes
-
-_log = logging.getLogger(__name__)
-_NAMED = 3
-# characters; less than that is no text
-_LINE = 20
-# files; so few that are so short make no corpus anyhow
-_MANY = 10
+from tinyllm.corpus.listing import list_corpus
+from tinyllm.corpus.read import DETECT
+from tinyllm.corpus.shards import join_facts
+from tinyllm.corpus.source import SourceFile, is_address
+from tinyllm.corpus.split import Slice, connected, cut_pieces
+from tinyllm.corpus.units import UNIT, divide
+from tinyllm.corpus.warn import some, warn
+from tinyllm.corpus.work import CleanJob, CutJob, clean_unit, cut_piece
 
 PREPARED = OutFolder(
     writer="tinyllm prepare",
-    files=(*(f"{name}.txt" for name in SPLITS), "summary.json"),
-    mark="summary.json",
+    files=(*(f"{name}-*.txt" for name in SPLITS), *(f"{name}.txt" for name in SPLITS), SUMMARY),
+    mark=SUMMARY,
     sign=frozenset({"files", *SPLITS}),
 )
 
 
 def prepare_corpus(
-    config: PrepareConfig, out: Path, tell: Callable[[str], object] = lambda _line: None
+    config: PrepareConfig,
+    out: Path,
+    tell: Callable[[str], object] = lambda _line: None,
+    runtime: RuntimeConfig | None = None,
+    unit: int = UNIT,
 ) -> dict[str, Any]:
-    """Read, clean and split the corpus; write `train.txt val.txt test.txt summary.json`.
+    """Read, clean and split the corpus; write `train-00000.txt` and so on, and `summary.json`.
 
     Args:
         config: where the corpus is, how it is cleaned and split.
         out: the folder to write; an earlier one is replaced.
         tell: receives lines that say which files were taken, left out, and read as what.
+        runtime: how many workers, and where.
+        unit: bytes of a unit and of a shard.
 
     Returns:
-        The summary: characters, bytes, lines, fingerprint and alphabet of each split.
+        The summary: characters, bytes, lines, fingerprint, alphabet and shards of each split.
 
     Raises:
         ConfigError: `out` holds something else, or overlaps with the corpus.
         TinyLLMError: no corpus, an unreadable or undecodable file, or too little text.
     """
-    source = Path(config.source)
-    check_places({"--out": (out, PREPARED)}, {"prepare.source": source})
-    found = survey(source, config.pattern)
-    tell(f"{plain(config.source)}: {found.describe()}")
-    _refuse_links_into(out, found.taken)
-    texts = _read_all(found.taken, config, tell)
-    if not any(text.strip() for text in texts):
-        raise TinyLLMError(f"The corpus at {source} is empty; put some text into it.")
-    pieces = ["".join(texts)] if config.split_by == "corpus" else texts
-    split = deal_lines if config.split_by == "lines" else split_texts
-    splits = split(pieces, config.val_fraction, config.test_fraction)
-    for name, text in splits.items():
-        if not text and (name != "test" or config.test_fraction > 0):
-            unit = "lines" if config.split_by == "lines" else "characters"
-            lines = sum(len(text.splitlines()) for text in texts)
-            count = lines if unit == "lines" else sum(map(len, texts))
-            raise TinyLLMError(
-                f"The corpus at {source} has {count} {unit}, too few to leave any for {name}; add "
-                f"text, or change prepare.{name}_fraction or prepare.split_by."
-            )
-    _warn(config, dict(zip(found.taken, texts, strict=True)), splits)
-    summary = {"files": len(texts), **{name: describe(text) for name, text in splits.items()}}
-    with new_directory(out, PREPARED) as folder:
-        for name, text in splits.items():
-            write_text(folder / f"{name}.txt", text)
-        write_json(folder / "summary.json", summary)
+    inputs = {} if is_address(config.source) else {"prepare.source": Path(config.source)}
+    inputs = {} if is_address(config.source) else {"prepare.source": Path(config.source)}
+    check_places({"--out": (out, PREPARED)}, inputs)
+    files, found = list_corpus(config)
+    tell(f"{plain(config.source)}: {found}")
+    _refuse_links_into(out, files)
+    key = key_of({"prepare": config.model_dump(), "unit": unit}, "base", "corpus")
+    with partial_folder(out, key) as folder:
+        cleaned = _clean(files, _Plan(config, folder, runtime or RuntimeConfig(), unit))
+        if config.encoding == DETECT:
+            _tell_encodings(files, cleaned, tell)
+        shards = _cut(cleaned, _Plan(config, folder, runtime or RuntimeConfig(), unit))
+        summary = {"files": len(files), **{name: join_facts(shards[name]) for name in SPLITS}}
+        _check(config, summary)
+        warn(config, files, cleaned, shards, folder)
+        _publish(summary, shards, folder, out)
     return summary
 
 
-def split_texts(texts: Sequence[str], val_fraction: float, test_fraction: float) -> dict[str, str]:
-    """Cut each text into train, val and test, in this order, and join the parts of each split.
+@dataclass(frozen=True)
+class _Plan:
+    """How the jobs of a corpus are done."""
 
-    Each part is contiguous: test text never lies inside training text.
-    """
-    parts: dict[str, list[str]] = {name: [] for name in SPLITS}
-    for text in texts:
-        test_start = len(text) - round(len(text) * test_fraction)
-        val_start = test_start - round(len(text) * val_fraction)
-        parts["train"].append(text[:val_start])
-        parts["val"].append(text[val_start:test_start])
-        parts["test"].append(text[test_start:])
-    return {name: "".join(pieces) for name, pieces in parts.items()}
+    config: PrepareConfig
+    folder: Path
+    runtime: RuntimeConfig
+    unit: int
 
+    def run(self, what: str, work: Callable[[Any, Advance], Any], jobs: Sequence[Any]) -> list[Any]:
+        """Do all jobs, and show how far they are."""
+        with progress(f"prepare: {what}", sum(job.size for job in jobs)) as advance:
+            return run_jobs(work, jobs, self.runtime, advance)
 
-def deal_lines(texts: Sequence[str], val_fraction: float, test_fraction: float) -> dict[str, str]:
-    """Deal the lines of each text out to train, val and test in turn, by characters.
-
-    For lists in some order: each split holds some of every part of them. A text of sentences must
-    not be split like this, since test lines would continue training lines.
-    """
-    parts: dict[str, list[str]] = {name: [] for name in SPLITS}
-    shares = {"test": test_fraction, "val": val_fraction}
-    for text in texts:
-        seen = 0
-        sizes = dict.fromkeys(SPLITS, 0)
-        for line in io.StringIO(text, newline="\n"):
-            seen += len(line)
-            due = (name for name in shares if sizes[name] + len(line) <= seen * shares[name])
-            name = next(due, "train")
-            sizes[name] += len(line)
-            parts[name].append(line)
-    return {name: "".join(pieces) for name, pieces in parts.items()}
+    @property
+    def place(self) -> str:
+        """The folder as workers anywhere know it."""
+        return str(self.folder.absolute())
 
 
-def describe(text: str) -> dict[str, Any]:
-    """Counts, SHA-256 fingerprint and alphabet (characters by code point, with counts)."""
-    data = text.encode("utf-8")
-    return {
-        "characters": len(text),
-        "bytes": len(data),
-        "lines": text.count("\n"),
-        "fingerprint": hashlib.sha256(data).hexdigest(),
-        "alphabet": dict(sorted(Counter(text).items())),
+def _clean(files: Sequence[SourceFile], plan: _Plan) -> list[dict[str, Any]]:
+    units = divide(files, plan.config, plan.unit)
+    jobs = [CleanJob(unit, plan.config, plan.place, plan.unit) for unit in units]
+    return plan.run("clean", clean_unit, jobs)
+
+
+def _cut(cleaned: Sequence[dict[str, Any]], plan: _Plan) -> dict[str, list[dict[str, Any]]]:
+    """Cut what was cleaned into splits; return the shards of each, in order."""
+    pieces = [piece for unit in cleaned for piece in unit["pieces"]]
+    parts: list[tuple[list[dict[str, Any]], tuple[Slice, ...] | None]]
+    if plan.config.split_by == "lines":
+        parts = [(group, None) for group in connected(pieces)]
+    else:
+        cuts = cut_pieces([piece["segments"] for piece in pieces], plan.config)
+        parts = [([piece], tuple(cut)) for piece, cut in zip(pieces, cuts, strict=True)]
+    jobs = {
+        number: CutJob(number, tuple(part), cut and tuple(cut), plan.config, plan.place)
+        for number, (part, cut) in enumerate(parts)
+        if cut is None or len(cut) > 1
     }
+    done = dict(zip(jobs, plan.run("split", cut_piece, [*jobs.values()]), strict=True))
+    shards: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
+    for number, (part, cut) in enumerate(parts):
+        if cut is not None and len(cut) == 1:
+            shards[cut[0][0]] += part
+        for name, written in done.get(number, {}).items():
+            shards[name] += written
+    return shards
 
 
-def _refuse_links_into(out: Path, files: Sequence[Path]) -> None:
-    """Reject files of the corpus that are links into the folder about to be replaced."""
-    for file in files:
-        if file.resolve().is_relative_to(out.resolve()):
-            raise ConfigError(
-                f"{file} in the corpus is a link into the folder to write, {out}; name another."
+def _check(config: PrepareConfig, summary: dict[str, Any]) -> None:
+    """Refuse a corpus that leaves nothing for a split.
+
+    Raises:
+        TinyLLMError: it has too little text.
+    """
+    if all(character.isspace() for name in SPLITS for character in summary[name]["alphabet"]):
+        raise TinyLLMError(f"The corpus at {plain(config.source)} is empty; put some text into it.")
+    unit = "lines" if config.split_by == "lines" else "characters"
+    count = sum(summary[name][unit] for name in SPLITS)
+    for name in SPLITS:
+        if not summary[name]["characters"] and (name != "test" or config.test_fraction > 0):
+            raise TinyLLMError(
+                f"The corpus at {plain(config.source)} has {count} {unit}, too few to leave any "
+                f"for {name}; add text, or change prepare.{name}_fraction or prepare.split_by."
             )
 
 
-def _read_all(
-    files: Sequence[Path], config: PrepareConfig, tell: Callable[[str], object]
-) -> list[str]:
-    """Read and clean the files, and say what was detected."""
-    texts = []
+def _publish(
+    summary: dict[str, Any], shards: dict[str, list[dict[str, Any]]], folder: Path, out: Path
+) -> None:
+    """Put the shards into the out, under their final names, and describe them."""
+    with new_directory(out, PREPARED) as new:
+        for name in SPLITS:
+            summary[name]["shards"] = []
+            for number, shard in enumerate(shards[name]):
+                file = f"{name}-{number:05d}.txt"
+                place_file(folder / shard["file"], new / file)
+                facts = {key: shard[key] for key in ("characters", "bytes", "sha256")}
+                summary[name]["shards"].append({"file": file, **facts})
+        write_json(new / SUMMARY, summary)
+
+
+def _refuse_links_into(out: Path, files: Sequence[SourceFile]) -> None:
+    """Reject files of the corpus that are links into the folder about to be replaced."""
+    place = out.resolve()
+    # the survey looks behind no link to a folder
+    links = (file for file in files if not file.is_remote and Path(file.path).is_symlink())
+    for file in links:
+        if Path(file.path).resolve().is_relative_to(place):
+            raise ConfigError(
+                f"{file.path} in the corpus is a link into the folder to write, {out}; name "
+                f"another."
+            )
+
+
+def _tell_encodings(
+    files: Sequence[SourceFile],
+    cleaned: Sequence[dict[str, Any]],
+    tell: Callable[[str], object],
+) -> None:
     detected: dict[str, list[str]] = {}
-    for path in files:
-        text, encoding = decode(path, read_bytes(path), config.encoding)
-        detected.setdefault(encoding, []).append(path.name)
-        texts.append(clean_text(text, config))
-    if config.encoding == DETECT:
-        for encoding, names in detected.items():
-            tell(f"  read as {encoding}: {_some(names)}")
-    return texts
-
-
-def _warn(config: PrepareConfig, texts: Mapping[Path, str], splits: Mapping[str, str]) -> None:
-    """Warn of a corpus that would be measured on something else than it is trained on."""
-    if any(map(has_gutenberg, texts.values())):
-        _log.warning(
-            "Project Gutenberg's header or licence is in the corpus, and so in val and test; set "
-            "prepare.strip_gutenberg to true to drop it."
-        )
-    held_out = splits["val"] + splits["test"]
-    if config.split_by != "lines" and (
-        is_in_order(list(texts.values())) or drifts(splits["train"], held_out)
-    ):
-        _log.warning(
-            "The lines of the corpus are in some order, of which val and test hold the end; set "
-            "prepare.split_by to lines to deal them out evenly."
-        )
-    if config.split_by == "file" and _are_cut_to_pieces(config, list(texts.values())):
-        _log.warning(
-            "Most files of the corpus are so short that val and test hold only their last letters; "
-            "set prepare.split_by to corpus to cut all of them together."
-        )
-    same: dict[str, list[str]] = {}
-    for path, text in texts.items():
-        if text.strip():
-            same.setdefault(hashlib.sha256(text.encode()).hexdigest(), []).append(path.name)
-    for names in same.values():
-        if len(names) > 1:
-            _log.warning("These files hold the same text: %s.", _some(names))
-
-
-def _are_cut_to_pieces(config: PrepareConfig, texts: Sequence[str]) -> bool:
-    """Whether the part that is held out of a typical file is shorter than a line."""
-    typical = sorted(map(len, texts))[len(texts) // 2]
-    held_out = min(filter(None, (config.val_fraction, config.test_fraction)), default=1.0)
-    return len(texts) >= _MANY and typical * held_out < _LINE
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(map(plain, names[:_NAMED]))
-    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
+    for span in (span for unit in cleaned for span in unit["files"]):
+        detected.setdefault(span["encoding"], []).append(files[span["number"]].base)
+    for encoding, names in detected.items():
+        tell(f"  read as {encoding}: {some(names)}")

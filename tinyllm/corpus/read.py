@@ -1,13 +1,25 @@
-"""Reading raw text files in any encoding, with errors that name file and byte."""
+"""Reading files of a corpus as text in chunks, with errors that name file and byte."""
 
 import codecs
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.corpus.detect import detect_encoding
+from tinyllm.base.events import Advance
+from tinyllm.base.files import check_regular
+from tinyllm.corpus.config import PrepareConfig
+from tinyllm.corpus.detect import SAMPLE, detect_encoding
 from tinyllm.corpus.find import find_files
+from tinyllm.corpus.source import SourceFile, local_file
 
 DETECT = "detect"
+# bytes that are read at once
+_CHUNK = 1 << 20
+# of a line of JSON Lines
+_LONGEST_RECORD = 1 << 28
+_BOM = "\ufeff"
 
 
 def load_text(source: str | Path, pattern: str = "*.txt", encoding: str = "utf-8") -> str:
@@ -25,7 +37,7 @@ def load_text(source: str | Path, pattern: str = "*.txt", encoding: str = "utf-8
 
 
 def read_text(path: Path, encoding: str) -> str:
-    """Decode a file; a byte order mark is dropped, newlines stay as they are.
+    """Decode a file, decompressed; a byte order mark is dropped, newlines stay as they are.
 
     Args:
         path: the file.
@@ -35,40 +47,189 @@ def read_text(path: Path, encoding: str) -> str:
         TinyLLMError: the file cannot be read, the codec is unknown, a byte does not decode, or
             what is to be detected is doubtful.
     """
-    return decode(path, read_bytes(path), encoding)[0]
+    check_regular(path)
+    file = local_file(path, path.name)
+    config = PrepareConfig(encoding=encoding_of(file, encoding))
+    return "".join(read_chunks(file, config))
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file of the corpus.
+def read_chunks(
+    file: SourceFile,
+    config: PrepareConfig,
+    span: tuple[int, int] | None = None,
+    advance: Advance = lambda _bytes: None,
+) -> Iterator[str]:
+    """The text of a file, in chunks of about a megabyte.
+
+    Of JSON Lines and Parquet it is the text of each record, each ended by a newline.
+
+    Args:
+        file: of any kind.
+        config: the encoding, which is a codec's name, and the column of records.
+        span: first byte and the one behind the last, of a file that is text and not compressed.
+        advance: receives how many bytes of the file have been read since the last call.
 
     Raises:
-        TinyLLMError: it cannot be read.
+        TinyLLMError: the file cannot be read, is damaged, does not decode, or has no such column.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TinyLLMError(f"Cannot read {path}: {error.strerror}.") from None
+    if file.kind == "parquet":
+        yield from _parquet(file, config.text_column, advance)
+    elif file.kind == "jsonl":
+        yield from _json_lines(file, config.text_column, advance)
+    else:
+        yield from _decoded(file, config.encoding, span or (0, -1), advance)
 
 
-def decode(path: Path, data: bytes, encoding: str) -> tuple[str, str]:
-    """The text of a file's bytes, and the name of their encoding; see `read_text`."""
-    name = detect_encoding(path, data) if encoding == DETECT else encoding
+def encoding_of(file: SourceFile, encoding: str) -> str:
+    """The name of a file's encoding: the one that is set, or the one that is detected.
+
+    Raises:
+        TinyLLMError: what is to be detected is doubtful.
+    """
+    if encoding != DETECT or file.kind != "text":
+        return encoding
+    with file.open() as stored:
+        beginning = _read_exactly(stored, SAMPLE)
+    return detect_encoding(file.shown, beginning, whole=len(beginning) < SAMPLE)
+
+
+def _decoded(file: SourceFile, name: str, span: tuple[int, int], advance: Advance) -> Iterator[str]:
+    decoder = _decoder(name)
+    begin, end = span
+    place, is_first = begin, begin == 0
+    with file.open(begin) as stored:
+        reader = _Progress(file, advance)
+        while True:
+            data = stored.read(_CHUNK if end < 0 else min(_CHUNK, end - place))
+            pending = decoder.getstate()[0]
+            try:
+                text = decoder.decode(data, final=not data)
+                if not text.isascii():
+                    # some codecs give lone surrogates, which no UTF-8 file can hold
+                    text.encode("utf-8")
+            except UnicodeDecodeError as error:
+                at = place - len(pending) + error.start
+                byte = error.object[error.start]
+                raise _not_decoding(file, name, f"byte 0x{byte:02x} at offset {at}") from None
+            except UnicodeError as error:
+                raise TinyLLMError(
+                    f"{file.shown} is not {name} ({error}); set prepare.encoding to the "
+                    f"file's encoding."
+                ) from None
+            place += len(data)
+            reader.passed(len(data))
+            if is_first and text:
+                text, is_first = text.removeprefix(_BOM), False
+            if text:
+                yield text
+            if not data:
+                return
+
+
+def _decoder(name: str) -> codecs.IncrementalDecoder:
     try:
-        text = data.decode(codecs.lookup(name).name)
-        # some codecs give lone surrogates, which no UTF-8 file can hold
-        text.encode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TinyLLMError(
-            f"{path} is not {name}: byte 0x{data[error.start]:02x} at offset {error.start} does "
-            f"not decode; set prepare.encoding to the file's encoding, or to detect."
-        ) from None
-    except UnicodeError as error:
-        raise TinyLLMError(
-            f"{path} is not {name} ({error}); set prepare.encoding to the file's encoding."
-        ) from None
+        # a codec between bytes and bytes, such as base64, is none of text
+        b" ".decode(codecs.lookup(name).name, "ignore")
+        return codecs.getincrementaldecoder(name)()
     except (LookupError, ValueError):
         raise TinyLLMError(
-            f"prepare.encoding is {encoding!r}, which is not an encoding that Python knows; "
+            f"prepare.encoding is {name!r}, which is not an encoding that Python knows; "
             f"use for example utf-8, cp1252 or detect."
         ) from None
-    return text.removeprefix("\ufeff"), name
+
+
+def _not_decoding(file: SourceFile, name: str, where: str) -> TinyLLMError:
+    return TinyLLMError(
+        f"{file.shown} is not {name}: {where} does not decode; set prepare.encoding to the "
+        f"file's encoding, or to detect."
+    )
+
+
+def _json_lines(file: SourceFile, column: str, advance: Advance) -> Iterator[str]:
+    progress = _Progress(file, advance)
+    with file.open() as stored:
+        number = 0
+        while line := stored.readline(_LONGEST_RECORD):
+            number += 1
+            progress.passed(len(line))
+            if line.strip():
+                yield _ended(_text_of(line, column, f"{file.shown}, line {number},"))
+
+
+def _text_of(line: bytes, column: str, where: str) -> str:
+    try:
+        record = json.loads(line)
+        text = record[column] if isinstance(record, dict) else None
+        if isinstance(text, str):
+            text.encode("utf-8")
+            return text
+    except KeyError:
+        text = None
+    except (ValueError, RecursionError):
+        raise TinyLLMError(
+            f"{where} is no JSON object in UTF-8; mend the line, or name another pattern."
+        ) from None
+    raise TinyLLMError(
+        f"{where} has no text in {column!r}; set prepare.text_column to the name of its text."
+    )
+
+
+def _parquet(file: SourceFile, column: str, advance: Advance) -> Iterator[str]:
+    import pyarrow as pa  # noqa: PLC0415 - slow, and for such files only
+    from pyarrow import parquet  # noqa: PLC0415 - see above
+
+    progress = _Progress(file, advance)
+    try:
+        with file.open() as stored:
+            table = parquet.ParquetFile(stored)
+            if column not in table.schema_arrow.names:
+                raise TinyLLMError(
+                    f"{file.shown} has no column {column!r}, but "
+                    f"{', '.join(table.schema_arrow.names)}; set prepare.text_column to one of "
+                    f"them."
+                )
+            for batch in table.iter_batches(batch_size=1024, columns=[column]):
+                values = batch.column(0)
+                if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+                    raise TinyLLMError(
+                        f"{file.shown} has {values.type} in {column!r}, not text; set "
+                        f"prepare.text_column to a column of text."
+                    )
+                progress.passed(values.nbytes)
+                yield "".join(_ended(text) for text in values.to_pylist() if text)
+    except pa.ArrowException as error:
+        raise TinyLLMError(
+            f"{file.shown} is damaged: it is not Parquet ({' '.join(str(error).split())})."
+        ) from None
+
+
+def _ended(text: str) -> str:
+    """The text of a record, with a newline at its end."""
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _read_exactly(stored: IO[bytes], count: int) -> bytes:
+    """The next `count` bytes, or what there is."""
+    parts = []
+    while count and (data := stored.read(min(count, _CHUNK))):
+        parts.append(data)
+        count -= len(data)
+    return b"".join(parts)
+
+
+class _Progress:
+    """Says how many bytes of a file, as it is stored, have been read."""
+
+    def __init__(self, file: SourceFile, advance: Advance) -> None:
+        self._file, self._advance, self._told = file, advance, 0
+        self._is_plain = not file.compression and file.kind == "text"
+
+    def passed(self, count: int) -> None:
+        """Tell of `count` more bytes of text; those of a compressed file are estimated."""
+        if self._is_plain:
+            self._advance(count)
+            return
+        # never more than there is
+        more = min(count // 4, max(0, self._file.size - self._told))
+        self._told += more
+        self._advance(more)

@@ -6,12 +6,21 @@ characters take a second.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyllm.tokens.shards import Tokens
+from tinyllm.tokens.spread import Spread
+
 Codes = NDArray[np.int64]
+
+# characters of a passage at least, since no n-gram reaches across two
+_SHORTEST = 4096
+# characters of a text that are worked on at once
+_BLOCK = 1 << 18
 
 
 class KneserNeyModel:
@@ -21,26 +30,34 @@ class KneserNeyModel:
     an n-gram was seen.
     """
 
-    def __init__(self, tokens: NDArray[Any], vocab_size: int, order: int) -> None:
+    def __init__(
+        self, tokens: Tokens | NDArray[Any], vocab_size: int, order: int, most: int = 0
+    ) -> None:
         """Count the n-grams of `tokens` [characters].
 
-        The order is at most the length of the text.
+        Args:
+            tokens: the training text.
+            vocab_size: of its tokenizer.
+            order: of the n-grams, but at most the length of the text.
+            most: characters to count at most, in evenly spread passages; 0: all.
 
         Raises:
             ValueError: the order is below one, or the codes of n-grams do not fit into 63 bits.
         """
         if order < 1 or len(tokens) == 0:
             raise ValueError(f"order {order} is too low, or there is no text to count")
-        order = min(order, len(tokens))
-        if order * math.log2(vocab_size) >= 63:
+        passages = Spread.over(len(tokens), most, _SHORTEST)
+        order = min(order, passages.length)
+        if order > highest_order(vocab_size):
             raise ValueError(f"order {order} is too high for {vocab_size} tokens")
         self.vocab_size = vocab_size
         self.order = order
-        grams, counts = np.unique(_codes(tokens, vocab_size, order), return_counts=True)
+        self.counted = len(passages)
+        grams, counts = _distinct(_all_codes(Tokens.of(tokens), passages, vocab_size, order))
         self._levels = [_Level(grams, counts, vocab_size)]
         for length in range(order - 1, 0, -1):
             # dropping the first token of each distinct longer n-gram counts its contexts
-            grams, counts = np.unique(grams % vocab_size**length, return_counts=True)
+            grams, counts = _distinct(grams % vocab_size**length)
             self._levels.append(_Level(grams, counts, vocab_size))
         self._levels.reverse()
 
@@ -53,19 +70,41 @@ class KneserNeyModel:
             probability[first:] = level.interpolate(grams, probability[first:])
         return probability
 
-    def bits_per_character(self, tokens: NDArray[Any]) -> float:
-        """Mean loss in bits over all tokens but the first."""
-        return float(-np.log2(self.probabilities(tokens)).mean())
+    def bits_per_character(
+        self, tokens: Tokens | NDArray[Any], ranges: Iterable[tuple[int, int]] | None = None
+    ) -> float:
+        """Mean loss in bits.
+
+        Args:
+            tokens: the held-out text, [characters].
+            ranges: first and end of the tokens to predict; all but the first by default.
+        """
+        sums, count = [], 0
+        for start, end in ranges or [(1, len(tokens))]:
+            for first in range(start, end, _BLOCK):
+                last = min(first + _BLOCK, end)
+                known = tokens[max(0, first - max(1, self.order - 1)) : last]
+                losses = -np.log2(self.probabilities(known)[first - last :])
+                sums.append(float(losses.sum()))
+                count += last - first
+        return math.fsum(sums) / count
+
+
+def highest_order(vocab_size: int) -> int:
+    """The longest n-grams of a vocabulary that are numbers of 63 bits."""
+    return math.ceil(63 / math.log2(vocab_size)) - 1
 
 
 class _Level:
     """The n-grams of one length with their counts and discounts."""
 
-    def __init__(self, grams: Codes, counts: Codes, vocab_size: int) -> None:
+    def __init__(self, grams: Codes, counts: NDArray[Any], vocab_size: int) -> None:
         self._grams, self._counts, self._vocab_size = grams, counts, vocab_size
         self._discounts = _discounts(counts)
-        self._contexts, starts = np.unique(grams // vocab_size, return_index=True)
-        self._totals = np.add.reduceat(counts, starts)
+        contexts = grams // vocab_size
+        starts = _changes(contexts)
+        self._contexts = contexts[starts]
+        self._totals = np.add.reduceat(counts, starts, dtype=counts.dtype)
         self._taken = np.add.reduceat(self._discounts[np.minimum(counts, 3)], starts)
 
     def interpolate(self, grams: Codes, lower: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -80,7 +119,7 @@ class _Level:
         return np.where(known, (kept + taken * lower) / divisor, lower)
 
 
-def _discounts(counts: Codes) -> NDArray[np.float64]:
+def _discounts(counts: NDArray[Any]) -> NDArray[np.float64]:
     """Discounts of n-grams seen 0, 1, 2 and 3 or more times; Chen & Goodman, equation 26."""
     n1, n2, n3, n4 = (int((counts == times).sum()) for times in (1, 2, 3, 4))
     if min(n1, n2, n3, n4) == 0:
@@ -92,6 +131,19 @@ def _discounts(counts: Codes) -> NDArray[np.float64]:
     return np.where(within, values, [0.0, 0.5, 0.5, 0.5])
 
 
+def _all_codes(tokens: Tokens, passages: Spread, vocab_size: int, length: int) -> Codes:
+    """The n-grams of all passages, none of which reaches across two."""
+    codes = np.empty(passages.pieces * (passages.length - length + 1), dtype=np.int64)
+    filled = 0
+    for start, end in passages.ranges():
+        for first in range(start, end - length + 1, _BLOCK):
+            block = tokens[first : min(first + _BLOCK + length - 1, end)]
+            found = _codes(block, vocab_size, length)
+            codes[filled : filled + len(found)] = found
+            filled += len(found)
+    return codes
+
+
 def _codes(tokens: NDArray[Any], vocab_size: int, length: int) -> Codes:
     """Each n-gram as one integer, its first token most significant."""
     tokens = tokens.astype(np.int64)
@@ -100,6 +152,20 @@ def _codes(tokens: NDArray[Any], vocab_size: int, length: int) -> Codes:
     for place in range(length):
         codes = codes * vocab_size + tokens[place : place + len(codes)]
     return codes
+
+
+def _distinct(codes: Codes) -> tuple[Codes, NDArray[Any]]:
+    """Distinct codes in their order, and how often each occurs; sorts its argument in place."""
+    codes.sort()
+    starts = _changes(codes)
+    # no sum of counts is more than there are codes
+    small = np.int32 if len(codes) < 2**31 else np.int64
+    return codes[starts], np.diff(starts, append=len(codes)).astype(small)
+
+
+def _changes(codes: Codes) -> NDArray[np.int64]:
+    """Where sorted codes begin to be others."""
+    return np.concatenate([np.zeros(1, np.int64), np.flatnonzero(codes[1:] != codes[:-1]) + 1])
 
 
 def _look_up(keys: Codes, values: NDArray[Any], wanted: Codes) -> NDArray[Any]:

@@ -1,6 +1,8 @@
 """The evaluate stage, as a command."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +13,7 @@ from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.machine import possible_here
 from tinyllm.kernels.numerics import setup_numerics
+from tinyllm.tokens.meta import META
 
 
 @click.command(cls=WorkCommand)
@@ -52,14 +55,31 @@ def evaluate(
         "evaluate", facts["fingerprint"], {"evaluate": evaluate, "numerics": numerics}
     )
     with watch(started) as tell:
-        tell(DatasetRead(split, tokens / f"{split}.bin", metrics["fingerprint"], "evaluation"))
+        tell(DatasetRead(split, tokens / META, metrics["fingerprint"], "evaluation"))
         numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
         tell(Measured(facts["step"], {f"{split}_{k}": v for k, v in numbers.items()}))
         for file in sorted(out.glob("[!.]*")):
             tell(FileWritten(file))
     click.echo(
         f"{split}: {metrics['bits_per_character']:.4f} bits per character "
-        f"({evaluate.baseline_order}-gram model: {metrics['baseline_bits_per_character']:.4f}), "
+        f"({metrics.get('baseline_order', evaluate.baseline_order)}-gram model: "
+        f"{metrics['baseline_bits_per_character']:.4f}), "
         f"perplexity {metrics['perplexity']:.3f}, next character right "
         f"{metrics['top1_accuracy']:.1%}; report in {out}"
     )
+    for sentence in _left_out(metrics):
+        click.echo(sentence)
+
+
+def _left_out(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What was measured on a part only, in words."""
+    if scored := metrics.get("scored_characters"):
+        yield (
+            f"Measured on {scored:,} of {metrics['characters']:,} characters, evenly spread; the "
+            f"rest is left out (evaluate.max_characters)."
+        )
+    if counted := metrics.get("baseline_characters"):
+        yield (
+            f"The n-gram model was counted from {counted:,} characters of the training split, "
+            f"evenly spread; the rest is left out (evaluate.baseline_characters)."
+        )

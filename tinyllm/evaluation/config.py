@@ -13,9 +13,19 @@ class EvaluateConfig(Section):
     section: ClassVar[str] = "evaluate"
 
     split: Literal["test", "val"] = Field("test", description="the split to measure on")
+    max_characters: int = Field(
+        10_000_000,
+        ge=0,
+        description="characters to measure on at most, evenly spread over the split; 0: all of it",
+    )
     eval_batch_size: int = Field(64, ge=1, le=1_000_000, description="windows per forward pass")
     baseline_order: int = Field(
         5, ge=1, le=8, description="order of the n-gram model to compare with"
+    )
+    baseline_characters: int = Field(
+        3_000_000,
+        ge=0,
+        description="training characters that it counts at most, evenly spread; 0: all",
     )
     prompts: list[str] = Field(
         ["DUKE ORSMUND:\n", "What news, good ", "O, "],

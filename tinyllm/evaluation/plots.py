@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import io
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,11 +17,10 @@ from numpy.typing import NDArray
 
 from tinyllm.base.files import write_bytes
 
-_log = logging.getLogger(__name__)
-
 _COLUMNS, _ROWS = 76, 24
 _MOST_BITS = 8.0
-_SQUARE = "\N{WHITE SQUARE}"
+# points, over the digits in a row of a code point
+_ROW_OF_DIGITS = 9.5
 
 
 @contextlib.contextmanager
@@ -89,7 +87,7 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
         bits: loss of each of its characters, [characters].
         path: the PNG file to write.
 
-    Characters that no font of matplotlib's own has are shown as squares, with a warning: a font of
+    Characters that no font of matplotlib's own has are shown by their code points, since a font of
     this machine would make another picture than that of the next.
     """
     figure = Figure(figsize=(9.0, 5.4), layout="constrained")
@@ -98,41 +96,40 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
     places = _lay_out(text, bits)
     for character, surprise, column, row in places:
         share = min(float(surprise) / _MOST_BITS, 1.0)
-        shown, family = _glyph(character)
         axes.text(
             column + 0.5,
             row + 0.5,
-            shown,
-            family=family,
-            fontsize=8,
+            **_glyph(character),
             ha="center",
             va="center",
             color="white" if share > 0.6 else "black",
         )
         axes.add_patch(mpl.patches.Rectangle((column, row), 1, 1, color=colors(share * 0.9)))
     axes.set(xlim=(0, _COLUMNS), ylim=(_ROWS, 0), xticks=[], yticks=[])
-    without = {character for character, *_ in places if _glyph(character)[0] == _SQUARE} - {_SQUARE}
-    if without:
-        _log.warning(
-            "%s shows %d of the text's characters as squares, since matplotlib has no font for "
-            "them; the playground shows them in the browser.",
-            path.name,
-            len(without),
-        )
-    axes.set_title(f"surprise at each character: white 0 bits, red {_MOST_BITS:g} bits or more")
+    title = f"surprise at each character: white 0 bits, red {_MOST_BITS:g} bits or more"
+    if any(_family(character) is None for character, *_ in places):
+        title += "; small: code points, for lack of a font"
+    axes.set_title(title)
     _save(figure, path)
 
 
-def _glyph(character: str) -> tuple[str, str]:
-    """What to draw for a character, and in which family of fonts."""
-    if character == "\n":
-        return "\N{PILCROW SIGN}", "monospace"
+def _glyph(character: str) -> dict[str, Any]:
+    """How to draw a character, as arguments of matplotlib's text."""
+    family = _family(character)
+    if family is None:
+        digits = f"{ord(character):04X}"
+        width = (len(digits) + 1) // 2
+        shown = f"{digits[:-width]}\n{digits[-width:]}"
+        return {"s": shown, "family": "monospace", "fontsize": _ROW_OF_DIGITS / width}
+    shown = "\N{PILCROW SIGN}" if character == "\n" else character
+    return {"s": shown if shown.isprintable() else " ", "family": family, "fontsize": 8}
+
+
+def _family(character: str) -> str | None:
+    """The family of fonts that has a character; None if there is none."""
     if not character.isprintable():
-        return " ", "monospace"
-    for family, known in _fonts().items():
-        if ord(character) in known:
-            return character, family
-    return _SQUARE, "monospace"
+        return "monospace"
+    return next((family for family, known in _fonts().items() if ord(character) in known), None)
 
 
 @functools.cache

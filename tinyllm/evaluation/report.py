@@ -1,14 +1,17 @@
 """The evaluation of a checkpoint: metrics, tables, plots and samples in one folder."""
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_csv, rounded, write_csv, write_json, write_text
 from tinyllm.base.outs import OutFolder
 from tinyllm.base.replacing import new_directory
-from tinyllm.evaluation.baselines import KneserNeyModel
+from tinyllm.evaluation.baselines import KneserNeyModel, highest_order
 from tinyllm.evaluation.config import EvaluateConfig
 from tinyllm.evaluation.metrics import bits_by_position, score_characters, summarize
 from tinyllm.evaluation.plots import draw_curves, draw_positions, draw_surprise
@@ -16,9 +19,12 @@ from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.inference.config import SamplingConfig
 from tinyllm.inference.generate import generate_text
 from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.tokens.limits import fitting_windows
+from tinyllm.tokens.loaders import EvaluationLoader
 from tinyllm.tokens.meta import SplitFacts, read_meta
+from tinyllm.tokens.shards import Tokens, load_tokens
 from tinyllm.tokens.tokenizer import load_tokenizer
-from tinyllm.tokens.windows import EvaluationLoader, OptimizedTextDataset, load_tokens
+from tinyllm.tokens.windows import OptimizedTextDataset
 
 # what is drawn of the train stage's history
 HISTORY = ("step", "train_loss", "val_loss")
@@ -59,7 +65,9 @@ def evaluate_checkpoint(
         history: the train stage's history.csv, for the curves.
 
     Returns:
-        The metrics.
+        The metrics. What was left out is among them: `scored_characters` and
+        `baseline_characters` if they are fewer than there are, and `baseline_order` if it is lower
+        than asked for. The fingerprint is that of the text, or of which part of it was scored.
 
     Raises:
         ConfigError: `out` holds something else.
@@ -67,34 +75,68 @@ def evaluate_checkpoint(
     """
     losses = read_csv(history, HISTORY) if history else []
     facts = _facts_of_split(tokens, config.split, checkpoint)
-    held_out = load_tokens(tokens, config.split)
-    length = checkpoint.model.config.sequence_length
-    dataset = OptimizedTextDataset(held_out, length, config.split)
-    loader = EvaluationLoader(dataset, config.eval_batch_size, arithmetic.device)
+    loader = _loader(config, load_tokens(tokens, config.split), checkpoint, arithmetic)
     scores = score_characters(checkpoint.model, loader, arithmetic)
-    vocab_size = checkpoint.tokenizer.vocab_size
-    # contexts are counted as numbers of 63 bits: of a large alphabet shorter ones
-    order = min(config.baseline_order, math.ceil(63 / math.log2(vocab_size)) - 1)
-    baseline = KneserNeyModel(load_tokens(tokens, "train"), vocab_size, order)
+    of_baseline = _measure_baseline(config, load_tokens(tokens, "train"), loader)
     metrics = {
         **summarize(scores, facts.tokens, facts.bytes),
-        "baseline_bits_per_character": rounded(baseline.bits_per_character(held_out)),
+        **of_baseline,
         "characters": facts.tokens,
         "unknown_characters": sum(facts.unknown_characters.values()),
-        "split": config.split,
-        "fingerprint": facts.fingerprint[:16],
+        **_what_was_scored(config, facts, loader),
     }
     positions = bits_by_position(scores)
-    passage = checkpoint.tokenizer.decode(held_out[1:2000])
+    _, end = next(loader.ranges())
+    passage = loader.dataset.tokens[1:end][: len(scores.first)]
+    surprise = np.array(scores.first) / math.log(2)
     with new_directory(out, EVALUATION) as folder:
         write_json(folder / "metrics.json", metrics)
         write_csv(folder / "positions.csv", positions)
         draw_positions(positions, metrics["baseline_bits_per_character"], folder / "positions.png")
-        draw_surprise(passage, scores.nats[:2000] / math.log(2), folder / "surprise.png")
+        draw_surprise(checkpoint.tokenizer.decode(passage), surprise, folder / "surprise.png")
         if losses:
             draw_curves(losses, metrics["baseline_bits_per_character"], folder / "curves.png")
         write_text(folder / "samples.txt", draw_samples(config, checkpoint))
     return metrics
+
+
+def _loader(
+    config: EvaluateConfig, held_out: Tokens, checkpoint: Checkpoint, arithmetic: Arithmetic
+) -> EvaluationLoader:
+    length, vocab_size = checkpoint.model.config.sequence_length, checkpoint.tokenizer.vocab_size
+    dataset = OptimizedTextDataset(held_out, length, config.split)
+    windows = fitting_windows(config.eval_batch_size, length, vocab_size)
+    return EvaluationLoader(dataset, windows, arithmetic.device, config.max_characters)
+
+
+def _measure_baseline(
+    config: EvaluateConfig, train: Tokens, loader: EvaluationLoader
+) -> dict[str, Any]:
+    """Bits per character of the n-gram model, and what it was denied."""
+    # contexts are counted as numbers of 63 bits: of a large alphabet shorter ones
+    order = min(config.baseline_order, highest_order(train.vocab_size))
+    model = KneserNeyModel(train, train.vocab_size, order, config.baseline_characters)
+    bits = model.bits_per_character(loader.dataset.tokens, loader.ranges())
+    found: dict[str, Any] = {"baseline_bits_per_character": rounded(bits)}
+    if model.order < config.baseline_order:
+        found["baseline_order"] = model.order
+    if model.counted < len(train):
+        found["baseline_characters"] = model.counted
+    return found
+
+
+def _what_was_scored(
+    config: EvaluateConfig, facts: SplitFacts, loader: EvaluationLoader
+) -> dict[str, Any]:
+    if loader.is_whole:
+        return {"split": config.split, "fingerprint": facts.fingerprint[:16]}
+    # models are compared on equal fingerprints, so a part has another than the whole
+    part = f"{facts.fingerprint} {config.max_characters}"
+    return {
+        "split": config.split,
+        "fingerprint": hashlib.sha256(part.encode()).hexdigest()[:16],
+        "scored_characters": loader.characters,
+    }
 
 
 def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:

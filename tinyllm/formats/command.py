@@ -58,7 +58,7 @@ def export(
     from tinyllm.formats.run import EXPORT, export_checkpoint
     from tinyllm.inference.checkpoint import load_checkpoint
     from tinyllm.model.checkpoint import check_training_facts
-    from tinyllm.tokens.windows import load_tokens
+    from tinyllm.tokens.shards import load_tokens
 
     inputs = {"--checkpoint": checkpoint, "--tokens": tokens, "--evaluation": evaluation}
     check_places({"--out": (out, EXPORT)}, inputs)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from tinyllm.kernels.cores import usable_cores
+from tinyllm.base.cores import usable_cores
 
 # waiting for a core, of all threads and in each second, by which others fill the machine, if less
 # of its cores is idle than this

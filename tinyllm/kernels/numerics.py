@@ -14,9 +14,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinyllm.base.cores import usable_cores
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels.config import NumericsConfig
-from tinyllm.kernels.cores import usable_cores
 from tinyllm.kernels.machine import AVX512_FLAGS, cpu_flags, hindrance, is_x86
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """The description of the token files, meta.json."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from tinyllm.base.documents import Document, Sha256, read_document
 
@@ -13,14 +13,29 @@ REMEDY = "run the tokenize stage again"
 _MOST_TOKENS = 0x110001
 
 
+class Shard(Document):
+    """A file of tokens, and the SHA-256 of its bytes."""
+
+    file: str = Field(pattern=r"^(train|val|test)-\d{5,}\.bin$")
+    tokens: PositiveInt
+    sha256: Sha256
+
+
 class SplitFacts(Document):
-    """The tokens of a split: how many, from how many bytes of UTF-8 with which SHA-256."""
+    """The tokens of a split, from how much text, and the fingerprint of that."""
 
     tokens: NonNegativeInt
     characters: NonNegativeInt
     bytes: NonNegativeInt
     fingerprint: Sha256
     unknown_characters: dict[str, NonNegativeInt]
+    shards: list[Shard]
+
+    @model_validator(mode="after")
+    def _shards_add_up(self) -> Self:
+        if sum(shard.tokens for shard in self.shards) != self.tokens:
+            raise ValueError("the tokens of the shards do not add up")
+        return self
 
 
 class Splits(Document):

@@ -6,7 +6,6 @@ permutation depend only on the seed and the epoch, so two integers, `epoch` and 
 place in the data, and validating, stopping or resuming changes no batch.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,19 +16,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.files import check_regular
-from tinyllm.tokens.meta import REMEDY, read_meta
+from tinyllm.tokens.meta import read_meta
+from tinyllm.tokens.permutation import Permutation
+from tinyllm.tokens.shards import Tokens, load_tokens
 from tinyllm.tokens.tokenizer import Tokenizer
 
 Batch = tuple[Tensor, Tensor]
+
+# windows of an epoch whose order is held in memory: 32 MiB
+_MOST_HELD = 1 << 22
 
 
 @dataclass(frozen=True)
 class TokenData:
     """Training and validation tokens, 0 .. vocab_size - 1, each of shape [tokens]."""
 
-    train: NDArray[Any]
-    val: NDArray[Any]
+    train: Tokens | NDArray[Any]
+    val: Tokens | NDArray[Any]
     vocab_size: int
 
     @classmethod
@@ -56,38 +59,10 @@ def load_token_data(folder: Path) -> TokenData:
     return TokenData(train, val, read_meta(folder).vocab_size)
 
 
-def load_tokens(folder: Path, split: str) -> NDArray[Any]:
-    """Map the tokens of a split into memory: shape [tokens], read-only.
-
-    Raises:
-        TinyLLMError: the folder holds no such split, the file has the wrong length, or a token is
-            beyond the vocabulary.
-    """
-    meta = read_meta(folder)
-    path = folder / f"{split}.bin"
-    dtype = np.dtype(meta.dtype).newbyteorder("<")
-    check_regular(path)
-    found, expected = path.stat().st_size, meta.split(split).tokens * dtype.itemsize
-    if found != expected:
-        raise TinyLLMError(f"{path} has {found} bytes instead of {expected}; {REMEDY}.")
-    if expected == 0:
-        return np.zeros(0, dtype=dtype)
-    try:
-        tokens = np.memmap(path, dtype=dtype, mode="r")
-    except (OSError, ValueError) as error:
-        raise TinyLLMError(f"Cannot read {path}: {error}; {REMEDY}.") from None
-    if int(tokens.max()) >= meta.vocab_size:
-        raise TinyLLMError(
-            f"{path} holds the token {int(tokens.max())}, but there are only {meta.vocab_size}; "
-            f"{REMEDY}."
-        )
-    return tokens
-
-
 class OptimizedTextDataset:
     """Windows of a token array: inputs, and targets one character later."""
 
-    def __init__(self, tokens: NDArray[Any], sequence_length: int, name: str) -> None:
+    def __init__(self, tokens: Tokens | NDArray[Any], sequence_length: int, name: str) -> None:
         """Check that the split holds at least one window.
 
         Raises:
@@ -99,22 +74,40 @@ class OptimizedTextDataset:
                 f"model.sequence_length = {sequence_length} and its next character; add text, "
                 f"or lower model.sequence_length."
             )
-        self.tokens = tokens
+        self.tokens = Tokens.of(tokens)
         self.sequence_length = sequence_length
-        self._reach = np.arange(sequence_length + 1)
 
-    def shuffled_starts(self, seed: int, epoch: int) -> NDArray[np.int64]:
+    def shuffled_starts(self, seed: int, epoch: int) -> "Starts":
         """Where the epoch's windows start, in the order of the epoch."""
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch])))
         slack = min(self.sequence_length, len(self.tokens) - self.sequence_length)
         offset = int(random.integers(slack))
         count = (len(self.tokens) - 1 - offset) // self.sequence_length
-        return random.permutation(count) * self.sequence_length + offset
+        order = random.permutation(count) if count <= _MOST_HELD else Permutation(count, random)
+        return Starts(order, self.sequence_length, offset)
 
     def gather(self, starts: NDArray[np.int64]) -> Batch:
         """Inputs and targets, each int64 [windows, sequence_length], of the windows at `starts`."""
-        windows = torch.from_numpy(self.tokens[starts[:, None] + self._reach].astype(np.int64))
+        windows = torch.from_numpy(
+            self.tokens.windows(starts, self.sequence_length + 1).astype(np.int64)
+        )
         return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where the windows of an epoch start, in the order of the epoch."""
+
+    order: NDArray[np.int64] | Permutation
+    length: int
+    offset: int
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, part: slice) -> NDArray[np.int64]:
+        """The starts of some of the windows: [windows]."""
+        return self.order[part] * self.length + self.offset
 
 
 @dataclass
@@ -133,7 +126,7 @@ class TrainLoader:
         self.batch_size = batch_size
         self.seed = seed
         self.place = Place()
-        self._starts: NDArray[np.int64] | None = None
+        self._starts: Starts | None = None
         self._starts_epoch = -1
 
     def next_batch(self) -> Batch:
@@ -150,51 +143,8 @@ class TrainLoader:
                 self.place = Place(self.place.epoch + 1, 0)
         return self.dataset.gather(np.concatenate(parts))
 
-    def _epoch_starts(self) -> NDArray[np.int64]:
+    def _epoch_starts(self) -> Starts:
         if self._starts is None or self._starts_epoch != self.place.epoch:
             self._starts = self.dataset.shuffled_starts(self.seed, self.place.epoch)
             self._starts_epoch = self.place.epoch
         return self._starts
-
-
-class EvaluationLoader:
-    """Batches that predict each character of a split but the first once; kept in memory."""
-
-    def __init__(
-        self, dataset: OptimizedTextDataset, batch_size: int, device: torch.device
-    ) -> None:
-        self._batches = [
-            (inputs.to(device), targets.to(device))
-            for inputs, targets in self._cut(dataset, batch_size)
-        ]
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches; the last may hold fewer or shorter windows."""
-        return iter(self._batches)
-
-    @staticmethod
-    def _cut(dataset: OptimizedTextDataset, batch_size: int) -> Iterator[Batch]:
-        length = dataset.sequence_length
-        predicted = len(dataset.tokens) - 1
-        starts = np.arange(predicted // length) * length
-        for first in range(0, len(starts), batch_size):
-            yield dataset.gather(starts[first : first + batch_size])
-        if rest := predicted % length:
-            tail = torch.from_numpy(dataset.tokens[-rest - 1 :].astype(np.int64))[None]
-            yield tail[:, :-1].contiguous(), tail[:, 1:].contiguous()
-
-
-def build_dataloaders(
-    data: TokenData, *, sequence_length: int, batch_size: int, seed: int, device: torch.device
-) -> tuple[TrainLoader, EvaluationLoader]:
-    """Make the endless training loader, and the validation loader over the full split.
-
-    Raises:
-        TinyLLMError: a split is shorter than one window.
-    """
-    train = OptimizedTextDataset(data.train, sequence_length, "train")
-    val = OptimizedTextDataset(data.val, sequence_length, "val")
-    return (
-        TrainLoader(train, batch_size, seed),
-        EvaluationLoader(val, max(batch_size, 64), device),
-    )

@@ -20,12 +20,14 @@ from tinyllm.base.files import (
 )
 from tinyllm.base.outs import OutFolder, check_places
 from tinyllm.base.replacing import new_directory
+from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.machine import possible_here
 from tinyllm.kernels.numerics import setup_numerics
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.meta import META, REMEDY, read_meta
-from tinyllm.training.config import RuntimeConfig, TrainingConfig
+from tinyllm.training.config import TrainingConfig
+from tinyllm.training.launch import as_launched, is_restart, rank_of_this_process
 from tinyllm.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from tinyllm.tokens.windows import TokenData
     from tinyllm.training.run import TrainingResult
 
+_LOCK_PATIENCE = 120.0
 REPORTS = OutFolder(
     writer="tinyllm train",
     files=("history.csv", "metrics.json", "curves.png"),
@@ -60,16 +63,16 @@ def train(
     tokens: Path, out: Path, reports: Path, watch: Watch, runtime: RuntimeConfig, **sections: Any
 ) -> None:
     """Train a transformer and keep its best weights by loss on the validation split."""
-    numerics = possible_here(sections["numerics"])
+    numerics = as_launched(possible_here(sections["numerics"]))
     recipe = Recipe(sections["model"], sections["train"], numerics)
     arithmetic = setup_numerics(numerics, processes=numerics.processes)
     # torch is imported from here on, after the environment is set
     from tinyllm.model.checkpoint import CHECKPOINT
-    from tinyllm.training.workers import check_processes, rank_of_this_process, train_along
+    from tinyllm.training.workers import train_along
 
     places = {"--out": (out, CHECKPOINT), "--reports": (reports, REPORTS)}
     check_places(places, {"--tokens": tokens})
-    check_processes(recipe.training, numerics)
+    recipe.check_processes()
     if rank := rank_of_this_process():
         train_along(tokens, recipe, arithmetic, rank=rank)
         return
@@ -92,14 +95,15 @@ def _train(
     configuration = recipe.fingerprint(tokens, with_seed=False)
     checkpoints = WorkingCheckpoints(working_folder() / "training" / fingerprint)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(checkpoints.locked())
+        # a process that was lost, on another machine, may hold it a little longer
+        stack.enter_context(checkpoints.locked(_LOCK_PATIENCE if is_restart() else 0.0))
         started = RunStarted("train", fingerprint, recipe.sections(), configuration)
         tell = stack.enter_context(watch(started))
         data = _announce(tokens, recipe, arithmetic, tell)
+        group, _ = stack.enter_context(start_workers(tokens, recipe, arithmetic))
         resume = Resume(
             checkpoints, runtime.checkpoint_interval, stack.enter_context(stop_on_signal())
         )
-        group, _ = stack.enter_context(start_workers(tokens, recipe, arithmetic))
         result = run_training(data, recipe, arithmetic, tell=tell, resume=resume, group=group)
         _write(result, recipe, arithmetic, folders, fingerprint)
         for file in sorted(folders.reports.glob("[!.]*")):
@@ -121,7 +125,7 @@ def _announce(tokens: Path, recipe: Recipe, arithmetic: "Arithmetic", tell: Tell
         raise TinyLLMError(f"{tokens / META} does not fit the tokenizer.json beside it; {REMEDY}.")
     data, meta = load_token_data(tokens), read_meta(tokens)
     for split in ("train", "val"):
-        tell(DatasetRead(split, tokens / f"{split}.bin", meta.split(split).fingerprint, "training"))
+        tell(DatasetRead(split, tokens / META, meta.split(split).fingerprint, "training"))
     seen = recipe.training.windows * recipe.model.sequence_length / len(data.train)
     click.echo(
         f"Training on {len(data.train):,} characters, {seen:.4g} times over, "
@@ -162,6 +166,9 @@ def _write(
         "val_bits_per_character": rounded(result.best_val_loss / math.log(2)),
         "parameters": result.num_parameters,
     }
+    # the first one has no context
+    if result.val_characters < meta.splits.val.tokens - 1:
+        metrics["val_characters"] = result.val_characters
     with new_directory(folders.reports, REPORTS) as folder:
         write_csv(folder / "history.csv", history)
         write_json(folder / "metrics.json", metrics)

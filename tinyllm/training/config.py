@@ -60,9 +60,24 @@ class TrainingConfig(Section):
     final_teacher_weight: float = Field(
         0.0, ge=0, le=1, description="their share of the targets at the last step"
     )
+    teacher_characters: int = Field(
+        10_000_000,
+        ge=0,
+        description="characters whose n-grams are counted at most, evenly spread; 0: all",
+    )
     gradient_clip: float = Field(1.0, ge=0, description="largest global gradient norm; 0: no limit")
     eval_interval: int = Field(
         50, ge=1, description="steps between validations, which also choose the best checkpoint"
+    )
+    eval_characters: int = Field(
+        200_000,
+        ge=0,
+        description="characters that a validation reads at most, evenly spread; 0: the whole split",
+    )
+    final_eval_characters: int = Field(
+        10_000_000,
+        ge=0,
+        description="characters on which the best weights are validated at the end, likewise",
     )
 
     @model_validator(mode="after")
@@ -84,14 +99,3 @@ class TrainingConfig(Section):
     def windows(self) -> int:
         """The number of windows in the whole run."""
         return self.max_steps * self.batch_size * self.gradient_accumulation_steps
-
-
-class RuntimeConfig(Section):
-    """How the train stage runs on this machine; changes no byte of what it writes."""
-
-    section: ClassVar[str] = "runtime"
-    affects_outputs: ClassVar[bool] = False
-
-    checkpoint_interval: float = Field(
-        20.0, ge=0, description="seconds between working checkpoints; 0: after every step"
-    )

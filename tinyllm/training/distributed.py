@@ -1,13 +1,9 @@
-"""The processes that share a run, and what they exchange, with torch.distributed.
+"""The processes that share a run, with torch.distributed."""
 
-A batch consists of microbatches (`train.gradient_accumulation_steps`). One process takes them in
-turn; several take one each at a time, and every process adds the gradients of all in the order of
-the microbatches. So the weights are the same to the byte for any number of processes, which an
-all-reduce (and DistributedDataParallel, which is built on it) does not guarantee.
-"""
-
+import contextlib
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,9 +11,26 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
-# longer than a validation or a suspended machine; a process that ends is noticed at once
-_TIMEOUT = timedelta(minutes=10)
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.training.connections import (
+    Ends,
+    accept_all,
+    break_connections,
+    connect_to_first,
+    connections_here,
+)
+from tinyllm.training.launch import place_on_machine, started_by_torchrun
+from tinyllm.training.liveness import Liveness
+
+HOW_TO_RESUME = "the same command resumes from the last working checkpoint"
+_ARRIVAL = timedelta(minutes=10)
+# longer than a validation, a checkpoint or a suspended machine; an end is noticed much earlier
+_TIMEOUT = timedelta(hours=2)
+# in which a process that lost a connection learns what happened
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -26,18 +39,16 @@ class Group:
 
     rank: int = 0
     size: int = 1
+    liveness: Liveness | None = None
 
-    def gather(self, tensor: Tensor) -> list[Tensor]:
-        """Return the tensor of every process, by rank.
+    def check(self) -> None:
+        """Between exchanges, notice that a process is lost.
 
         Raises:
-            RuntimeError: a process has ended.
+            RuntimeError: one is.
         """
-        if self.size == 1:
-            return [tensor]
-        tensors = [torch.empty_like(tensor) for _ in range(self.size)]
-        dist.all_gather(tensors, tensor)
-        return tensors
+        if self.liveness:
+            self.liveness.check()
 
     def in_turn(self, items: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
         """Interleave the items of the processes, each of which has every `size`-th one.
@@ -64,52 +75,85 @@ class Group:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def add_up(self, parameters: Sequence[Tensor], loss: Tensor, total: Tensor | None) -> Tensor:
-        """Add the gradients and loss of every process's microbatch to the total, in order.
-
-        Args:
-            parameters: hold the gradients of this process's microbatch, which are cleared.
-            loss: this process's share of the loss, a scalar.
-            total: the result of the previous call, None at first.
-
-        Returns:
-            All gradients, concatenated, and the loss at the end.
+    def tensors_from_first(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of the process of rank 0, one at a time; the others give none.
 
         Raises:
             RuntimeError: a process has ended.
         """
-        gradients = [p.grad.reshape(-1) for p in parameters if p.grad is not None]
-        for parameter in parameters:
-            parameter.grad = None
-        pieces = self.gather(torch.cat([*gradients, loss.detach().reshape(1)]))
-        if total is None:
-            total, *pieces = pieces
-        for piece in pieces:
-            total.add_(piece)
-        return total
+        if self.size == 1:
+            return tensors
+        outlines = self.from_first({name: (t.shape, t.dtype) for name, t in tensors.items()})
+        received: dict[str, Tensor] = {}
+        for name, (shape, dtype) in outlines.items():
+            received[name] = tensors[name] if tensors else torch.empty(shape, dtype=dtype)
+            dist.broadcast(received[name], src=0)
+        return received
+
+    def largest(self, *numbers: int) -> list[int]:
+        """Return the largest of the numbers of all processes, for each argument.
+
+        Raises:
+            RuntimeError: a process has ended.
+        """
+        if self.size == 1:
+            return list(numbers)
+        tensor = torch.tensor(numbers)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return [int(number) for number in tensor]
 
 
-def hand_out(total: Tensor, parameters: Sequence[Tensor]) -> float:
-    """Set each parameter's gradient from the result of `Group.add_up`; return the loss."""
-    pieces = total[:-1].split([parameter.numel() for parameter in parameters])
-    for parameter, piece in zip(parameters, pieces, strict=True):
-        parameter.grad = piece.view_as(parameter)
-    return total[-1].item()
+@contextlib.contextmanager
+def joined(rank: int, size: int, init_method: str, device: torch.device) -> Iterator[Group]:
+    """Join the other processes, and leave them at the end.
 
-
-def join_group(rank: int, size: int, init_method: str, device: torch.device) -> Group:
-    """Join the other processes; returns when all have joined.
+    Under torchrun, whose processes may be on several machines, the loss of one ends all.
 
     Raises:
-        RuntimeError: they did not join in time.
+        TinyLLMError: one of the others was lost.
+        RuntimeError: they did not join in time, or an exchange failed.
     """
     if device.type == "cuda":
-        torch.cuda.set_device(rank % torch.cuda.device_count())
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        init_method=init_method,
-        rank=rank,
-        world_size=size,
-        timeout=_TIMEOUT,
-    )
-    return Group(rank, size)
+        torch.cuda.set_device(place_on_machine(rank) % torch.cuda.device_count())
+    before = connections_here()
+    store, *_ = next(rendezvous(init_method, rank, size, timeout=_ARRIVAL))
+    exchanges, liveness, orderly = connections_here() - before, None, False
+    try:
+        if started_by_torchrun():
+            liveness, attempt = _watch_others(rank, size, store, exchanges)
+            liveness.on_loss(lambda: break_connections(exchanges))
+            # torchrun's store may still hold what an earlier attempt left
+            store = PrefixStore(attempt, store)
+        # the few numbers that are exchanged beside tensors are in the machine's memory
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
+        exchanges |= connections_here() - before
+        yield Group(rank, size, liveness)
+        orderly = True
+    except RuntimeError:
+        if liveness and (loss := liveness.loss(_PATIENCE)):
+            raise TinyLLMError(f"{loss}; {HOW_TO_RESUME}.") from None
+        raise
+    finally:
+        if liveness:
+            liveness.leave(orderly=orderly)
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _watch_others(rank: int, size: int, store: Store, to_store: set[Ends]) -> tuple[Liveness, str]:
+    """Notice from now on when a process is lost; also a word that is new and common to all."""
+    try:
+        if rank:
+            peers, attempt = connect_to_first(rank, size, store)
+        else:
+            here, there = next(iter(to_store))
+            # others reach this machine by the address of its store, or by that which it uses
+            address = os.environ["MASTER_ADDR"] if here[0] == there[0] else here[0]
+            peers, attempt = accept_all(size, address, store)
+    except OSError as error:
+        raise TinyLLMError(
+            f"The {size} processes that train together cannot reach each other ({error}); let "
+            f"their machines connect to any of each other's ports."
+        ) from None
+    return Liveness(peers), attempt

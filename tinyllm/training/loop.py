@@ -1,26 +1,25 @@
 """The inner loop: optimizer steps, validation, and their events."""
 
-import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import StepTaken, Tell, Validated
-from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
-from tinyllm.model.transformer import Transformer, token_losses
-from tinyllm.tokens.windows import Batch, EvaluationLoader, TrainLoader
+from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.model.transformer import Transformer
+from tinyllm.tokens.loaders import EvaluationLoader
+from tinyllm.tokens.windows import TrainLoader
 from tinyllm.training.config import TrainingConfig
-from tinyllm.training.distributed import Group, hand_out
+from tinyllm.training.distributed import Group
+from tinyllm.training.gradients import batch_gradients
 from tinyllm.training.optimizer import Optimizers
-from tinyllm.training.schedule import learning_rate_factor, teacher_weight
+from tinyllm.training.schedule import learning_rate_factor
 from tinyllm.training.teacher import NgramTeacher
+from tinyllm.training.validation import evaluate
 
 
 @dataclass
@@ -77,34 +76,6 @@ def train_epoch(training: Training, tell: Tell, after_step: Callable[[], None]) 
         after_step()
 
 
-@torch.no_grad()
-def evaluate(
-    model: Transformer,
-    batches: Iterable[Batch],
-    arithmetic: Arithmetic | None = None,
-    group: Group | None = None,
-) -> float:
-    """Mean loss in nats per token over all batches, without dropout.
-
-    The processes of a group share the batches, and all get the result.
-    """
-    arithmetic, group = arithmetic or default_arithmetic(), group or Group()
-    was_training = model.training
-    model.eval()
-    sums: list[tuple[float, int]] = []
-    for inputs, targets in itertools.islice(batches, group.rank, None, group.size):
-        losses, _ = _losses(model, inputs, targets, arithmetic)
-        # by rows, then in double: the same bits for any number of threads
-        sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
-        arithmetic.contention.watch()
-    model.train(was_training)
-    total, count = 0.0, 0
-    for batch_sum, batch_count in group.in_turn(sums):
-        total += batch_sum
-        count += batch_count
-    return total / count
-
-
 def take_step(training: Training) -> StepTaken:
     """One optimizer step on the next batch; the caller updates `progress`.
 
@@ -113,7 +84,7 @@ def take_step(training: Training) -> StepTaken:
     """
     config, optimizers, progress = training.config, training.optimizers, training.progress
     inputs, targets = training.train_loader.next_batch()
-    loss_value = _gradients(training, inputs, targets)
+    loss_value = batch_gradients(training, inputs, targets)
     _check_finite("loss", loss_value, progress.step + 1)
     norm = optimizers.clip_gradients().item()
     _check_finite("gradient norm", norm, progress.step + 1)
@@ -125,54 +96,6 @@ def take_step(training: Training) -> StepTaken:
         gradient_norm=norm,
         tokens=targets.numel(),
     )
-
-
-def _gradients(training: Training, inputs: Tensor, targets: Tensor) -> float:
-    """Compute the gradients of a batch, and return its mean loss in nats."""
-    count, group = training.config.gradient_accumulation_steps, training.group
-    parameters = training.optimizers.parameters
-    microbatches = list(zip(inputs.chunk(count), targets.chunk(count), strict=True))
-    total: Tensor | None = None
-    for index in range(group.rank, count, group.size):
-        objective, loss = _microbatch_losses(training, index, *microbatches[index])
-        objective.backward()
-        if group.size > 1:
-            total = group.add_up(parameters, loss, total)
-        else:
-            total = loss if total is None else total + loss
-    assert total is not None  # noqa: S101 - there is a microbatch for every process
-    return hand_out(total, parameters) if group.size > 1 else total.item()
-
-
-def _microbatch_losses(
-    training: Training, index: int, inputs: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
-    """A microbatch's share of the objective, and of the mean loss on the text itself."""
-    config, device = training.config, training.arithmetic.device
-    if training.model.config.dropout:
-        # depends only on the place, so any process can take any microbatch, also after a resume
-        place = [config.seed, training.progress.step, index]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
-    inputs, targets = inputs.to(device), targets.to(device)
-    losses, logits = _losses(training.model, inputs, targets, training.arithmetic)
-    share = 1 / config.gradient_accumulation_steps
-    loss = losses.mean(dim=1).mean() * share
-    weight = teacher_weight(training.progress.step, config)
-    if training.teacher is None or weight == 0:
-        return loss, loss.detach()
-    soft_targets = training.teacher.soften(inputs, targets)
-    taught = -(F.log_softmax(logits, dim=-1) * soft_targets).sum(dim=-1)
-    mixed = losses * (1 - weight) + taught * weight
-    return mixed.mean(dim=1).mean() * share, loss.detach()
-
-
-def _losses(
-    model: Transformer, inputs: Tensor, targets: Tensor, arithmetic: Arithmetic
-) -> tuple[Tensor, Tensor]:
-    """Loss of every token in nats, [batch, time], and logits, [batch, time, vocabulary]."""
-    with arithmetic.autocast():
-        logits = model(inputs).float()
-    return token_losses(logits, targets), logits
 
 
 def _validate(training: Training, taken: StepTaken) -> Validated:

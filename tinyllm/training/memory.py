@@ -1,6 +1,7 @@
 """How much memory a training takes, estimated from its parameters."""
 
 from tinyllm.model.config import ModelConfig
+from tinyllm.tokens.limits import validation_windows
 from tinyllm.training.config import TrainingConfig
 
 # measured on models of 1 to 57 million weights, which the estimate meets within a fifth
@@ -12,8 +13,9 @@ _FLOAT = 4
 _BYTES_PER_TOKEN = 24
 # copies of the logits between forward and backward pass
 _LOGITS = 4
-_LARGEST_TABLE = 128 << 20
-_FEWEST_EVALUATED = 64
+# of the n-gram teacher: for one length of context, and what making one takes beside it
+_LARGEST_TABLE, _TABLES_BESIDE = 128 << 20, 5
+_BYTES_PER_COUNTED = 9
 
 
 def count_weights(model: ModelConfig, vocab_size: int) -> int:
@@ -31,9 +33,14 @@ def estimate_memory(model: ModelConfig, training: TrainingConfig, vocab_size: in
     of_block = 10 * model.d_model + 6 * model.d_ff + model.num_heads * length
     trained = windows * length * (model.num_layers * of_block + logits)
     whole_batch = windows * training.gradient_accumulation_steps
-    evaluated = max(whole_batch, _FEWEST_EVALUATED) * length * (of_block + logits)
+    evaluated = validation_windows(whole_batch, length, vocab_size) * length * (of_block + logits)
     batch = whole_batch * (length + 1) * _BYTES_PER_TOKEN
     masks = length**2 * _FLOAT
-    tables = _LARGEST_TABLE * training.teacher_order
+    tables = _teacher(training) if training.teacher_order else 0
     weights = count_weights(model, vocab_size) * _BYTES_PER_WEIGHT
     return _PROCESS + weights + max(trained, evaluated) * _FLOAT + batch + masks + tables
+
+
+def _teacher(training: TrainingConfig) -> int:
+    tables = _LARGEST_TABLE * (training.teacher_order + _TABLES_BESIDE)
+    return tables + training.teacher_characters * _BYTES_PER_COUNTED

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tinyllm
+from tinyllm.base.errors import ConfigError
 from tinyllm.base.files import fingerprint
 from tinyllm.base.section import Section
 from tinyllm.kernels.config import NumericsConfig
@@ -12,7 +13,7 @@ from tinyllm.training.config import TrainingConfig
 
 # the packages and the files of the tokenize stage that can change a weight
 _CODE = ("base", "tokens", "model", "kernels", "training")
-_DATA = ("train.bin", "val.bin", "tokenizer.json")
+_DATA = ("train-*.bin", "val-*.bin", "tokenizer.json")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,19 @@ class Recipe:
     def sections(self) -> dict[str, Section]:
         """The sections of params.yaml that it consists of, by name."""
         return {s.section: s for s in (self.model, self.training, self.numerics)}
+
+    def check_processes(self) -> None:
+        """Check that the processes can share a batch evenly.
+
+        Raises:
+            ConfigError: they cannot.
+        """
+        steps, processes = self.training.gradient_accumulation_steps, self.numerics.processes
+        if steps % processes:
+            raise ConfigError(
+                f"numerics.processes ({processes}) must divide train.gradient_accumulation_steps "
+                f"({steps}) evenly."
+            )
 
     def fingerprint(self, tokens: Path, *, with_seed: bool = True) -> str:
         """A hash of params, token files and code.
@@ -42,7 +56,7 @@ class Recipe:
             "numerics": self.numerics.decisive(),
         }
         package = Path(tinyllm.__file__).parent
-        files = {name: tokens / name for name in _DATA}
+        files = {file.name: file for pattern in _DATA for file in tokens.glob(pattern)}
         for room in _CODE:
             files |= {f"{room}/{file.name}": file for file in (package / room).glob("*.py")}
         return fingerprint(params, files)

@@ -79,8 +79,8 @@ class WorkingCheckpoints:
         self.folder = folder
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the folder for this process.
+    def locked(self, patience: float = 0.0) -> Iterator[None]:
+        """Lock the folder for this process, within `patience` seconds.
 
         Raises:
             TinyLLMError: another process is doing the same run.
@@ -88,7 +88,7 @@ class WorkingCheckpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / "lock")
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience)
         except Timeout:
             raise TinyLLMError(
                 f"Another process is already doing this run (it holds {self.folder}/lock); "
@@ -154,11 +154,11 @@ class Resume:
     """How a run keeps its state, and when it stops.
 
     Attributes:
-        checkpoints: where the state is kept and resumed from.
+        checkpoints: where the state is kept and resumed from; that of rank 0 counts.
         interval: seconds between working checkpoints; 0 keeps every step.
-        stop: returns the number of the signal that asked to stop, or 0.
+        stop: returns the number of the signal that asked to stop, or 0; any process may be asked.
     """
 
-    checkpoints: WorkingCheckpoints
+    checkpoints: WorkingCheckpoints | None = None
     interval: float = 20.0
     stop: Callable[[], int] = lambda: 0

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,8 @@ from tinyllm.base.events import Tell, ignore
 from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.kernels.fused import build_model
 from tinyllm.model.initialization import init_weights, look_back
-from tinyllm.tokens.windows import Place, TokenData, build_dataloaders
+from tinyllm.tokens.loaders import build_dataloaders
+from tinyllm.tokens.windows import Place, TokenData
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.distributed import Group
 from tinyllm.training.loop import Progress, Training, train_epoch
@@ -22,17 +23,24 @@ from tinyllm.training.optimizer import Optimizers
 from tinyllm.training.recipe import Recipe
 from tinyllm.training.resume import Resume, TrainingState
 from tinyllm.training.teacher import NgramTeacher
+from tinyllm.training.validation import final_loss, share_of
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The best weights, and the history of the run."""
+    """The best weights, their loss, and the history of the run.
+
+    `best_val_loss` is over `val_characters` of the validation split: all of it that can be
+    predicted, unless `train.final_eval_characters` are fewer. The losses of the history, which
+    chose the weights, are over `train.eval_characters` of it.
+    """
 
     weights: dict[str, Tensor]
     best_step: int
     best_val_loss: float
+    val_characters: int
     history: list[dict[str, Any]]
     num_parameters: int
 
@@ -46,7 +54,7 @@ def run_training(
     resume: Resume | None = None,
     group: Group | None = None,
 ) -> TrainingResult:
-    """Train a model and return its best weights by loss on the full validation split.
+    """Train a model and return its best weights by loss on the validation split.
 
     Args:
         data: the training and validation splits.
@@ -60,23 +68,29 @@ def run_training(
     Raises:
         TinyLLMError: a split is too short, or the loss is not finite.
         RuntimeError: another process of the group has ended.
-        Interrupted: `resume` asked to stop; the state has been saved.
+        Interrupted: a process was asked to stop; the state has been saved.
     """
     training = set_up_training(data, recipe, arithmetic or default_arithmetic(), group)
-    state = training.group.from_first(resume.checkpoints.load_latest() if resume else None)
-    if state is not None:
+    resume = resume or Resume()
+    if (state := _latest(training, resume)) is not None:
         _restore(training, state)
-        _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
-    after_step = _saver(training, resume) if resume else _do_nothing
+        if training.group.rank == 0:
+            _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
+    if not training.val_loader.is_whole:
+        share = share_of(training.val_loader)
+        _log.info("Each validation reads %s, evenly spread over the split.", share)
+    after_step = _saver(training, resume)
     try:
         while training.progress.step < recipe.training.max_steps:
             train_epoch(training, tell, after_step)
+        val_loss, val_characters = final_loss(training, _stopper(resume))
     finally:
         training.arithmetic.contention.stop()
     return TrainingResult(
         weights=training.best_weights,
         best_step=training.progress.best_step,
-        best_val_loss=training.progress.best_val_loss,
+        best_val_loss=val_loss,
+        val_characters=val_characters,
         history=training.progress.history,
         num_parameters=training.model.num_parameters(),
     )
@@ -97,6 +111,7 @@ def set_up_training(
         batch_size=config.batch_size * config.gradient_accumulation_steps,
         seed=config.seed,
         device=arithmetic.device,
+        eval_characters=config.eval_characters,
     )
     # drawn on the CPU, so that every device starts from the same weights
     model = build_model(recipe.model, data.vocab_size, arithmetic).cpu()
@@ -118,23 +133,45 @@ def set_up_training(
 
 
 def _teacher(data: TokenData, config: TrainingConfig, arithmetic: Arithmetic) -> NgramTeacher:
-    return NgramTeacher(data.train, data.vocab_size, config.teacher_order, arithmetic.device)
+    teacher = NgramTeacher(
+        data.train,
+        data.vocab_size,
+        config.teacher_order,
+        arithmetic.device,
+        most=config.teacher_characters,
+    )
+    if teacher.counted < len(data.train):
+        _log.info(
+            "The teacher's n-grams are counted in %s characters of %s, evenly spread.",
+            f"{teacher.counted:,}",
+            f"{len(data.train):,}",
+        )
+    return teacher
 
 
-def _do_nothing() -> None:
-    pass
+def _latest(training: Training, resume: Resume) -> TrainingState | None:
+    """The newest working checkpoint, as the process of rank 0 finds it."""
+    group = training.group
+    found = resume.checkpoints.load_latest() if resume.checkpoints and group.rank == 0 else None
+    tensors = found.tensors if found else {}
+    state: TrainingState | None = group.from_first(found and replace(found, tensors={}))
+    return state and replace(state, tensors=group.tensors_from_first(tensors))
 
 
 def _saver(training: Training, resume: Resume) -> Callable[[], None]:
     """Return the callback after each step: save when due or before an end, and stop if asked."""
-    last_save = time.monotonic()
+    group, checkpoints, last_save = training.group, resume.checkpoints, time.monotonic()
 
     def after_step() -> None:
         nonlocal last_save
-        step, signal_number = training.progress.step, resume.stop()
+        step = training.progress.step
         finished = step == training.config.max_steps
-        if signal_number or finished or time.monotonic() - last_save >= resume.interval:
-            resume.checkpoints.save(_capture(training))
+        due = checkpoints is not None and time.monotonic() - last_save >= resume.interval
+        # all at the same step
+        signal_number, some_due = group.largest(resume.stop(), due)
+        if signal_number or finished or some_due:
+            if checkpoints:
+                checkpoints.save(_capture(training))
             last_save = time.monotonic()
         if signal_number and not finished:
             raise Interrupted(
@@ -143,6 +180,20 @@ def _saver(training: Training, resume: Resume) -> Callable[[], None]:
             )
 
     return after_step
+
+
+def _stopper(resume: Resume | None) -> Callable[[], None]:
+    """Return the callback after each batch at the end, when the state has been saved."""
+
+    def after_batch() -> None:
+        if resume and (signal_number := resume.stop()):
+            raise Interrupted(
+                "Stopped by a signal after the last step, while the validation split was read; the "
+                "same command resumes from there.",
+                signal_number,
+            )
+
+    return after_batch
 
 
 def _capture(training: Training) -> TrainingState:

@@ -1,6 +1,6 @@
-"""The worker processes of a run.
+"""The processes of a run other than that of rank 0.
 
-Either they are started here, on this machine; or `torchrun` starts all processes, on one machine or
+Either they are started here, on this machine; or torchrun starts all processes, on one machine or
 several, with the same command that trains in one process.
 """
 
@@ -14,16 +14,15 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels.arithmetic import Arithmetic
-from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.numerics import setup_numerics
-from tinyllm.training.config import TrainingConfig
-from tinyllm.training.distributed import Group
+from tinyllm.training.distributed import HOW_TO_RESUME, Group, joined
+from tinyllm.training.launch import started_by_torchrun
 from tinyllm.training.recipe import Recipe
+from tinyllm.training.resume import Resume, stop_on_signal
 
 _PATIENCE = 10.0
-_HOW_TO_RESUME = "the same command resumes from the last working checkpoint"
 
 
 class Worker:
@@ -72,7 +71,8 @@ def start_workers(
 ) -> Iterator[tuple[Group, list[Worker]]]:
     """Start the processes other than this one, which has rank 0, and stop them at the end.
 
-    When a process ends early, so do all others, at their next exchange.
+    When a process ends early, so do all others, at their next exchange. Where torchrun started the
+    processes, this one only joins them.
 
     Raises:
         TinyLLMError: one of them ended early.
@@ -81,21 +81,24 @@ def start_workers(
     if size == 1:
         yield Group(), []
         return
+    if started_by_torchrun():
+        with _joined("env://", 0, size, arithmetic) as group:
+            yield group, []
+        return
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
         store = f"file://{folder}/store"
-        here = not started_by_torchrun()
-        workers = [Worker(r, tokens, recipe, store) for r in range(1, size) if here]
+        workers = [Worker(rank, tokens, recipe, store) for rank in range(1, size)]
         try:
             _wait_for(workers)
-            yield _join(store if here else "env://", 0, size, arithmetic), workers
+            with _joined(store, 0, size, arithmetic) as group:
+                yield group, workers
         except RuntimeError:
             if lost := _lost(size, workers):
-                raise TinyLLMError(f"{lost}; {_HOW_TO_RESUME}.") from None
+                raise TinyLLMError(f"{lost}; {HOW_TO_RESUME}.") from None
             raise
         finally:
             for worker in workers:
                 worker.stop()
-            _leave()
 
 
 def _wait_for(workers: list[Worker]) -> None:
@@ -105,41 +108,10 @@ def _wait_for(workers: list[Worker]) -> None:
 
 def _lost(size: int, workers: list[Worker]) -> str | None:
     """How a process ended early; None if all are running."""
-    if not workers:
-        return f"One of the {size} processes that train together ended"
     for worker in workers:
         if how := worker.how_it_ended(_PATIENCE / size):
             return f"Process {worker.rank} of the {size} that train together ended ({how})"
     return None
-
-
-def started_by_torchrun() -> bool:
-    """Whether torchrun started this process, and the others."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def rank_of_this_process() -> int:
-    """The rank that torchrun gave this process; 0 without torchrun."""
-    return int(os.environ["RANK"]) if started_by_torchrun() else 0
-
-
-def check_processes(config: TrainingConfig, numerics: NumericsConfig) -> None:
-    """Check that the processes can share the microbatches of a batch evenly.
-
-    Raises:
-        ConfigError: they cannot, or torchrun started another number of them.
-    """
-    steps = config.gradient_accumulation_steps
-    if steps % numerics.processes:
-        raise ConfigError(
-            f"numerics.processes ({numerics.processes}) must divide "
-            f"train.gradient_accumulation_steps ({steps}) evenly."
-        )
-    if started_by_torchrun() and int(os.environ["WORLD_SIZE"]) != numerics.processes:
-        raise ConfigError(
-            f"torchrun started {os.environ['WORLD_SIZE']} processes, but numerics.processes is "
-            f"{numerics.processes}; give both the same number."
-        )
 
 
 def train_along(
@@ -160,35 +132,31 @@ def train_along(
         init_method: the rendezvous, as torch.distributed takes it.
 
     Raises:
+        Interrupted: a process was asked to stop.
         RuntimeError: another process has ended.
-        TinyLLMError: the folder's tokens cannot be read.
+        TinyLLMError: another process was lost, or the folder's tokens cannot be read.
     """
     from tinyllm.tokens.windows import load_token_data  # noqa: PLC0415 - after the environment
     from tinyllm.training.run import run_training  # noqa: PLC0415 - after the environment
 
     # first of all: the others would not notice before their timeout if this process ended earlier
-    group = _join(init_method, rank, recipe.numerics.processes, arithmetic)
-    run_training(load_token_data(tokens), recipe, arithmetic, group=group)
+    with _joined(init_method, rank, recipe.numerics.processes, arithmetic) as group:
+        data = load_token_data(tokens)
+        with stop_on_signal() as stop:
+            run_training(data, recipe, arithmetic, resume=Resume(stop=stop), group=group)
 
 
-def _join(init_method: str, rank: int, size: int, arithmetic: Arithmetic) -> Group:
-    from tinyllm.training.distributed import join_group  # noqa: PLC0415 - slow; for several processes only
-
+def _joined(
+    init_method: str, rank: int, size: int, arithmetic: Arithmetic
+) -> contextlib.AbstractContextManager[Group]:
     if init_method.startswith("file://"):
         # processes on one machine use its loopback, whatever its name resolves to
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    return join_group(rank, size, init_method, arithmetic.device)
-
-
-def _leave() -> None:
-    import torch.distributed as dist  # noqa: PLC0415 - see _join
-
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    return joined(rank, size, init_method, arithmetic.device)
 
 
 def _work(rank: int, tokens: Path, recipe: Recipe, store: str, outbox: Connection) -> None:
-    # signals to the process group are for rank 0, which stops the others
+    # those to the process group also reach rank 0, which stops the others
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     try:

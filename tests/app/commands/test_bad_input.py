@@ -97,7 +97,7 @@ def test_a_number_may_be_spelled_as_people_spell_it(text, workspace, spelling):
     flags = ["--source=play.txt", "--out=out", f"--val-fraction={spelling}"]
     result = tinyllm("prepare", *flags)
     assert result.exit_code == 0, result.output
-    assert len(Path("out/val.txt").read_text(encoding="utf-8")) == len(text) / 10
+    assert len(Path("out/val-00000.txt").read_text(encoding="utf-8")) == len(text) / 10
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tinyllm.app.config import DisplayConfig, TrackingConfig
 from tinyllm.app.params import SECTIONS
 from tinyllm.base.command import Command, describe_range, section_arguments, section_options
 from tinyllm.base.errors import ConfigError, TinyLLMError
+from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.section import Section
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.evaluation.config import EvaluateConfig
@@ -26,13 +27,14 @@ from tinyllm.inference.request import ServeConfig
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
-from tinyllm.training.config import RuntimeConfig, TrainingConfig
+from tinyllm.training.config import TrainingConfig
 
 CHANGED = [
     PrepareConfig(
         source="a folder/with = signs\nand 'quotes'",
         pattern="**/*.md",
         encoding="detect",
+        text_column="body",
         normalize_newlines=False,
         unicode_form="none",
         strip_gutenberg=True,
@@ -76,14 +78,19 @@ CHANGED = [
         teacher_order=5,
         teacher_weight=0.25,
         final_teacher_weight=1 / 3,
+        teacher_characters=0,
         gradient_clip=0.0,
         eval_interval=1,
+        eval_characters=0,
+        final_eval_characters=7,
     ),
     NumericsConfig(processes=3, mode="fast", device="cpu", precision="bfloat16", threads=7),
     EvaluateConfig(
         split="val",
+        max_characters=0,
         eval_batch_size=1,
         baseline_order=8,
+        baseline_characters=1,
         prompts=["DUKE:\n\n", "--split=test", "", " a b ", "😀 'x' \"y\"", "-"],
         sample_seeds=0,
         sample_length=1,
@@ -99,7 +106,7 @@ CHANGED = [
         author="--author, 'A' & B",
         languages=["de", "grc"],
     ),
-    RuntimeConfig(checkpoint_interval=0.0),
+    RuntimeConfig(workers=3, engine="ray", checkpoint_interval=0.0),
     DisplayConfig(log_interval=1, progress=False),
     TrackingConfig(
         tracking=False, experiment="-x", registered_model="it's mine", champion_margin=0.5

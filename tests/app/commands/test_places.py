@@ -171,7 +171,7 @@ def test_our_own_sources_stay(world, call, name):
 def test_a_corpus_that_links_into_the_folder_to_write_stays(world):
     assert CliRunner().invoke(main, ["prepare", "--source=corpus", "--out=own"]).exit_code == 0
     Path("linked").mkdir()
-    Path("linked/a.txt").symlink_to("../own/train.txt")
+    Path("linked/a.txt").symlink_to("../own/train-00000.txt")
     assert "is a link into" in refused(world, "prepare --out", ["--source=linked"], "own")
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.conftest import write_prepared
 from tinyllm.app.cli import main
 from tinyllm.app.params import SECTIONS
 from tinyllm.tokens.characters import CharacterTokenizer
-from tinyllm.tokens.windows import load_tokens
+from tinyllm.tokens.shards import load_tokens
 from tinyllm.training.config import TrainingConfig
 
 
@@ -55,7 +56,7 @@ def test_prepare_writes_the_splits_and_tells_of_them(play, text):
         ["test", "2,000", "characters"],
     ]
     out = play.parent / "out"
-    splits = [(out / f"{name}.txt").read_bytes() for name in ("train", "val", "test")]
+    splits = [(out / f"{name}-00000.txt").read_bytes() for name in ("train", "val", "test")]
     assert b"".join(splits).decode("utf-8") == text
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["val"]["characters"] == 4000
@@ -68,7 +69,7 @@ def test_prepare_takes_switches(folder):
         *("--strip-headings", "--strip-stage-directions", "--no-normalize-newlines"),
     )
     assert result.exit_code == 0, result.output
-    text = b"".join((folder / f"out/{n}.txt").read_bytes() for n in ("train", "val", "test"))
+    text = b"".join((folder / f"out/{n}-00000.txt").read_bytes() for n in ("train", "val", "test"))
     assert text == b"\nHe goes on.\r\n\r\n\r\nEnd"
 
 
@@ -80,7 +81,7 @@ def test_prepare_reads_a_folder_of_another_encoding(folder):
     result = call("prepare", "--out=out", *options)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("plays: taken 2 files, left out 1: 1 not *.md (c.txt)\n")
-    assert "Voilà l'été" in (folder / "out/train.txt").read_text(encoding="utf-8")
+    assert "Voilà l'été" in (folder / "out/train-00000.txt").read_text(encoding="utf-8")
 
 
 def test_prepare_without_a_corpus_fails_with_1(folder):
@@ -141,15 +142,13 @@ def test_tokenize_writes_tokens_and_tells_of_them(prepared, folder):
         ["val", "2,000", "tokens,"],
         ["test", "2,000", "tokens,"],
     ]
-    val = (prepared / "val.txt").read_bytes().decode("utf-8")
+    val = (prepared / "val-00000.txt").read_bytes().decode("utf-8")
     known = "".join(char if char in tokenizer.alphabet else "\ufffd" for char in val)
     assert tokenizer.decode(load_tokens(folder / "tokens", "val")) == known
 
 
 def test_tokenize_shows_what_the_alphabet_lacks(folder):
-    (folder / "p").mkdir()
-    for name, text in (("train", "aaab"), ("val", "aaé\t"), ("test", "aa")):
-        (folder / f"p/{name}.txt").write_text(text, encoding="utf-8")
+    write_prepared(folder / "p", train="aaab", val="aaé\t", test="aa")
     result = call("tokenize", "--prepared=p", "--out=tokens", "--min-count=2")
     assert result.exit_code == 0, result.output
     first, train, val, test = result.stdout.splitlines()
@@ -161,7 +160,7 @@ def test_tokenize_shows_what_the_alphabet_lacks(folder):
 
 def test_tokenize_asks_for_the_prepare_stage(folder):
     message = complaint(1, "tokenize", "--prepared", "none", "--out", "tokens")
-    assert message.startswith("Cannot read none/train.txt: ")
+    assert message.startswith("There is no none/summary.json;")
     assert "run the prepare stage first" in message
     assert not (folder / "tokens").exists()
 

@@ -89,7 +89,7 @@ def tokens(data: bytes) -> None:
     found = load_token_data(folder)
     load_tokens(folder, "test")
     dataset = OptimizedTextDataset(found.train, 4, "train")
-    inputs, targets = dataset.gather(dataset.shuffled_starts(1, 0))
+    inputs, targets = dataset.gather(dataset.shuffled_starts(1, 0)[:])
     # ids beyond the vocabulary would be read from beyond the embedding
     assert 0 <= int(inputs.min()) <= int(inputs.max()) < found.vocab_size
     assert 0 <= int(targets.min()) <= int(targets.max()) < found.vocab_size

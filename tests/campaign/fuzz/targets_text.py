@@ -144,20 +144,23 @@ def patterns(data: bytes) -> None:
 def splits(data: bytes) -> None:
     """Texts cut into three; nothing is lost or in another order."""
     from tinyllm.corpus.config import PrepareConfig
-    from tinyllm.corpus.prepare import deal_lines, describe, split_texts
+    from tinyllm.corpus.shards import describe
+    from tinyllm.corpus.split import Dealer, Shares, cut_pieces
 
     draw = Draw(data)
     config = PrepareConfig.parse(
         {"val_fraction": draw.number(2**16) / 2**16, "test_fraction": draw.number(2**16) / 2**16}
     )
     texts = [draw.piece().decode("utf-8", "replace") for _ in range(1 + draw.byte() % 4)]
-    whole = split_texts(["".join(texts)], config.val_fraction, config.test_fraction)
-    assert "".join(whole[name] for name in ("train", "val", "test")) == "".join(texts)
-    cut = split_texts(texts, config.val_fraction, config.test_fraction)
-    dealt = deal_lines(texts, config.val_fraction, config.test_fraction)
-    for parts in (cut, dealt):
-        found = [describe(text)["characters"] for text in parts.values()]
-        assert sum(found) == sum(map(len, texts))
+    sizes = [[(number, len(text))] for number, text in enumerate(texts)]
+    for how in ("file", "corpus"):
+        cut = cut_pieces(sizes, config.model_copy(update={"split_by": how}))
+        assert [sum(count for _, count in slices) for slices in cut] == [*map(len, texts)]
+        assert all(count > 0 for slices in cut for _, count in slices)
+    for text in texts:
+        dealt = [*Dealer(Shares.of(config)).deal(text.splitlines(keepends=True))]
+        assert "".join(line for _, line in dealt) == text
+        assert describe(text)["characters"] == len(text)
 
 
 @target(b"\3\0\1", b"{}", share=2.0)

@@ -8,12 +8,12 @@ import click
 from tinyllm.app.params import load_params
 from tinyllm.app.tracking.setting import tracking_config
 from tinyllm.base.command import Command, section_options
+from tinyllm.base.cores import usable_cores
 from tinyllm.base.environment import child_environment
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_text
 from tinyllm.base.params_file import parse_yaml
 from tinyllm.inference.request import ServeConfig
-from tinyllm.kernels.cores import usable_cores
 
 # connections at once; who comes later is told to come again
 _MOST_CONNECTIONS = 1000

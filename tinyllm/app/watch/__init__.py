@@ -5,15 +5,16 @@ a run starts.
 """
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinyllm.app.config import DisplayConfig, TrackingConfig
 from tinyllm.app.redaction import hide_in_tracebacks, take_password_from_url, without_secrets
-from tinyllm.base.events import Event, RunStarted, Tell
+from tinyllm.base.events import Advance, Event, RunStarted, Tell
 from tinyllm.base.section import Section
 
-__all__ = ["SECTIONS", "check_params", "prepare_process", "watch", "without_secrets"]
+__all__ = ["SECTIONS", "check_params", "prepare_process", "progress", "watch", "without_secrets"]
 
 SECTIONS = (DisplayConfig, TrackingConfig)
 
@@ -41,6 +42,26 @@ def check_params(path: Path, stage: str) -> None:
 
     setup_logger()
     check_everything(load_params(path), stage)
+
+
+@contextlib.contextmanager
+def progress(what: str, size: int) -> Iterator[Advance]:
+    """Show a bar with the rate and the time left, for work of more than a few seconds."""
+    from tqdm.auto import tqdm
+
+    # in a file each new state is a new line
+    pause = 0.2 if sys.stderr.isatty() else 30.0
+    bar = tqdm(
+        total=size,
+        desc=what,
+        unit="B",
+        unit_scale=True,
+        delay=2,
+        mininterval=pause,
+        dynamic_ncols=True,
+    )
+    with bar:
+        yield bar.update
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tinyllm.kernels.cores import usable_cores
+from tinyllm.base.cores import usable_cores
 
 ALL = len(os.sched_getaffinity(0))
 

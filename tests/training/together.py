@@ -1,0 +1,37 @@
+"""Functions that run in several processes, which exchange tensors by gloo."""
+
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+
+def run_together(function, size, folder: Path, *arguments):
+    """Call `function(group, *arguments)` in each of `size` processes; their results, by rank.
+
+    They are forked from a server that has imported torch, which takes seconds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.training.together", "torch.distributed"])
+    pool = context.Pool(size)
+    store = f"file://{folder}/store-{size}"
+    try:
+        tasks = [(function, rank, size, store, arguments) for rank in range(size)]
+        return pool.starmap_async(_join, tasks, chunksize=1).get(timeout=120)
+    finally:
+        pool.terminate()
+
+
+def _join(function, rank, size, store, arguments):
+    import torch
+
+    from tinyllm.training.distributed import join_group
+    from tinyllm.training.workers import _leave
+
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
+    group = join_group(rank, size, store, torch.device("cpu"))
+    try:
+        return function(group, *arguments)
+    finally:
+        _leave()

@@ -1,0 +1,180 @@
+"""Writing text in shards, with the facts about each: counts, fingerprint, alphabet."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+
+from tinyllm.base.errors import TinyLLMError
+
+# bytes of a shard, but for the rest of the last chunk
+SHARD = 1 << 26
+# characters that are counted and written at once, since small files come in small pieces
+_BUFFER = 1 << 16
+
+
+class ShardWriter:
+    """Writes text to files `NAME-00.txt`, `NAME-01.txt` and so on, each of about `SHARD` bytes.
+
+    Attributes:
+        shards: the facts of each file, as plain values: `file`, `characters`, `bytes`, `lines`,
+            `sha256`, `alphabet` and `segments`, which says how many characters of it are from
+            which file of the corpus.
+    """
+
+    def __init__(self, folder: Path, name: str, size: int = SHARD) -> None:
+        self.shards: list[dict[str, Any]] = []
+        self._folder, self._name, self._size = folder, name, size
+        self._file: IO[bytes] | None = None
+        self._waiting: list[str] = []
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        """Return the writer; files appear with their first text."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close the last file."""
+        self.close()
+
+    def write(self, text: str, number: int = 0) -> None:
+        """Append text that comes from a file of the corpus.
+
+        Raises:
+            TinyLLMError: the disk is full.
+        """
+        if not text:
+            return
+        if self._file is None:
+            self._open()
+        if self._segments and self._segments[-1][0] == number:
+            self._segments[-1][1] += len(text)
+        else:
+            self._segments.append([number, len(text)])
+        self._waiting.append(text)
+        self._count += len(text)
+        if self._count >= _BUFFER:
+            self._flush()
+            if self._facts.bytes >= self._size:
+                self.close()
+
+    def close(self) -> None:
+        """Finish the file that is open.
+
+        Raises:
+            TinyLLMError: the disk is full.
+        """
+        if self._file is None:
+            return
+        self._flush()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise TinyLLMError(f"Cannot write {self._path}: {error.strerror}.") from None
+        finally:
+            self._file = None
+        facts = {"file": self._path.name, **self._facts.as_dict(), "segments": self._segments}
+        self.shards.append(facts)
+
+    def _open(self) -> None:
+        self._path = self._folder / f"{self._name}-{len(self.shards):02d}.txt"
+        try:
+            self._file = self._path.open("wb")
+        except OSError as error:
+            raise TinyLLMError(f"Cannot write {self._path}: {error.strerror}.") from None
+        self._facts = Facts()
+        self._segments: list[list[int]] = []
+
+    def _flush(self) -> None:
+        text = "".join(self._waiting)
+        self._waiting, self._count = [], 0
+        data = text.encode("utf-8")
+        self._facts.add(text, data)
+        try:
+            assert self._file is not None  # noqa: S101 - by _open
+            self._file.write(data)
+        except OSError as error:
+            raise TinyLLMError(f"Cannot write to {self._folder}: {error.strerror}.") from None
+
+
+class Facts:
+    """Counts, fingerprint and alphabet of a text that comes in chunks."""
+
+    def __init__(self) -> None:
+        self.characters = self.bytes = self.lines = 0
+        self._hash = hashlib.sha256()
+        self._ascii = np.zeros(128, dtype=np.int64)
+        self._beyond: Counter[int] = Counter()
+
+    def add(self, text: str, data: bytes) -> None:
+        """Count a chunk.
+
+        Args:
+            text: the characters.
+            data: the same in UTF-8.
+        """
+        self._hash.update(data)
+        self.characters += len(text)
+        self.bytes += len(data)
+        if len(text) == len(data):
+            self._add_ascii(data)
+            return
+        codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+        counts = np.bincount(codes, minlength=128)
+        self._ascii += counts[:128]
+        found = np.flatnonzero(counts[128:]) + 128
+        self._beyond.update(dict(zip(found.tolist(), counts[found].tolist(), strict=True)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as plain values; the alphabet by code point."""
+        codes = {code: int(count) for code, count in enumerate(self._ascii) if count}
+        codes |= {code: self._beyond[code] for code in sorted(self._beyond)}
+        return {
+            "characters": self.characters,
+            "bytes": self.bytes,
+            "lines": int(self._ascii[ord("\n")]),
+            "sha256": self._hash.hexdigest(),
+            "alphabet": {chr(code): count for code, count in codes.items()},
+        }
+
+    def _add_ascii(self, data: bytes) -> None:
+        # pairs of bytes are counted in half the time
+        even = len(data) & ~1
+        pairs = np.bincount(np.frombuffer(data, dtype="<u2", count=even // 2), minlength=1 << 15)
+        table = pairs.reshape(-1, 256)
+        self._ascii += table.sum(axis=0)[:128]
+        self._ascii[: len(table)] += table.sum(axis=1)
+        if even < len(data):
+            self._ascii[data[-1]] += 1
+
+
+def describe(text: str) -> dict[str, Any]:
+    """The facts of a whole text, with its fingerprint; see `TextFacts`."""
+    facts = Facts()
+    facts.add(text, text.encode("utf-8"))
+    return join_facts([facts.as_dict()] if text else [])
+
+
+def join_facts(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The facts of a split from those of its shards."""
+    alphabet: Counter[str] = Counter()
+    for shard in shards:
+        alphabet.update(shard["alphabet"])
+    hashes = [shard["sha256"] for shard in shards]
+    return {
+        "characters": sum(shard["characters"] for shard in shards),
+        "bytes": sum(shard["bytes"] for shard in shards),
+        "lines": sum(shard["lines"] for shard in shards),
+        "fingerprint": fingerprint_of(hashes),
+        "alphabet": dict(sorted(alphabet.items())),
+    }
+
+
+def fingerprint_of(hashes: Iterable[str]) -> str:
+    """That of a split whose shards have these SHA-256: of one shard its own."""
+    found = list(hashes)
+    joined = "".join(f"{one}\n" for one in found) if len(found) != 1 else ""
+    return found[0] if len(found) == 1 else hashlib.sha256(joined.encode()).hexdigest()

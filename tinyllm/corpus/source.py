@@ -1,0 +1,167 @@
+"""The files of a corpus: here or remote, plain or compressed, text or records."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.text import plain
+
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_KINDS: dict[str, Literal["jsonl", "parquet"]] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+# what the decompressors raise
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of the corpus.
+
+    Attributes:
+        path: on this machine, or an address such as `s3://bucket/key`.
+        name: relative to the corpus.
+        size: in bytes, as it is stored.
+        version: changes when the file does: the time of its last change, or its ETag.
+    """
+
+    path: str
+    name: str
+    size: int
+    version: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the path is an address."""
+        return is_address(self.path)
+
+    @property
+    def shown(self) -> str:
+        """The path as a message shows it: as a user in the current folder would write it."""
+        try:
+            return plain(str(Path(self.path).relative_to(Path.cwd())))
+        except ValueError:
+            return plain(self.path)
+
+    @property
+    def base(self) -> str:
+        """The last part of its name."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def compression(self) -> str:
+        """The ending that names its compression; empty for none."""
+        suffix = _suffix(self.name)
+        return suffix if suffix in _COMPRESSED else ""
+
+    @property
+    def kind(self) -> Literal["text", "jsonl", "parquet"]:
+        """What it holds, by its name."""
+        compression = self.compression
+        inner = self.name[: -len(compression)] if compression else self.name
+        return _KINDS.get(_suffix(inner), "text")
+
+    @contextmanager
+    def open(self, begin: int = 0) -> Iterator[IO[bytes]]:
+        """Open the file for reading, decompressed.
+
+        Args:
+            begin: the byte to start at, of a file that is not compressed.
+
+        Raises:
+            TinyLLMError: it cannot be read, or what is compressed is damaged.
+        """
+        try:
+            with self._open_stored() as stored:
+                if begin:
+                    stored.seek(begin)
+                with _decompressed(stored, self.compression) as file:
+                    yield file
+        except _DAMAGED as error:
+            raise TinyLLMError(
+                f"{self.shown} is damaged: it does not decompress "
+                f"({' '.join(str(error).split())}); fetch it again, or move it away."
+            ) from None
+        except OSError as error:
+            why = error.strerror or " ".join(str(error).split())
+            raise TinyLLMError(f"Cannot read {self.shown}: {why}.") from None
+
+    def _open_stored(self) -> IO[bytes]:
+        if self.is_remote:
+            file: IO[bytes] = file_system(self.path)[0].open(self.path, "rb")
+            return file
+        # without waiting, should somebody have put a pipe there since
+        number = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            os.close(number)
+            raise TinyLLMError(f"Cannot read {self.shown}: it is not a regular file.")
+        return os.fdopen(number, "rb")
+
+
+def _suffix(name: str) -> str:
+    # pathlib takes ten times as long
+    return "." + name.rpartition(".")[2].lower()
+
+
+def is_address(source: str) -> bool:
+    """Whether a corpus is named by an address such as `s3://bucket/key`, not by a path."""
+    scheme, mark, _ = source.partition("://")
+    return bool(mark) and scheme.isalnum()
+
+
+def file_system(address: str) -> tuple[Any, str]:
+    """The file system of an address, by fsspec, and the path in it.
+
+    Raises:
+        TinyLLMError: there is none for this kind of address.
+    """
+    import fsspec  # noqa: PLC0415 - for remote corpora only
+
+    try:
+        system, path = fsspec.core.url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise TinyLLMError(
+            f"prepare.source is {plain(address)}, which cannot be opened ({why}); install the "
+            f"package that fsspec needs for it, such as s3fs."
+        ) from None
+    return system, path
+
+
+@contextmanager
+def _decompressed(stored: IO[bytes], compression: str) -> Iterator[IO[bytes]]:
+    if not compression:
+        yield stored
+        return
+    if compression == ".zst":
+        # the standard library has it from Python 3.14 on
+        import pyarrow as pa  # noqa: PLC0415 - slow, and for such files only
+
+        with pa.CompressedInputStream(pa.PythonFile(stored, "r"), "zstd") as stream:
+            yield stream
+        return
+    opened: dict[str, Callable[[IO[bytes]], Any]] = {
+        ".gz": lambda file: gzip.GzipFile(fileobj=file),
+        ".bz2": bz2.BZ2File,
+        ".xz": lzma.LZMAFile,
+    }
+    with opened[compression](stored) as file:
+        yield io.BufferedReader(file, 1 << 20)
+
+
+def local_file(path: Path, name: str) -> SourceFile:
+    """A file of this machine as part of a corpus."""
+    found = path.stat()
+    return SourceFile(str(path.absolute()), name, found.st_size, str(found.st_mtime_ns))
