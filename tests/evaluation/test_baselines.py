@@ -104,18 +104,18 @@ def test_probabilities_look_at_no_more_than_the_order_allows(tokens):
 
 def test_a_repetitive_text_costs_few_bits_and_a_random_one_all_of_them():
     repetitive = np.tile(np.arange(VOCABULARY), 200)
-    assert KneserNeyModel(repetitive, VOCABULARY, 4).bits_per_character(repetitive) < 0.05
+    assert KneserNeyModel(repetitive, VOCABULARY, 4).bits_per_token(repetitive) < 0.05
     random = np.random.default_rng(0).integers(0, 8, 20_000)
-    assert KneserNeyModel(random[:10_000], 8, 1).bits_per_character(
-        random[10_000:]
-    ) == pytest.approx(3.0, abs=0.01)
+    assert KneserNeyModel(random[:10_000], 8, 1).bits_per_token(random[10_000:]) == pytest.approx(
+        3.0, abs=0.01
+    )
 
 
 def test_longer_contexts_help_on_the_sample_text(tokens):
     train, held_out = load_tokens(tokens, "train"), load_tokens(tokens, "test")
     vocab_size = train.vocab_size
     bits = [
-        KneserNeyModel(train, vocab_size, order).bits_per_character(held_out) for order in (1, 2, 5)
+        KneserNeyModel(train, vocab_size, order).bits_per_token(held_out) for order in (1, 2, 5)
     ]
     assert bits[0] > bits[1] > bits[2] > 1
     assert bits[0] - bits[2] > 0.5
@@ -125,14 +125,14 @@ def test_bits_are_the_mean_of_the_losses():
     model = KneserNeyModel(np.array([0, 1, 2, 0, 1, 2, 0]), VOCABULARY, 2)
     text = np.array([0, 1, 2, 2, 4])
     losses = [-np.log2(after(model, text[:end])[text[end]]) for end in range(1, 5)]
-    assert model.bits_per_character(text) == pytest.approx(np.mean(losses))
+    assert model.bits_per_token(text) == pytest.approx(np.mean(losses))
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])
 @pytest.mark.parametrize("length", [2, 3, 4])
 def test_a_held_out_text_may_be_shorter_than_the_order(order, length):
     model = KneserNeyModel(np.tile(np.arange(VOCABULARY), 10), VOCABULARY, order)
-    bits = model.bits_per_character(np.arange(length))
+    bits = model.bits_per_token(np.arange(length))
     assert 0 < bits < np.log2(VOCABULARY) + 0.1
     assert (bits < 1) == (order > 1)
 
@@ -154,7 +154,7 @@ def test_a_training_text_may_be_shorter_than_the_order(order, length):
         assert after(model, context).sum() == pytest.approx(1.0, abs=1e-12)
         assert after(model, context) == pytest.approx(after(longest, context))
     held_out = np.array([0, 1, 2, 3, 4, 0], dtype=np.uint8)
-    assert 0 < model.bits_per_character(held_out) < 10
+    assert 0 < model.bits_per_token(held_out) < 10
 
 
 def test_a_short_text_still_gives_statistics():
@@ -179,7 +179,7 @@ def test_an_order_whose_codes_do_not_fit_is_refused(vocab_size, order):
 def test_the_highest_order_that_fits_works():
     text = np.full(200, 61)
     text[::2] = 60
-    assert KneserNeyModel(text, 62, 10).bits_per_character(text) < 0.1
+    assert KneserNeyModel(text, 62, 10).bits_per_token(text) < 0.1
 
 
 @settings(deadline=None)
@@ -217,9 +217,9 @@ def test_bits_are_the_same_in_blocks_of_any_size_and_in_ranges(data, order):
     wanted = np.concatenate([losses[first - 1 : end - 1] for first, end in ranges])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "_BLOCK", data.draw(st.integers(1, 9)))
-        assert model.bits_per_character(text) == pytest.approx(losses.mean())
+        assert model.bits_per_token(text) == pytest.approx(losses.mean())
         shards = Tokens(np.split(text, [len(text) // 3]), VOCABULARY)
-        assert model.bits_per_character(shards, ranges) == pytest.approx(wanted.mean())
+        assert model.bits_per_token(shards, ranges) == pytest.approx(wanted.mean())
 
 
 def test_a_part_of_a_long_text_gives_nearly_the_figures_of_all_of_it(tokens):
@@ -227,7 +227,7 @@ def test_a_part_of_a_long_text_gives_nearly_the_figures_of_all_of_it(tokens):
     held_out = load_tokens(tokens, "test")
     whole, part = (KneserNeyModel(train, 64, 3, most) for most in (0, 160_000))
     assert part.counted < 160_000 < whole.counted == len(train)
-    bits = [model.bits_per_character(held_out) for model in (whole, part)]
+    bits = [model.bits_per_token(held_out) for model in (whole, part)]
     assert bits[0] == pytest.approx(bits[1], abs=0.2)
     assert bits[0] != bits[1]
 
@@ -244,7 +244,7 @@ def test_a_large_alphabet_takes_little_memory_for_each_counted_character(alphabe
     tracemalloc.start()
     try:
         model = KneserNeyModel(text, alphabet, highest_order(alphabet), 500_000)
-        assert model.bits_per_character(text[:50_000]) > 0
+        assert model.bits_per_token(text[:50_000]) > 0
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -34,8 +34,8 @@ def test_what_was_left_out_is_said_and_written(tokens, place):
     bounds = ["--eval-characters=160", "--final-eval-characters=800"]
     places = ["--tokens", tokens, "--out", checkpoint, "--reports", reports]
     said = call("train", *places, *SMALL, *steps, *bounds)
-    assert "Each validation reads 160 of 2,000 characters, evenly spread over the split." in said
-    assert "now read 800 of 2,000 characters of the validation split." in said
+    assert "Each validation reads 160 of 2,000 tokens, evenly spread over the split." in said
+    assert "now read 800 of 2,000 tokens of the validation split." in said
     assert metrics(reports)["val_characters"] == 800
     places = ["--checkpoint", checkpoint, "--tokens", tokens, "--out", out]
     bounds = ["--max-characters=320", "--baseline-characters=5000", "--sample-seeds=0"]

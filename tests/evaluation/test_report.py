@@ -89,11 +89,11 @@ def test_the_metrics_describe_the_split(report, checkpoint, tokens):
     metrics, held_out = report[1], load_tokens(tokens, "test")
     facts = json.loads((tokens / "meta.json").read_text())["splits"]["test"]
     assert metrics["split"] == "test"
-    assert metrics["characters"] == len(held_out) == facts["tokens"]
+    assert metrics["characters"] == metrics["tokens"] == len(held_out) == facts["tokens"]
     assert metrics["fingerprint"] == facts["fingerprint"][:16]
     assert metrics["unknown_characters"] == sum(facts["unknown_characters"].values())
     baseline = KneserNeyModel(load_tokens(tokens, "train"), checkpoint.tokenizer.vocab_size, 5)
-    bits = baseline.bits_per_character(held_out)
+    bits = baseline.bits_per_token(held_out)
     assert metrics["baseline_bits_per_character"] == pytest.approx(bits, abs=1e-6)
 
 
@@ -246,7 +246,7 @@ def test_a_part_of_the_split_is_measured_by_model_and_baseline_alike(
     loss = evaluate(checkpoint.model, loader, arithmetic)
     assert metrics["loss"] == pytest.approx(loss, abs=1e-6)
     baseline = KneserNeyModel(train, train.vocab_size, 5, 8192)
-    bits = baseline.bits_per_character(held_out, loader.ranges())
+    bits = baseline.bits_per_token(held_out, loader.ranges())
     assert metrics["baseline_bits_per_character"] == pytest.approx(bits, abs=1e-6)
     assert {path.name for path in out.iterdir()} == FILES
 

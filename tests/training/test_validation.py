@@ -101,8 +101,8 @@ def test_the_log_says_which_share_is_read(train, caplog):
     with caplog.at_level(logging.INFO):
         train(eval_characters=80)
     assert [record.getMessage() for record in caplog.records] == [
-        "Each validation reads 80 of 800 characters, evenly spread over the split.",
-        "The best weights, of step 12, now read all 799 characters of the validation split.",
+        "Each validation reads 80 of 800 tokens, evenly spread over the split.",
+        "The best weights, of step 12, now read all 799 tokens of the validation split.",
     ]
     assert all(record.levelname == "INFO" for record in caplog.records)
     caplog.clear()

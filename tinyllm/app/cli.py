@@ -18,7 +18,7 @@ _PACKAGES = {
 # name -> text in `tinyllm --help`; all but the stages are in tinyllm/app/commands/NAME.py
 _COMMANDS = {
     "prepare": "Read raw text, clean it, split it into train, val and test.",
-    "tokenize": "Learn the alphabet and turn the splits into token files.",
+    "tokenize": "Learn the tokens and turn the splits into token files.",
     "train": "Train a transformer; resumes where an interrupted run stopped.",
     "evaluate": "Measure a checkpoint on held-out text and draw samples.",
     "export": "Write a checkpoint in formats that other programs open, and register it.",

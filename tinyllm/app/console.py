@@ -20,9 +20,9 @@ from tinyllm.inference.generate import stream_text
 HELP = """\
 Type a prompt, and the model continues it. Commands:
   /again       the last prompt with another seed
-  /temp T      temperature; 0 always takes the likeliest character
-  /tokens N    characters to write
-  /topk K      choose among the K likeliest characters; 0: among all
+  /temp T      temperature; 0 always takes the likeliest token
+  /tokens N    tokens to write: characters, bytes or pieces of words
+  /topk K      choose among the K likeliest tokens; 0: among all
   /topp P      choose among the likeliest that together reach the share P
   /seed S      same seed, same text; /seed fresh: another one for each text
   /load MODEL  another model: a folder, or models:/NAME@ALIAS
@@ -109,11 +109,11 @@ class TinyLLMConsole:
     def _answer(self, prompt: str) -> None:
         if self.fresh:
             self.sampling = self.sampling.model_copy(update={"seed": fresh_seed()})
-        characters = stream_text(self.model, prompt, self.sampling)
+        pieces = stream_text(self.model, prompt, self.sampling)
         self._write(prompt)
         try:
-            for character in characters:
-                self._write(character)
+            for piece in pieces:
+                self._write(piece)
         except KeyboardInterrupt:
             self._write(" [stopped]")
         self._write("\n")
@@ -158,7 +158,7 @@ class TinyLLMConsole:
         return (
             f"{self.name}: {self.model.model.num_parameters():,} parameters, "
             f"{config.num_layers} layers, width {config.d_model}, "
-            f"{config.sequence_length} characters of context, "
+            f"{config.sequence_length} {self.model.tokenizer.unit}s of context, "
             f"{self.model.tokenizer.vocab_size} tokens\n{settings}"
         )
 

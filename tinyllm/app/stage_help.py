@@ -13,7 +13,7 @@ STAGE_HELP = {
     share the work, also on a Ray cluster (--engine ray); a rerun after a kill goes on from what
     is finished. None of these changes a byte.
     """,
-    "tokenize": """Learn the alphabet of the training split and encode all splits.
+    "tokenize": """Learn the tokens of the training split and encode all splits.
 
     Writes tokenizer.json, for each shard of text one of tokens, train-00000.bin and so on (raw
     arrays of the smallest integer type), and meta.json, which says how much of each split the

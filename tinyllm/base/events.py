@@ -33,12 +33,16 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class DatasetRead:
-    """The stage reads a split; `fingerprint` is the SHA-256 of its text."""
+    """The stage reads a split; `fingerprint` is the SHA-256 of its text.
+
+    `tokens_per_character` is the mean over the split.
+    """
 
     split: str
     path: Path
     fingerprint: str
     purpose: str
+    tokens_per_character: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class KneserNeyModel:
             probability[first:] = level.interpolate(grams, probability[first:])
         return probability
 
-    def bits_per_character(
+    def bits_per_token(
         self, tokens: Tokens | NDArray[Any], ranges: Iterable[tuple[int, int]] | None = None
     ) -> float:
         """Mean loss in bits.

@@ -60,11 +60,12 @@ def evaluate(
         tell(Measured(facts["step"], {f"{split}_{k}": v for k, v in numbers.items()}))
         for file in sorted(out.glob("[!.]*")):
             tell(FileWritten(file))
+    unit = loaded.tokenizer.unit
     click.echo(
         f"{split}: {metrics['bits_per_character']:.4f} bits per character "
         f"({metrics.get('baseline_order', evaluate.baseline_order)}-gram model: "
         f"{metrics['baseline_bits_per_character']:.4f}), "
-        f"perplexity {metrics['perplexity']:.3f}, next character right "
+        f"perplexity {metrics['perplexity']:.3f}, next {unit} right "
         f"{metrics['top1_accuracy']:.1%}; report in {out}"
     )
     for sentence in _left_out(metrics):

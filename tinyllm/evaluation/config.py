@@ -25,7 +25,7 @@ class EvaluateConfig(Section):
     baseline_characters: int = Field(
         3_000_000,
         ge=0,
-        description="training characters that it counts at most, evenly spread; 0: all",
+        description="training tokens that it counts at most, evenly spread; 0: all",
     )
     prompts: list[str] = Field(
         ["DUKE ORSMUND:\n", "What news, good ", "O, "],
@@ -35,5 +35,5 @@ class EvaluateConfig(Section):
     sample_seeds: int = Field(
         1, ge=0, le=10_000, description="samples per prompt, seeded 0, 1, 2, ..."
     )
-    sample_length: int = Field(400, ge=1, le=1_000_000, description="characters per sample")
+    sample_length: int = Field(400, ge=1, le=1_000_000, description="tokens per sample")
     sample_temperature: float = Field(0.8, ge=0, le=100, description="temperature of the samples")

@@ -1,6 +1,7 @@
-"""Metrics of a model on a held-out split, from its predictions of each character."""
+"""Metrics of a model on a held-out split, from its predictions of each token."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from tinyllm.base.files import rounded
 from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.model.transformer import Transformer, token_losses
 from tinyllm.tokens.loaders import EvaluationLoader
+from tinyllm.tokens.meta import SplitFacts
+from tinyllm.tokens.tokenizer import TextStream
 
 # losses that are kept one by one, for the picture of a passage
 _MOST_FIRST = 2000
@@ -20,12 +23,12 @@ _MOST_FIRST = 2000
 
 @dataclass
 class Scores:
-    """How well the characters of a split were predicted, added up.
+    """How well the tokens of a split were predicted, added up.
 
-    `nats` [time] is the sum of the losses and `counts` [time] their number, by how many characters
-    of context there were in the window, from one; `likeliest` and `among_five` are the numbers of
-    characters that no other token, or at most four, were likelier than. `first` are the losses of
-    the first characters, one by one.
+    `nats` [time] is the sum of the losses and `counts` [time] their number, by how many tokens of
+    context there were in the window, from one; `likeliest` and `among_five` are the numbers of
+    tokens that no other token, or at most four, were likelier than. `first` are the losses of
+    the first tokens, one by one.
     """
 
     nats: NDArray[np.float64]
@@ -35,14 +38,14 @@ class Scores:
     first: list[float] = field(default_factory=list)
 
     @property
-    def characters(self) -> int:
-        """How many characters were predicted."""
+    def tokens(self) -> int:
+        """How many tokens were predicted."""
         return int(self.counts.sum())
 
     @property
     def loss(self) -> float:
-        """Mean loss in nats per character."""
-        return math.fsum(self.nats) / self.characters
+        """Mean loss in nats per token."""
+        return math.fsum(self.nats) / self.tokens
 
     def add(self, nats: NDArray[np.float64], ranks: Tensor) -> None:
         """Add windows: their losses and how many tokens were likelier, each [windows, time]."""
@@ -57,10 +60,8 @@ class Scores:
 
 
 @torch.no_grad()
-def score_characters(
-    model: Transformer, loader: EvaluationLoader, arithmetic: Arithmetic
-) -> Scores:
-    """Predict the characters of a loader once."""
+def score_tokens(model: Transformer, loader: EvaluationLoader, arithmetic: Arithmetic) -> Scores:
+    """Predict the tokens of a loader once."""
     model.eval()
     length = loader.dataset.sequence_length
     scores = Scores(np.zeros(length), np.zeros(length, dtype=np.int64))
@@ -75,34 +76,52 @@ def score_characters(
     return scores
 
 
-def summarize(scores: Scores, characters: int, size_in_bytes: int) -> dict[str, Any]:
-    """The main metrics of a split.
-
-    Args:
-        scores: from `score_characters`.
-        characters: length of the split, also if only a part was predicted.
-        size_in_bytes: its length in UTF-8, for bits per byte.
+def summarize(scores: Scores, split: SplitFacts) -> dict[str, Any]:
+    """The main metrics of a split, also if only a part of it was predicted.
 
     Returns:
-        Loss in nats per character, perplexity per character, bits per character and per byte,
-        and the shares of characters that were the likeliest or among the five likeliest.
+        Loss in nats per token, perplexity per token, bits per character and per byte, and the
+        shares of tokens that were the likeliest or among the five likeliest.
     """
-    loss = scores.loss
-    bits = loss / math.log(2)
     return {
-        "loss": rounded(loss),
-        "perplexity": rounded(math.exp(loss)),
-        "bits_per_character": rounded(bits),
-        "bits_per_byte": rounded(bits * characters / size_in_bytes),
-        "top1_accuracy": rounded(scores.likeliest / scores.characters),
-        "top5_accuracy": rounded(scores.among_five / scores.characters),
+        "loss": rounded(scores.loss),
+        "perplexity": rounded(math.exp(scores.loss)),
+        "bits_per_character": rounded(split.bits_per_character(scores.loss)),
+        "bits_per_byte": rounded(split.bits_per_byte(scores.loss)),
+        "top1_accuracy": rounded(scores.likeliest / scores.tokens),
+        "top5_accuracy": rounded(scores.among_five / scores.tokens),
     }
 
 
-def bits_by_position(scores: Scores) -> list[dict[str, Any]]:
-    """Mean loss in bits by the number of characters of context, from one."""
+def bits_by_position(scores: Scores, split: SplitFacts) -> list[dict[str, Any]]:
+    """Mean loss in bits per character by the number of tokens of context, from one."""
     return [
-        {"context": context, "bits": rounded(nats / count / math.log(2))}
+        {
+            "context": context,
+            "bits": rounded(nats / count / math.log(2) * split.tokens_per_character),
+        }
         for context, (nats, count) in enumerate(zip(scores.nats, scores.counts, strict=True), 1)
         if count
     ]
+
+
+def surprise_of_characters(
+    stream: TextStream, tokens: Iterable[int], losses: Iterable[float]
+) -> tuple[str, NDArray[np.float64]]:
+    """A passage, and the bits of each of its characters: [characters].
+
+    The characters of one token share its bits; a character of several tokens has those of all.
+
+    Args:
+        stream: decodes the passage.
+        tokens: of the passage.
+        losses: of each token, in nats; there may be more of them.
+    """
+    text, bits, waiting = [], [], 0.0
+    for token, loss in zip(tokens, losses, strict=False):
+        waiting += loss / math.log(2)
+        if piece := stream.push(token):
+            text.append(piece)
+            bits += [waiting / len(piece)] * len(piece)
+            waiting = 0.0
+    return "".join(text), np.array(bits)

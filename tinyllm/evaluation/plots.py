@@ -49,7 +49,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], baseline: float, path: Pat
 
 @_plain_style()
 def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Path) -> None:
-    """Loss by the number of characters of context, and the n-gram model's mean.
+    """Loss by the number of tokens of context, and the n-gram model's mean.
 
     A single context length is measured on few characters of a short text; the line is the mean of
     neighbours, of ever more of them, and the single ones are points.
@@ -65,7 +65,7 @@ def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Pat
     axes.axhline(baseline, color="gray", linestyle=":", label="n-gram model")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:.0f}")
-    _finish(axes, "characters of context", "bits per character")
+    _finish(axes, "tokens of context", "bits per character")
     axes.legend(frameon=False)
     _save(figure, path)
 

@@ -5,15 +5,18 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import read_csv, rounded, write_csv, write_json, write_text
 from tinyllm.base.outs import OutFolder
 from tinyllm.base.replacing import new_directory
 from tinyllm.evaluation.baselines import KneserNeyModel, highest_order
 from tinyllm.evaluation.config import EvaluateConfig
-from tinyllm.evaluation.metrics import bits_by_position, score_characters, summarize
+from tinyllm.evaluation.metrics import (
+    bits_by_position,
+    score_tokens,
+    summarize,
+    surprise_of_characters,
+)
 from tinyllm.evaluation.plots import draw_curves, draw_positions, draw_surprise
 from tinyllm.inference.checkpoint import Checkpoint
 from tinyllm.inference.config import SamplingConfig
@@ -21,7 +24,7 @@ from tinyllm.inference.generate import generate_text
 from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.tokens.limits import fitting_windows
 from tinyllm.tokens.loaders import EvaluationLoader
-from tinyllm.tokens.meta import SplitFacts, read_meta
+from tinyllm.tokens.meta import SplitFacts, Splits, read_meta
 from tinyllm.tokens.shards import Tokens, load_tokens
 from tinyllm.tokens.tokenizer import load_tokenizer
 from tinyllm.tokens.windows import OptimizedTextDataset
@@ -75,53 +78,62 @@ def evaluate_checkpoint(
     """
     losses = read_csv(history, HISTORY) if history else []
     facts = _facts_of_split(tokens, config.split, checkpoint)
-    loader = _loader(config, load_tokens(tokens, config.split), checkpoint, arithmetic)
-    scores = score_characters(checkpoint.model, loader, arithmetic)
-    of_baseline = _measure_baseline(config, load_tokens(tokens, "train"), loader)
+    most = round(config.max_characters * facts.tokens_per_character)
+    loader = _loader(config, load_tokens(tokens, config.split), checkpoint, arithmetic, most)
+    scores = score_tokens(checkpoint.model, loader, arithmetic)
+    of_baseline = _measure_baseline(config, tokens, loader, facts)
     metrics = {
-        **summarize(scores, facts.tokens, facts.bytes),
+        **summarize(scores, facts),
         **of_baseline,
-        "characters": facts.tokens,
+        "characters": facts.characters,
+        "tokens": facts.tokens,
         "unknown_characters": sum(facts.unknown_characters.values()),
         **_what_was_scored(config, facts, loader),
     }
-    positions = bits_by_position(scores)
+    positions = bits_by_position(scores, facts)
     _, end = next(loader.ranges())
-    passage = loader.dataset.tokens[1:end][: len(scores.first)]
-    surprise = np.array(scores.first) / math.log(2)
+    passage = loader.dataset.tokens[1:end][: len(scores.first)].tolist()
+    surprise = surprise_of_characters(checkpoint.tokenizer.stream(), passage, scores.first)
     with new_directory(out, EVALUATION) as folder:
         write_json(folder / "metrics.json", metrics)
         write_csv(folder / "positions.csv", positions)
         draw_positions(positions, metrics["baseline_bits_per_character"], folder / "positions.png")
-        draw_surprise(checkpoint.tokenizer.decode(passage), surprise, folder / "surprise.png")
+        draw_surprise(*surprise, folder / "surprise.png")
         if losses:
-            draw_curves(losses, metrics["baseline_bits_per_character"], folder / "curves.png")
+            curves = _per_character(losses, read_meta(tokens).splits)
+            draw_curves(curves, metrics["baseline_bits_per_character"], folder / "curves.png")
         write_text(folder / "samples.txt", draw_samples(config, checkpoint))
     return metrics
 
 
 def _loader(
-    config: EvaluateConfig, held_out: Tokens, checkpoint: Checkpoint, arithmetic: Arithmetic
+    config: EvaluateConfig,
+    held_out: Tokens,
+    checkpoint: Checkpoint,
+    arithmetic: Arithmetic,
+    most: int,
 ) -> EvaluationLoader:
     length, vocab_size = checkpoint.model.config.sequence_length, checkpoint.tokenizer.vocab_size
     dataset = OptimizedTextDataset(held_out, length, config.split)
     windows = fitting_windows(config.eval_batch_size, length, vocab_size)
-    return EvaluationLoader(dataset, windows, arithmetic.device, config.max_characters)
+    return EvaluationLoader(dataset, windows, arithmetic.device, most)
 
 
 def _measure_baseline(
-    config: EvaluateConfig, train: Tokens, loader: EvaluationLoader
+    config: EvaluateConfig, tokens: Path, loader: EvaluationLoader, facts: SplitFacts
 ) -> dict[str, Any]:
     """Bits per character of the n-gram model, and what it was denied."""
+    train = load_tokens(tokens, "train")
     # contexts are counted as numbers of 63 bits: of a large alphabet shorter ones
     order = min(config.baseline_order, highest_order(train.vocab_size))
     model = KneserNeyModel(train, train.vocab_size, order, config.baseline_characters)
-    bits = model.bits_per_character(loader.dataset.tokens, loader.ranges())
-    found: dict[str, Any] = {"baseline_bits_per_character": rounded(bits)}
+    loss = model.bits_per_token(loader.dataset.tokens, loader.ranges()) * math.log(2)
+    found: dict[str, Any] = {"baseline_bits_per_character": rounded(facts.bits_per_character(loss))}
     if model.order < config.baseline_order:
         found["baseline_order"] = model.order
     if model.counted < len(train):
-        found["baseline_characters"] = model.counted
+        ratio = read_meta(tokens).splits.train.tokens_per_character
+        found["baseline_characters"] = round(model.counted / ratio)
     return found
 
 
@@ -135,8 +147,17 @@ def _what_was_scored(
     return {
         "split": config.split,
         "fingerprint": hashlib.sha256(part.encode()).hexdigest()[:16],
-        "scored_characters": loader.characters,
+        "scored_characters": round(loader.characters / facts.tokens_per_character),
     }
+
+
+def _per_character(losses: list[dict[str, float]], splits: Splits) -> list[dict[str, float]]:
+    """A history in nats per character."""
+    train, val = splits.train.tokens_per_character, splits.val.tokens_per_character
+    return [
+        {**row, "train_loss": row["train_loss"] * train, "val_loss": row["val_loss"] * val}
+        for row in losses
+    ]
 
 
 def draw_samples(config: EvaluateConfig, checkpoint: Checkpoint) -> str:

@@ -15,7 +15,7 @@ from tinyllm.tokens.encode import tokenize_corpus
 @click.option("--out", type=FOLDER, required=True, help="Folder to write tokens to.")
 @section_options(TokenizeConfig, RuntimeConfig)
 def tokenize(prepared: Path, out: Path, tokenize: TokenizeConfig, runtime: RuntimeConfig) -> None:
-    """Learn the alphabet of the training split and encode all splits."""
+    """Learn the tokens of the training split and encode all splits."""
     meta = tokenize_corpus(tokenize, prepared, out, runtime)
     click.echo(f"{meta['vocab_size']} tokens, stored as {meta['dtype']}")
     for name, split in meta["splits"].items():

@@ -1,5 +1,6 @@
 """The description of the token files, meta.json."""
 
+import math
 from pathlib import Path
 from typing import Literal, Self
 
@@ -11,6 +12,8 @@ META = "meta.json"
 REMEDY = "run the tokenize stage again"
 # all of Unicode, and the unknown character
 _MOST_TOKENS = 0x110001
+# which of Unicode's characters it is, without a guess
+_SPELLED = math.log2(0x110000 - 0x800)
 
 
 class Shard(Document):
@@ -30,6 +33,25 @@ class SplitFacts(Document):
     fingerprint: Sha256
     unknown_characters: dict[str, NonNegativeInt]
     shards: list[Shard]
+
+    @property
+    def tokens_per_character(self) -> float:
+        """How many tokens spell a character, on average."""
+        return self.tokens / self.characters if self.characters else 1.0
+
+    def bits_per_character(self, loss: float) -> float:
+        """Bits per character of a mean loss in nats per token.
+
+        They are those of a code for the text, so that all kinds of tokenizers compare: what the
+        token of an unknown character leaves open costs `_SPELLED` bits more.
+        """
+        spelled = sum(self.unknown_characters.values()) * _SPELLED
+        bits = loss / math.log(2) * self.tokens_per_character
+        return bits + spelled / self.characters if spelled else bits
+
+    def bits_per_byte(self, loss: float) -> float:
+        """Bits per byte of UTF-8 of a mean loss in nats per token."""
+        return self.bits_per_character(loss) * self.characters / self.bytes
 
     @model_validator(mode="after")
     def _shards_add_up(self) -> Self:

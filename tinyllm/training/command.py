@@ -1,7 +1,6 @@
 """The train stage, as a command."""
 
 import contextlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,11 +108,23 @@ def _train(
         for file in sorted(folders.reports.glob("[!.]*")):
             tell(FileWritten(file))
         weights = sha256(out / "model.safetensors")
-        loss = {"best_val_loss": result.best_val_loss}
-        tell(CheckpointWritten(out, weights, result.best_step, loss))
+        bits = _bits(result, tokens)
+        losses = {"best_val_loss": result.best_val_loss, **bits}
+        tell(CheckpointWritten(out, weights, result.best_step, losses))
         checkpoints.clear()
-    bits = result.best_val_loss / math.log(2)
-    click.echo(f"Best at step {result.best_step}: {bits:.4f} bits per character on val, in {out}")
+    click.echo(
+        f"Best at step {result.best_step}: {bits['val_bits_per_character']:.4f} bits per character "
+        f"on val, in {out}"
+    )
+
+
+def _bits(result: "TrainingResult", tokens: Path) -> dict[str, float]:
+    """The loss of the best weights as figures that compare between all kinds of tokenizers."""
+    val = read_meta(tokens).splits.val
+    return {
+        "val_bits_per_character": rounded(val.bits_per_character(result.best_val_loss)),
+        "val_bits_per_byte": rounded(val.bits_per_byte(result.best_val_loss)),
+    }
 
 
 def _announce(tokens: Path, recipe: Recipe, arithmetic: "Arithmetic", tell: Tell) -> "TokenData":
@@ -121,14 +132,17 @@ def _announce(tokens: Path, recipe: Recipe, arithmetic: "Arithmetic", tell: Tell
     from tinyllm.tokens.windows import load_token_data
 
     # the checkpoint will hold it
-    if load_tokenizer(tokens / "tokenizer.json").vocab_size != read_meta(tokens).vocab_size:
+    tokenizer = load_tokenizer(tokens / "tokenizer.json")
+    if tokenizer.vocab_size != read_meta(tokens).vocab_size:
         raise TinyLLMError(f"{tokens / META} does not fit the tokenizer.json beside it; {REMEDY}.")
     data, meta = load_token_data(tokens), read_meta(tokens)
     for split in ("train", "val"):
-        tell(DatasetRead(split, tokens / META, meta.split(split).fingerprint, "training"))
+        facts = meta.split(split)
+        ratio = facts.tokens_per_character
+        tell(DatasetRead(split, tokens / META, facts.fingerprint, "training", ratio))
     seen = recipe.training.windows * recipe.model.sequence_length / len(data.train)
     click.echo(
-        f"Training on {len(data.train):,} characters, {seen:.4g} times over, "
+        f"Training on {len(data.train):,} {tokenizer.unit}s, {seen:.4g} times over, "
         f"{recipe.numerics.mode} arithmetic on {arithmetic.device}"
     )
     return data
@@ -152,7 +166,7 @@ def _write(
         "params": recipe.training.model_dump(),
         "arithmetic": arithmetic.facts(),
         "data": {
-            name: {"characters": facts.tokens, "fingerprint": facts.fingerprint}
+            name: {"characters": facts.characters, "fingerprint": facts.fingerprint}
             for name, facts in (("train", meta.splits.train), ("val", meta.splits.val))
         },
     }
@@ -163,12 +177,13 @@ def _write(
     metrics = {
         "best_step": result.best_step,
         "val_loss": rounded(result.best_val_loss),
-        "val_bits_per_character": rounded(result.best_val_loss / math.log(2)),
+        **_bits(result, folders.tokens),
         "parameters": result.num_parameters,
     }
     # the first one has no context
     if result.val_characters < meta.splits.val.tokens - 1:
-        metrics["val_characters"] = result.val_characters
+        ratio = meta.splits.val.tokens_per_character
+        metrics["val_characters"] = round(result.val_characters / ratio)
     with new_directory(folders.reports, REPORTS) as folder:
         write_csv(folder / "history.csv", history)
         write_json(folder / "metrics.json", metrics)

@@ -63,7 +63,7 @@ class TrainingConfig(Section):
     teacher_characters: int = Field(
         10_000_000,
         ge=0,
-        description="characters whose n-grams are counted at most, evenly spread; 0: all",
+        description="tokens whose n-grams are counted at most, evenly spread; 0: all",
     )
     gradient_clip: float = Field(1.0, ge=0, description="largest global gradient norm; 0: no limit")
     eval_interval: int = Field(
@@ -72,12 +72,12 @@ class TrainingConfig(Section):
     eval_characters: int = Field(
         200_000,
         ge=0,
-        description="characters that a validation reads at most, evenly spread; 0: the whole split",
+        description="tokens that a validation reads at most, evenly spread; 0: the whole split",
     )
     final_eval_characters: int = Field(
         10_000_000,
         ge=0,
-        description="characters on which the best weights are validated at the end, likewise",
+        description="tokens on which the best weights are validated at the end, likewise",
     )
 
     @model_validator(mode="after")

@@ -56,7 +56,7 @@ def evaluate(
 
 
 def final_loss(training: "Training", after_batch: Callable[[], None]) -> tuple[float, int]:
-    """Mean loss in nats of the best weights, and over how many characters of the validation split.
+    """Mean loss in nats of the best weights, and over how many tokens of the validation split.
 
     If the validations have read only a part of the split, the rest is read now, up to
     `final_eval_characters`. The model has the best weights afterwards.
@@ -80,5 +80,5 @@ def final_loss(training: "Training", after_batch: Callable[[], None]) -> tuple[f
 def share_of(loader: EvaluationLoader) -> str:
     """How much of a split a loader reads, in words."""
     if loader.is_whole:
-        return f"all {loader.characters:,} characters"
-    return f"{loader.characters:,} of {len(loader.dataset.tokens):,} characters"
+        return f"all {loader.characters:,} tokens"
+    return f"{loader.characters:,} of {len(loader.dataset.tokens):,} tokens"

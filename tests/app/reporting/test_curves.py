@@ -1,13 +1,12 @@
 """The chart that GitHub draws."""
 
-import math
 import re
 
 from tinyllm.app.reporting.curves import draw_chart
 
 
 def rows(*points):
-    return [{"step": str(step), "val_loss": str(bits * math.log(2))} for step, bits in points]
+    return [{"step": str(step), "val_bits": str(bits)} for step, bits in points]
 
 
 def values(chart):

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from tinyllm.app import watch
 from tinyllm.app.config import DisplayConfig, TrackingConfig
 from tinyllm.app.tracking.store import connect
 from tinyllm.app.watch.display import TrainingDisplay, duration
-from tinyllm.base.events import FileWritten, Measured, RunStarted, StepTaken, Validated
+from tinyllm.base.events import DatasetRead, FileWritten, Measured, RunStarted, StepTaken, Validated
 from tinyllm.training.config import TrainingConfig
 
 pytestmark = pytest.mark.medium
@@ -73,6 +74,7 @@ def test_curves_have_a_point_at_every_interval_and_at_the_last_step():
         20,
         {
             "train_loss": 1 / 20,
+            "train_bits": 1 / 20 / math.log(2),
             "learning_rate": 0.5,
             "gradient_norm": 1.5,
             "characters_seen": 2000.0,
@@ -80,6 +82,21 @@ def test_curves_have_a_point_at_every_interval_and_at_the_last_step():
     )
     # two seconds from point to point; the first step, which warms up, counts for none
     assert speeds == [9 * 100 / 2, 10 * 100 / 2, 5 * 100 / 2]
+
+
+def test_figures_are_per_character_whatever_a_token_is(messages):
+    read = [
+        DatasetRead(split, Path("x"), "0" * 64, "training", ratio)
+        for split, ratio in (("train", 0.25), ("val", 0.5))
+    ]
+    steps = [step(n, math.log(2)) for n in range(1, 11)]
+    points = shown([*read, *steps, validated(10, math.log(2), best=True)])
+    (_, of_step), (_, of_validation) = points
+    assert of_step["train_bits"] == 0.25
+    assert of_step["characters_seen"] == 10 * 100 / 0.25
+    assert of_step["characters_per_second"] == 9 * 100 / 2 / 0.25
+    assert of_validation == {"val_loss": math.log(2), "val_bits": 0.5}
+    assert messages.messages == ["step 10: 0.5000 bits per character on val, the best so far"]
 
 
 def test_a_run_that_resumes_is_shown_from_where_it_was(capsys):
@@ -97,7 +114,10 @@ def test_without_a_bar_nothing_is_drawn(capsys):
 def test_a_validation_is_a_point_and_a_line(messages):
     two, one = 2 * math.log(2), math.log(2)
     events = [step(1), validated(1, one, best=True), step(2), validated(2, two, best=False)]
-    assert shown(events) == [(1, {"val_loss": one}), (2, {"val_loss": two})]
+    assert shown(events) == [
+        (1, {"val_loss": one, "val_bits": 1.0}),
+        (2, {"val_loss": two, "val_bits": 2.0}),
+    ]
     assert messages.messages == [
         "step 1: 1.0000 bits per character on val, the best so far",
         "step 2: 2.0000 bits per character on val",

@@ -53,7 +53,7 @@ def _show(comparison: "Comparison") -> None:
     for head, rows, more in (
         ("parameter", params, ()),
         ("metric", metrics, ("difference",)),
-        ("bits by characters of context", positions, ()),
+        ("bits by tokens of context", positions, ()),
     ):
         if rows:
             heads = (head, *names, *more)

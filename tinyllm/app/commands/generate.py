@@ -133,10 +133,10 @@ def _stream(model: "LanguageModel", prompt: str, samples: Sequence[SamplingConfi
     from tinyllm.inference.generate import stream_text
 
     for number, sampling in enumerate(samples):
-        characters = stream_text(model, prompt, sampling)
+        pieces = stream_text(model, prompt, sampling)
         write_passage("\n" * (number > 0) + prompt)
-        for character in characters:
-            write_passage(character)
+        for piece in pieces:
+            write_passage(piece)
         write_passage("\n")
 
 

@@ -110,7 +110,7 @@ def judge_change(
         base: loss of the base.
         head: loss of the change.
         repeats: losses of the base trained with other seeds, if any.
-        positions: losses of both by characters of context: a paired sample of the test text.
+        positions: losses of both by tokens of context: a paired sample of the test text.
     """
     change = head - base
     source, noise = _noise(Spread(tuple(repeats)), positions)

@@ -13,7 +13,7 @@ from tinyllm.app.params import SECTIONS
 from tinyllm.base.errors import ConfigError
 from tinyllm.base.section import field_type
 
-# losses on other texts or with another alphabet cannot be compared
+# losses on other texts or of other tokens cannot be compared
 SWEPT = ("model", "train")
 _FORMS = "log(LOW,HIGH), uniform(LOW,HIGH), uniform(LOW,HIGH,STEP) or [A,B,C]"
 _DIGITS = 4

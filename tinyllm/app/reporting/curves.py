@@ -1,6 +1,5 @@
 """Curves as a Mermaid chart, which GitHub renders in comments, unlike embedded PNGs."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -28,7 +27,7 @@ def draw_chart(base: Sequence[Mapping[str, str]], head: Sequence[Mapping[str, st
     ]
     for rows in shown.values():
         at = [float(row["step"]) for row in rows]
-        bits = [float(row["val_loss"]) / math.log(2) for row in rows]
+        bits = [float(row["val_bits"]) for row in rows]
         # a chart's points are evenly spaced; beyond its last step a curve stays where it ended
         values = np.interp(grid, at, bits)
         lines.append(f"    line [{', '.join(f'{value:.4f}' for value in values)}]")

@@ -44,11 +44,22 @@ class Revision:
         return found
 
     def history(self) -> list[dict[str, str]]:
-        """Rows of the run's history."""
-        return self._rows("reports/train/history.csv", "step", "val_loss")
+        """Rows of the run's history, with `val_bits`, the bits per character on validation."""
+        rows = self._rows("reports/train/history.csv", "step", "val_loss")
+        bits = self._bits_of_a_nat() if rows else 0.0
+        return [{**row, "val_bits": str(float(row["val_loss"]) * bits)} for row in rows]
+
+    def _bits_of_a_nat(self) -> float:
+        """Bits per character of a nat per token."""
+        path = "reports/train/metrics.json"
+        try:
+            found = json.loads(self.text(path) or "{}")
+            return float(found["val_bits_per_character"]) / float(found["val_loss"])
+        except (KeyError, TypeError, ValueError, ZeroDivisionError, RecursionError):
+            raise self._damaged(path) from None
 
     def positions(self) -> dict[str, float]:
-        """Bits per character by characters of context."""
+        """Bits per character by tokens of context."""
         rows = self._rows("reports/evaluate/positions.csv", "context", "bits")
         return {row["context"]: float(row["bits"]) for row in rows}
 

@@ -17,8 +17,8 @@ from tinyllm.app.tracking.reasons import explained
 from tinyllm.app.tracking.store import connect_to_read, shown_uri, tracking_uri
 from tinyllm.app.tracking.succession import Promotion, promotions
 
-# losses in nats that have a curve
-CURVES = ("val_loss", "train_loss")
+# losses in bits per character that have a curve
+CURVES = ("val_bits", "train_bits")
 # of a curve that are drawn, and characters of a text
 _MOST_POINTS, _LONGEST_TEXT = 120, 100_000
 _RUNS_IN_A_FILTER = 100
@@ -141,7 +141,7 @@ def _curve(client: Any, run_id: str, name: str) -> list[tuple[int, float]]:
     points = sorted({point.step: point.value for point in history}.items())
     stride = max(1, math.ceil(len(points) / _MOST_POINTS))
     chosen = points[::-stride][::-1]
-    return [(step, value / math.log(2)) for step, value in chosen if math.isfinite(value)]
+    return [(step, value) for step, value in chosen if math.isfinite(value)]
 
 
 def _text(client: Any, run_id: str, place: str) -> str | None:

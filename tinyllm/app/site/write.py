@@ -2,7 +2,6 @@
 
 import datetime as dt
 import functools
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ SITE = OutFolder(
 )
 _PICTURES = {
     "curves": "Training and validation loss, in bits per character.",
-    "positions": "Loss by the number of characters that the model has seen before.",
+    "positions": "Loss by the number of tokens that the model has seen before.",
     "surprise": "How much each character of unseen text surprised the model.",
 }
 _MINUTE, _HOUR = 60, 3600
@@ -125,8 +124,8 @@ def test_bits(run: RunRecord) -> float | None:
 
 def val_bits(run: RunRecord) -> float | None:
     """The loss on the validation split, in bits per character."""
-    nats = run.facts.metrics.get("best_val_loss", run.facts.metrics.get("val_loss"))
-    return None if nats is None else nats / math.log(2)
+    metrics = run.facts.metrics
+    return metrics.get("val_bits_per_character", metrics.get("val_bits"))
 
 
 def _curves(run: RunRecord) -> Markup:

@@ -5,6 +5,8 @@ from typing import Any
 
 from tinyllm.app.tracking.naming import changed_params
 
+# what a token is, by kind
+_UNITS = {"char": "character", "byte": "byte", "bpe": "token"}
 NOTE_TAG = "mlflow.note.content"
 
 
@@ -14,8 +16,8 @@ def run_note(params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
     parts = [
         _sentence(
             "{model.num_layers} layers, {model.d_model} wide, {model.num_heads} heads, "
-            "{model.sequence_length} characters of context.",
-            params,
+            "{model.sequence_length} {unit}s of context.",
+            {**params, "unit": _UNITS.get(str(params.get("tokenize.kind")), "token")},
         ),
         _sentence(
             "{train.max_steps} steps of {train.batch_size} windows by {train.optimizer} on "

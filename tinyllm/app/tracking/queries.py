@@ -52,7 +52,7 @@ class Comparison:
     """What differs between two runs: parameters, metrics, loss by position; and their samples.
 
     `params` and `metrics` map names to the values of both, None if missing; `positions` maps
-    characters of context to bits per character; `samples` are from the evaluation.
+    tokens of context to bits per character; `samples` are from the evaluation.
     """
 
     runs: tuple[RunFacts, RunFacts]

@@ -5,7 +5,6 @@ failed delivery causes one warning, and the rest stays in the journal for `tinyl
 """
 
 import contextlib
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,7 +42,6 @@ from tinyllm.base.events import (
     StepTaken,
     Validated,
 )
-from tinyllm.base.files import rounded
 
 # seconds that a finished command waits for the store
 _PATIENCE = 10.0
@@ -159,17 +157,14 @@ class Tracker:
         )
 
     def _checkpoint(self, event: CheckpointWritten) -> None:
-        """Record a checkpoint as a logged model, with its loss in the unit of the test's."""
-        metrics = dict(event.metrics)
-        if "best_val_loss" in metrics:
-            metrics["val_bits_per_character"] = rounded(metrics["best_val_loss"] / math.log(2))
+        """Record a checkpoint as a logged model."""
         self._add(
             "checkpoint",
             name="checkpoint",
             **self._journal.files.keep(event.folder),
             sha256=event.sha256,
             step=event.step,
-            metrics=metrics,
+            metrics=dict(event.metrics),
         )
 
     def _export(self, event: ExportWritten) -> None:

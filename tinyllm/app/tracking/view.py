@@ -131,7 +131,7 @@ def _charts(params: Sequence[str]) -> list[dict[str, Any]]:
         **_chart("parallel"),
     }
     bars = {"type": "BAR", "metricKey": _TEST, **_chart("bars")}
-    return [*([parallel] if params else []), _curve("val_loss"), _curve("train_loss"), bars]
+    return [*([parallel] if params else []), _curve("val_bits"), _curve("train_bits"), bars]
 
 
 def _curve(metric: str) -> dict[str, Any]:

@@ -15,8 +15,15 @@ class ProgressBar:
     For the library: `with ProgressBar(steps) as bar: run_training(..., tell=bar)`.
     """
 
-    def __init__(self, max_steps: int, *, show: bool = True) -> None:
-        self._max_steps, self._show = max_steps, show
+    def __init__(self, max_steps: int, *, unit: str = "character", show: bool = True) -> None:
+        """Make a bar.
+
+        Args:
+            max_steps: of the run.
+            unit: what a token is called, `Tokenizer.unit`.
+            show: whether there is a bar at all.
+        """
+        self._max_steps, self._unit, self._show = max_steps, unit, show
         self._bar: Any = None
 
     def __enter__(self) -> Self:
@@ -41,7 +48,7 @@ class ProgressBar:
                 self._bar.update()
             case Validated():
                 bits = event.val_loss / math.log(2)
-                self.note(f"step {event.step}: {bits:.4f} bits per character on val")
+                self.note(f"step {event.step}: {bits:.4f} bits per {self._unit} on val")
             case _:
                 pass
 

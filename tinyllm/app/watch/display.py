@@ -11,7 +11,7 @@ from tinyllm.app.config import DisplayConfig
 from tinyllm.app.logger import get_logger
 from tinyllm.app.tracking.tracker import Tracker
 from tinyllm.app.watch.bar import ProgressBar
-from tinyllm.base.events import Event, RunStarted, StepTaken, Validated
+from tinyllm.base.events import DatasetRead, Event, RunStarted, StepTaken, Validated
 from tinyllm.training.config import TrainingConfig
 
 _log = get_logger(__name__)
@@ -28,6 +28,8 @@ class TrainingDisplay:
         self._max_steps = training.max_steps
         self._interval, self._tracker = config.log_interval, tracker
         self._bar = ProgressBar(training.max_steps, show=config.progress)
+        # tokens per character, by split
+        self._ratios = {"train": 1.0, "val": 1.0}
         self._tokens = 0
         self._since: float | None = None
         self._estimated = False
@@ -51,9 +53,11 @@ class TrainingDisplay:
             case StepTaken():
                 self._bar(event)
                 self._step(event)
+            case DatasetRead():
+                self._ratios[event.split] = event.tokens_per_character
             case Validated():
-                self._tracker.metrics(event.step, {"val_loss": event.val_loss})
-                bits = event.val_loss / math.log(2)
+                bits = event.val_loss / math.log(2) * self._ratios["val"]
+                self._tracker.metrics(event.step, {"val_loss": event.val_loss, "val_bits": bits})
                 best = ", the best so far" if event.best else ""
                 with tqdm.external_write_mode():
                     _log.info("step %d: %.4f bits per character on val%s", event.step, bits, best)
@@ -71,17 +75,21 @@ class TrainingDisplay:
             self._since, self._tokens = now, 0
 
     def _record(self, event: StepTaken, seconds: float) -> None:
-        note = f"{event.loss / math.log(2):.3f} bits per character"
+        ratio = self._ratios["train"]
+        bits = event.loss / math.log(2) * ratio
+        note = f"{bits:.3f} bits per character"
         values = {
             "train_loss": event.loss,
+            "train_bits": bits,
             "learning_rate": event.learning_rate,
             "gradient_norm": event.gradient_norm,
-            # a token is a character; as an axis, this compares runs with unlike batches
-            "characters_seen": float(event.step * event.tokens),
+            # as an axis, this compares runs with unlike batches and tokens
+            "characters_seen": event.step * event.tokens / ratio,
         }
         if self._tokens:
-            speed = values["characters_per_second"] = self._tokens / max(seconds, 1e-9)
-            note += f", {speed:,.0f} characters/s"
+            speed = self._tokens / max(seconds, 1e-9)
+            values["characters_per_second"] = speed / ratio
+            note += f", {speed / ratio:,.0f} characters/s"
             self._estimate(event, speed)
         self._bar.note(note)
         self._tracker.metrics(event.step, values)

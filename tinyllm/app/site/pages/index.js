@@ -2,7 +2,7 @@
 const { runs, losses } = JSON.parse(document.getElementById("data").textContent);
 const table = document.getElementById("runs");
 const boxes = [...table.querySelectorAll("input")];
-const TITLES = { val_loss: "validation", train_loss: "training" };
+const TITLES = { val_bits: "validation", train_bits: "training" };
 const COLORS = 8;
 const WIDTH = 640, HEIGHT = 330, LEFT = 48, RIGHT = 24, TOP = 12, BOTTOM = 46;
 let loss = losses[0];
