@@ -1,13 +1,12 @@
 """The inner loop: optimizer steps, validation, and their events."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import StepTaken, Tell, Validated
@@ -20,6 +19,9 @@ from tinyllm.training.gradients import batch_gradients, token_losses_of
 from tinyllm.training.optimizer import Optimizers
 from tinyllm.training.schedule import learning_rate_factor
 from tinyllm.training.teacher import NgramTeacher
+
+if TYPE_CHECKING:
+    from tinyllm.training.shards import Shards
 
 
 @dataclass
@@ -36,9 +38,15 @@ class Progress:
 
 @dataclass
 class Training:
-    """The parts and the state of one run."""
+    """The parts and the state of one run.
+
+    The network is the model, or what exchanges its gradients; `shards` are this process's rows of
+    it, if it is shared out.
+    """
 
     model: Transformer
+    network: nn.Module
+    shards: "Shards | None"
     optimizers: Optimizers
     train_loader: TrainLoader
     val_loader: EvaluationLoader
@@ -82,20 +90,27 @@ def evaluate(
     batches: Iterable[Batch],
     arithmetic: Arithmetic | None = None,
     group: Group | None = None,
+    *,
+    in_step: bool = False,
 ) -> float:
     """Mean loss in nats per token over all batches, without dropout.
 
-    The processes of a group share the batches, and all get the result.
+    The processes of a group share the batches, and all get the result. With `in_step` all compute
+    equally often, the last time perhaps for nothing, since a model that is shared out needs that.
     """
     arithmetic, group = arithmetic or default_arithmetic(), group or Group()
     was_training = model.training
     model.eval()
     sums: list[tuple[float, int]] = []
-    for inputs, targets in itertools.islice(batches, group.rank, None, group.size):
+    every = list(batches)
+    end = -(-len(every) // group.size) * group.size if in_step else len(every)
+    for index in range(group.rank, end, group.size):
         group.check()
+        inputs, targets = every[min(index, len(every) - 1)]
         losses, _ = token_losses_of(model, inputs, targets, arithmetic)
         # by rows, then in double: the same bits for any number of threads
-        sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
+        if index < len(every):
+            sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
         arithmetic.contention.watch()
     model.train(was_training)
     total, count = 0.0, 0
@@ -129,7 +144,10 @@ def take_step(training: Training) -> StepTaken:
 
 def _validate(training: Training, taken: StepTaken) -> Validated:
     progress = training.progress
-    val_loss = evaluate(training.model, training.val_loader, training.arithmetic, training.group)
+    arithmetic, in_step = training.arithmetic, training.shards is not None
+    val_loss = evaluate(
+        training.model, training.val_loader, arithmetic, training.group, in_step=in_step
+    )
     _check_finite("validation loss", val_loss, progress.step)
     told = Validated(
         step=progress.step,
