@@ -79,7 +79,14 @@ CHANGED = [
         gradient_clip=0.0,
         eval_interval=1,
     ),
-    NumericsConfig(processes=3, mode="fast", device="cpu", precision="bfloat16", threads=7),
+    NumericsConfig(
+        processes=3,
+        mode="fast",
+        device="cpu",
+        precision="bfloat16",
+        threads=7,
+        parallelism="fsdp",
+    ),
     EvaluateConfig(
         split="val",
         eval_batch_size=1,
