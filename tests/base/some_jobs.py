@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import wait_until
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import Advance
 from tinyllm.base.jobs import run_jobs
@@ -48,6 +49,8 @@ def do(job: SomeJob, advance: Advance) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
     if job.fate == "waits":
         time.sleep(600)
+    if job.fate == "meets the other":
+        wait_until(lambda: attempts(folder, 1 - job.number))
     if job.fate == "takes a second":
         time.sleep(1)
     advance(6)
@@ -55,6 +58,9 @@ def do(job: SomeJob, advance: Advance) -> str:
 
 
 if __name__ == "__main__":
+    # by the name that workers know
+    from tests.base import some_jobs
+
     place, workers, engine = sys.argv[1:]
-    waiting = [SomeJob(place, number, "waits") for number in range(4)]
-    run_jobs(do, waiting, RuntimeConfig(workers=int(workers), engine=engine))
+    waiting = [some_jobs.SomeJob(place, number, "waits") for number in range(4)]
+    run_jobs(some_jobs.do, waiting, RuntimeConfig(workers=int(workers), engine=engine))

@@ -5,6 +5,7 @@ import importlib
 import logging
 import os
 import pickle
+import socket
 import sys
 import time
 from collections import deque
@@ -18,6 +19,8 @@ from tinyllm.base.events import Advance
 from tinyllm.base.work import ATTEMPTS, HOW_TO_GO_ON, Job, Needs, Results
 
 _log = logging.getLogger(__name__)
+# seconds
+_PATIENCE = 20.0
 
 J = TypeVar("J", bound=Job)
 R = TypeVar("R")
@@ -104,6 +107,17 @@ def _explained(error: Any, root: str) -> BaseException:
     return cause if isinstance(cause, TinyLLMError) else error
 
 
+def _knock(address: str) -> None:
+    """Connect once, since Ray would try for minutes.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
+
+
 def _brief(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
@@ -123,10 +137,12 @@ def _cluster() -> Iterator[Any]:
             "pip install 'tinyllm[cluster]', or set runtime.engine to local."
         ) from None
     started = time.monotonic()
+    where = os.environ.get("RAY_ADDRESS", "")
     try:
+        _knock(where)
         ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:
-        where = os.environ.get("RAY_ADDRESS", "this machine")
+        where = where or "this machine"
         raise TinyLLMError(
             f"There is no Ray cluster at {where} ({_brief(error)}); start one with "
             f"'ray start --head', or set runtime.engine to local."
