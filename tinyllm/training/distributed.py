@@ -146,6 +146,8 @@ def joined(rank: int, size: int, init_method: str, device: torch.device) -> Iter
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
         exchanges |= connections_here() - before
+        # all have joined before the first one may fail, which is easier to tell then
+        dist.barrier()
         yield Group(rank, size, liveness)
         orderly = True
     except RuntimeError:
