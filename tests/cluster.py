@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +52,7 @@ def two_nodes(folder: Path) -> Iterator[list[Node]]:
     """Start the cluster and let `ray.init` find it; the first node is the head.
 
     Args:
-        folder: for logs; Ray's sockets need a short path, so its own files are elsewhere.
+        folder: for logs.
     """
     pytest.importorskip("ray", reason="Ray is an extra of its own: pip install 'tinyllm[cluster]'")
     with socket.socket() as free:
@@ -59,8 +61,10 @@ def two_nodes(folder: Path) -> Iterator[list[Node]]:
     nodes: list[Node] = []
     address = f"127.0.0.1:{port}"
     before = os.environ.get("RAY_ADDRESS")
+    # sockets need a short path
+    own = tempfile.mkdtemp(prefix="ray-")
     try:
-        head = ("--head", "--port", str(port), "--include-dashboard", "false")
+        head = ("--head", "--port", str(port), "--include-dashboard", "false", "--temp-dir", own)
         nodes.append(Node(folder / "head.log", *head, "--node-name", "first"))
         nodes.append(Node(folder / "other.log", "--address", address, "--node-name", "second"))
         os.environ["RAY_ADDRESS"] = address
@@ -71,3 +75,4 @@ def two_nodes(folder: Path) -> Iterator[list[Node]]:
             os.environ["RAY_ADDRESS"] = before
         for node in reversed(nodes):
             node.kill()
+        shutil.rmtree(own, ignore_errors=True)

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from tests.base.some_jobs import SomeJob, attempts, do
-from tests.base.test_jobs import jobs, live
+from tests.base.test_jobs import jobs
 from tests.cluster import two_nodes
 from tests.conftest import ROOT
-from tests.waiting import wait_until
+from tests.waiting import live, wait_until
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.jobs import run_jobs
 from tinyllm.base.runtime import RuntimeConfig
@@ -91,6 +91,11 @@ def test_no_cluster_at_an_address_is_a_sentence(nodes, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(TinyLLMError, match=r"There is no Ray cluster at 127\.0\.0\.1:1"):
         run_jobs(do, jobs(tmp_path, ""), RAY)
+
+
+def test_without_an_address_ray_works_on_this_machine(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert run_jobs(do, jobs(tmp_path, "", ""), RAY) == ["result 0", "result 1"]
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])

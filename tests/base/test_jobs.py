@@ -12,7 +12,7 @@ import pytest
 
 from tests.base.some_jobs import SomeJob, attempts, do
 from tests.conftest import ROOT
-from tests.waiting import wait_until
+from tests.waiting import live, wait_until
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.jobs import run_jobs
 from tinyllm.base.runtime import RuntimeConfig
@@ -21,10 +21,6 @@ from tinyllm.base.work import ATTEMPTS, Needs
 
 def jobs(folder: Path, *fates: str) -> list[SomeJob]:
     return [SomeJob(str(folder), number, fate) for number, fate in enumerate(fates)]
-
-
-def live(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:

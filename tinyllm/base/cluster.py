@@ -124,9 +124,10 @@ def _brief(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _cluster() -> Iterator[Any]:
-    """The cluster that RAY_ADDRESS names or that this machine belongs to, else one of its own.
+    """The cluster that RAY_ADDRESS names, else one of its own on this machine.
 
-    At the end, also by an exception, whatever still runs there for this process is killed.
+    What Ray itself would try next, the last cluster of this machine, may be gone. At the end, also
+    by an exception, whatever still runs there for this process is killed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -140,7 +141,8 @@ def _cluster() -> Iterator[Any]:
     where = os.environ.get("RAY_ADDRESS", "")
     try:
         _knock(where)
-        ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        quiet = {"include_dashboard": False, "log_to_driver": False}
+        ray.init(where or "local", logging_level=logging.ERROR, **quiet)
     except Exception as error:
         where = where or "this machine"
         raise TinyLLMError(
