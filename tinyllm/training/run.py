@@ -78,8 +78,7 @@ def run_training(
     keeper = choose_keeper(resume.checkpoints, training.group, numerics, shards)
     if (state := keeper.load_latest()) is not None:
         restore(training, state)
-        if training.group.rank == 0:
-            _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
+        _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
     if not training.val_loader.is_whole:
         share = share_of(training.val_loader)
         _log.info("Each validation reads %s, evenly spread over the split.", share)

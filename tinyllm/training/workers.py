@@ -5,6 +5,7 @@ several, with the same command that trains in one process.
 """
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -139,6 +140,8 @@ def train_along(
     from tinyllm.tokens.windows import load_token_data  # noqa: PLC0415 - after the environment
     from tinyllm.training.run import run_training  # noqa: PLC0415 - after the environment
 
+    # that of rank 0 says what there is to say
+    logging.getLogger("tinyllm").setLevel(logging.WARNING)
     # first of all: the others would not notice before their timeout if this process ended earlier
     with _joined(init_method, rank, recipe.numerics.processes, arithmetic) as group:
         data = load_token_data(tokens)
