@@ -196,10 +196,18 @@ def test_few_modules_are_included():
     carried = {path.stem for path in import_closure("tinyllm.formats.onnx_model")}
     assert carried == {
         "__init__",
+        "byte_level",
+        "byte_pairs",
+        "characters",
+        "config",
         "documents",
         "errors",
         "files",
+        "learn_pairs",
         "onnx_model",
+        "pieces",
+        "section",
+        "streams",
         "tokenizer_json",
         "tokenizer",
     }

@@ -80,8 +80,11 @@ def record_run(folder: Path, number: int, setting: tuple, config: TrackingConfig
         nats = bits * math.log(2)
         for step in STEPS:
             loss = nats + math.exp(-step / 90)
-            tracker.metrics(step, {"train_loss": loss - 0.05, "val_loss": loss})
-        tracker.tell(CheckpointWritten(_checkpoint(folder), weights, 500, {"best_val_loss": nats}))
+            losses = {"train_loss": loss - 0.05, "val_loss": loss}
+            in_bits = {"train_bits": (loss - 0.05) / math.log(2), "val_bits": loss / math.log(2)}
+            tracker.metrics(step, losses | in_bits)
+        figures = {"best_val_loss": nats, "val_bits_per_character": bits}
+        tracker.tell(CheckpointWritten(_checkpoint(folder), weights, 500, figures))
     with stage("evaluate") as tracker:
         fingerprint = sha256(f"test of {source}")
         tracker.tell(DatasetRead("test", folder / "tokens.bin", fingerprint, "evaluation"))

@@ -117,7 +117,7 @@ def hostile_run(workspace):
     client.log_param(run, "train.note", HOSTILE)
     client.set_tag(run, "git.branch", HOSTILE)
     client.log_metric(run, "test_bits_per_character", 2.0)
-    client.log_metric(run, "val_loss", 2.0, step=1)
+    client.log_metric(run, "val_bits", 2.0, step=1)
     client.log_text(run, HOSTILE, "evaluate/samples.txt")
     client.create_registered_model("tinyllm")
     card = f"# {HOSTILE}\n\n[x](javascript:alert(1))"

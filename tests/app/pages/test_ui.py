@@ -93,7 +93,7 @@ def test_a_click_leads_to_the_comparison_of_the_ten(page, rows):
 
     to_comparison(page)
     text = seen(page)
-    for title in ("Parallel Coordinates", "test_bits_per_character", "val_loss"):
+    for title in ("Parallel Coordinates", "test_bits_per_character", "val_bits"):
         assert title in text
     assert "source=texts/mine.txt d_model=96 learning_rate=0.04" in text
 
