@@ -1,5 +1,6 @@
 """Encoding the shards of a prepared corpus into shards of tokens, one by one or side by side."""
 
+import codecs
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from tinyllm.tokens.pieces import pieces
 from tinyllm.tokens.tokenizer import Tokenizer, learn_tokenizer, load_tokenizer
 
 _TOKENIZER = "tokenizer.json"
-# characters that are read at once
+# bytes that are read at once
 _PART = 1 << 20
 TOKENS = OutFolder(
     writer="tinyllm tokenize",
@@ -149,14 +150,15 @@ def _read(
         TinyLLMError: it is not what the prepare stage wrote.
     """
     path, digest = prepared / shard.file, hashlib.sha256()
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         check_regular(path)
-        with path.open(encoding="utf-8", newline="") as file:
-            while text := file.read(_PART):
-                data = text.encode("utf-8")
+        with path.open("rb") as file:
+            while data := file.read(_PART):
                 digest.update(data)
                 advance(len(data))
-                yield text
+                yield decoder.decode(data)
+            decoder.decode(b"", final=True)
     except (OSError, UnicodeDecodeError, TinyLLMError) as error:
         why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         why = error.strerror or why if isinstance(error, OSError) else why
