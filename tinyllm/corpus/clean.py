@@ -57,6 +57,12 @@ def clean_stream(chunks: Iterable[str], config: PrepareConfig, size: int = PIECE
     Yields:
         The clean text, in chunks.
     """
+    removes = config.strip_stage_directions or config.strip_headings
+    if not (removes or config.strip_gutenberg):
+        # a place for every step at once
+        for piece in pieces(chunks, begins_text, size):
+            yield _without_lines(_normalized(piece, config), config)
+        return
     text: Iterator[str] = (
         _normalized(piece, config) for piece in pieces(chunks, begins_anew, size)
     )
@@ -64,11 +70,8 @@ def clean_stream(chunks: Iterable[str], config: PrepareConfig, size: int = PIECE
         text = strip_gutenberg(text)
     if config.strip_stage_directions:
         text = (_DIRECTION_IN_BRACKETS.sub("", piece) for piece in pieces(text, _is_outside, size))
-    removes = config.strip_stage_directions or config.strip_headings
-    if removes or config.collapse_blank_lines:
-        is_place = _stays if removes else begins_text
-        text = (_without_lines(piece, config) for piece in pieces(text, is_place, size))
-    return text
+    for piece in pieces(text, _stays if removes else begins_text, size):
+        yield _without_lines(piece, config)
 
 
 def clean_text(text: str, config: PrepareConfig) -> str:
