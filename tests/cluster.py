@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import random
+import secrets
 import shutil
 import signal
 import socket
@@ -14,8 +16,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 WAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1"]
+
+# nobody else's programs; the same for all clusters, since Ray reads it once, when it is imported
+TOKEN = secrets.token_hex(32)
 
 
 class Node:
@@ -54,15 +60,17 @@ def two_nodes(folder: Path) -> Iterator[list[Node]]:
     Args:
         folder: for logs.
     """
+    before = dict(os.environ)
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     pytest.importorskip("ray", reason="Ray is an extra of its own: pip install 'tinyllm[cluster]'")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     nodes: list[Node] = []
     address = f"127.0.0.1:{port}"
-    before = os.environ.get("RAY_ADDRESS")
     # sockets need a short path
     own = tempfile.mkdtemp(prefix="ray-")
+    # some ports of a head are the same on every machine
+    alone = FileLock(Path(tempfile.gettempdir()) / f"tinyllm-ray-{os.getuid()}.lock")
+    alone.acquire()
     try:
         head = ("--head", "--port", str(port), "--include-dashboard", "false", "--temp-dir", own)
         nodes.append(Node(folder / "head.log", *head, "--node-name", "first"))
@@ -70,9 +78,19 @@ def two_nodes(folder: Path) -> Iterator[list[Node]]:
         os.environ["RAY_ADDRESS"] = address
         yield nodes
     finally:
-        os.environ.pop("RAY_ADDRESS", None)
-        if before is not None:
-            os.environ["RAY_ADDRESS"] = before
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ADDRESS"):
+            os.environ.pop(name, None)
+        os.environ |= before
         for node in reversed(nodes):
             node.kill()
         shutil.rmtree(own, ignore_errors=True)
+        alone.release()
+
+
+def _free_port() -> int:
+    """A port between those of Ray's workers and those that the system hands out."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("", port))
+            return port

@@ -124,10 +124,12 @@ def _brief(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _cluster() -> Iterator[Any]:
-    """The cluster that RAY_ADDRESS names, else one of its own on this machine.
+    """The cluster that RAY_ADDRESS names.
 
-    What Ray itself would try next, the last cluster of this machine, may be gone. At the end, also
-    by an exception, whatever still runs there for this process is killed.
+    At the end, also by an exception, whatever still runs there for this process is killed.
+
+    Raises:
+        TinyLLMError: Ray is not installed, or there is no cluster.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -137,16 +139,21 @@ def _cluster() -> Iterator[Any]:
             "runtime.engine is 'ray', which is not installed; install it with: "
             "pip install 'tinyllm[cluster]', or set runtime.engine to local."
         ) from None
+    where = os.environ.get("RAY_ADDRESS")
+    if not where:
+        # Ray would try the last cluster of this machine, which may be gone, for minutes
+        raise TinyLLMError(
+            "runtime.engine is 'ray', and RAY_ADDRESS names no cluster; start one with "
+            "'ray start --head' and set RAY_ADDRESS, or set runtime.engine to local."
+        )
     started = time.monotonic()
-    where = os.environ.get("RAY_ADDRESS", "")
     try:
         _knock(where)
         quiet = {"include_dashboard": False, "log_to_driver": False}
-        ray.init(where or "local", logging_level=logging.ERROR, **quiet)
+        ray.init(where, logging_level=logging.ERROR, **quiet)
     except Exception as error:
-        where = where or "this machine"
         raise TinyLLMError(
-            f"There is no Ray cluster at {where} ({_brief(error)}); start one with "
+            f"There is no Ray cluster at {where} for this user ({_brief(error)}); start one with "
             f"'ray start --head', or set runtime.engine to local."
         ) from None
     cores, nodes = ray.cluster_resources().get("CPU", 0), len(ray.nodes())

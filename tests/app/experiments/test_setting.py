@@ -40,6 +40,16 @@ def test_parameters_text_and_task_change_the_identity(repository):
     assert len(found) == 4
 
 
+def test_a_corpus_elsewhere_counts_by_what_its_files_are(repository):
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    found = set()
+    for text in (b"one", b"one more"):
+        system.pipe("/setting/a.txt", text)
+        found.add(identity("prepare.source=memory://setting"))
+    assert len(found) == 2
+
+
 def test_what_changes_no_result_leaves_it(repository):
     assert identity() == identity("display.progress=false") == identity("train.max_steps=60")
 

@@ -10,7 +10,11 @@ import click
 from tinyllm.base.errors import Interrupted, TinyLLMError
 
 workers_option = click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="How many at a time."
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="How many at a time.",
 )
 
 

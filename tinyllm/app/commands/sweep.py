@@ -112,7 +112,9 @@ def _apply(study: "Sweep", best: "TrialFacts") -> str:
     """
     from tinyllm.app.experiments.space import override
 
-    sets = [*study.setting.overrides, *(override(key, best.params[key]) for key in best.params)]
+    # where the trials ran is no part of the result
+    sets = [text for text in study.setting.overrides if not text.startswith("++runtime.")]
+    sets += [override(key, best.params[key]) for key in best.params]
     return shlex.join(["dvc", "exp", "run", *(word for text in sets for word in ("-S", text))])
 
 

@@ -119,7 +119,7 @@ def git_in(folder: Path, *arguments: str) -> str:
     result = _run(["git", *arguments], folder)
     if result.returncode:
         raise TinyLLMError(f"git failed in {folder}: {_last_line(result.stderr)}")
-    return result.stdout.strip()
+    return result.stdout.removesuffix("\n")
 
 
 def _find_cache(root: Path) -> str:

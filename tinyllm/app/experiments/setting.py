@@ -65,7 +65,7 @@ def find_setting(kind: str, name: str | None, fixed: Sequence[str], task: Any) -
     watched = {key: values[key] for key, of in sections.items() if of.affects_outputs}
     corpus, _ = list_corpus(PrepareConfig.parse(values["prepare"]))
     code = import_closure("stages.train", "stages.evaluate")
-    files = {file.path: Path(file.path) for file in corpus if not file.is_remote}
+    files = {f"corpus/{file.name}": Path(file.path) for file in corpus if not file.is_remote}
     files |= {str(path): ROOT / path for path in code}
     facts = {"params": watched, "task": task}
     if remote := [(file.path, file.size, file.version) for file in corpus if file.is_remote]:

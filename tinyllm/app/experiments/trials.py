@@ -13,6 +13,7 @@ from tinyllm.app.experiments.follow import Judge
 from tinyllm.app.experiments.keeper import lock_of
 from tinyllm.app.experiments.setting import Setting
 from tinyllm.app.experiments.space import override
+from tinyllm.app.experiments.text import check_text
 from tinyllm.app.tracking.background import ELSEWHERE_VARIABLE
 from tinyllm.app.tracking.parent import ParentRun
 from tinyllm.base.cores import usable_cores
@@ -21,6 +22,7 @@ from tinyllm.base.files import ROOT_VARIABLE, working_folder
 from tinyllm.base.jobs import run_jobs
 from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.work import Needs
+from tinyllm.corpus.config import PrepareConfig
 from tinyllm.kernels.config import NumericsConfig
 
 # what experiments with the same text share
@@ -40,7 +42,7 @@ class Trials:
 
         Raises:
             ConfigError: so many would need more cores than this machine has.
-            TinyLLMError: git or DVC cannot read the project.
+            TinyLLMError: git or DVC cannot read the project, or do not know its text.
         """
         self.workers = workers
         self._setting, self._parent = setting, parent
@@ -52,6 +54,7 @@ class Trials:
         if engine == "local" and not self._alone:
             _check_cores(workers, self._needs.cores)
         self._snapshot = take_snapshot()
+        check_text(PrepareConfig.parse(setting.params["prepare"]), self._snapshot)
         self._is_shared = self._alone
 
     def run(
