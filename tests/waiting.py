@@ -1,7 +1,9 @@
-"""Waiting for what another thread or process does."""
+"""Waiting for what another thread or process does, and whether it still lives."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+import psutil
 
 
 def wait_until(condition: Callable[[], object], between: float = 0.05) -> None:
@@ -18,3 +20,8 @@ def wait_until(condition: Callable[[], object], between: float = 0.05) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("what the test waits for does not come")
         time.sleep(between)
+
+
+def live(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those of the processes that have not ended."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

@@ -158,8 +158,8 @@ def test_every_preset_can_take_the_place_of_params(preset):
         (
             "numerics: {processes: 2}",
             (
-                "numerics.processes (2) must divide train.gradient_accumulation_steps (1) evenly "
-                "in p.yaml."
+                "numerics.processes (2) must divide train.gradient_accumulation_steps (1) evenly; "
+                "only in mode 'fast' do they share the windows of a step, in p.yaml."
             ),
         ),
         (

@@ -1,5 +1,9 @@
 """Tokens in shards read like one array, and tokenize writes the same however it is done."""
 
+import re
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,6 +61,29 @@ def test_blocks_are_the_tokens_in_order_and_overlap(shards, size, overlap):
 def test_a_slice_within_a_shard_is_no_copy():
     shard = np.arange(9, dtype=np.uint8)
     assert np.shares_memory(Tokens([shard, shard], 9)[10:12], shard)
+
+
+def mapped_bytes():
+    """Of files, in the memory of this process."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.search(r"RssFile:\s+(\d+) kB", status)[1]) * 1000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's figures of memory")
+def test_what_is_read_all_over_a_file_does_not_stay_in_memory(tmp_path):
+    path = tmp_path / "tokens.bin"
+    with path.open("wb") as file:
+        for number in range(300):
+            file.write(bytes([number % 200]) * 1_000_000)
+    tokens = Tokens([np.memmap(path, dtype=np.uint8, mode="r")], 200)
+    first, before = tokens[5:50], mapped_bytes()
+    for start in range(0, len(tokens), 50_000):
+        assert tokens[start : start + 2].tolist() == [start // 1_000_000 % 200] * 2
+    for few in np.split(np.arange(0, len(tokens), 50_000), 600):
+        assert np.array_equal(tokens.windows(few, 1)[:, 0], few // 1_000_000 % 200)
+    assert mapped_bytes() - before < 100_000_000
+    # a view that was given out reads on
+    assert first.tolist() == [0] * 45
 
 
 def test_a_token_beyond_the_vocabulary_is_refused_where_it_is_read():

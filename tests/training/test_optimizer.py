@@ -246,7 +246,7 @@ def test_an_optimizer_is_one_entry(monkeypatch):
     """An entry of `OPTIMIZERS` receives the matrices inside the blocks by name."""
     given = {}
 
-    def plain(matrices, config, products):
+    def plain(matrices, config, products, shards):
         given.update(matrices)
         assert products is PRODUCTS
         return torch.optim.SGD(list(matrices.values()), config.learning_rate)

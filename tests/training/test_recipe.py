@@ -52,6 +52,9 @@ OTHER_TRAINING = {
     "final_teacher_weight": 0.5,
     "gradient_clip": 2.0,
     "eval_interval": 60,
+    "eval_characters": 99_999,
+    "final_eval_characters": 99_999,
+    "teacher_characters": 99_999,
 }
 OTHER_NUMERICS = {
     "mode": "fast",
@@ -59,6 +62,7 @@ OTHER_NUMERICS = {
     "precision": "float32",
     "threads": 3,
     "processes": 4,
+    "parallelism": "fsdp",
 }
 FAST = NumericsConfig(mode="fast")
 
@@ -118,7 +122,7 @@ def test_numerics_give_another_fingerprint_if_they_can_change_a_bit(tokens, fiel
     portable, fast = NumericsConfig(), FAST
     value = {field: OTHER_NUMERICS[field]}
     changes = name_of(tokens, numerics=portable.model_copy(update=value)) != name_of(tokens)
-    assert changes == (field not in ("threads", "processes"))
+    assert changes == (field not in ("threads", "processes", "parallelism"))
     if field != "mode":
         names = [name_of(tokens, numerics=n) for n in (fast, fast.model_copy(update=value))]
         assert (names[0] != names[1]) == (field != "processes")
@@ -214,16 +218,43 @@ def test_training_imports_nothing_whose_code_does_not_count():
     assert outside == ["tinyllm/__init__.py"]
 
 
-@pytest.mark.parametrize(("processes", "microbatches"), [(1, 3), (3, 3), (2, 4)])
-def test_processes_that_divide_the_microbatches_are_accepted(processes, microbatches):
-    config = TrainingConfig(gradient_accumulation_steps=microbatches)
-    Recipe(training=config, numerics=NumericsConfig(processes=processes)).check_processes()
+@pytest.mark.parametrize(
+    ("mode", "processes", "microbatches", "windows"),
+    [
+        ("portable", 1, 3, 5),
+        ("portable", 3, 3, 5),
+        ("portable", 2, 4, 5),
+        ("fast", 4, 1, 8),
+        ("fast", 6, 3, 4),
+    ],
+)
+def test_processes_that_can_share_a_batch_are_accepted(mode, processes, microbatches, windows):
+    config = TrainingConfig(gradient_accumulation_steps=microbatches, batch_size=windows)
+    numerics = NumericsConfig(mode=mode, processes=processes)
+    Recipe(training=config, numerics=numerics).check_processes()
 
 
-def test_processes_that_do_not_divide_the_microbatches_are_refused():
-    config = TrainingConfig(gradient_accumulation_steps=3)
+@pytest.mark.parametrize(
+    ("mode", "sentence"),
+    [
+        (
+            "portable",
+            (
+                "numerics.processes (2) must divide train.gradient_accumulation_steps (3) evenly; "
+                "only in mode 'fast' do they share the windows of a step."
+            ),
+        ),
+        (
+            "fast",
+            (
+                "numerics.processes (2) must divide the windows of a step evenly, train.batch_size "
+                "times train.gradient_accumulation_steps (15)."
+            ),
+        ),
+    ],
+)
+def test_processes_that_cannot_share_a_batch_are_refused(mode, sentence):
+    config = TrainingConfig(gradient_accumulation_steps=3, batch_size=5)
     with pytest.raises(ConfigError) as caught:
-        Recipe(training=config, numerics=NumericsConfig(processes=2)).check_processes()
-    assert str(caught.value) == (
-        "numerics.processes (2) must divide train.gradient_accumulation_steps (3) evenly."
-    )
+        Recipe(training=config, numerics=NumericsConfig(mode=mode, processes=2)).check_processes()
+    assert str(caught.value) == sentence

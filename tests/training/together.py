@@ -5,14 +5,21 @@ import os
 import sys
 from pathlib import Path
 
+PRELOADED = (
+    "tests.training.together",
+    "tinyllm.training.run",
+    "tinyllm.training.sharded_checkpoints",
+    "tinyllm.training.sharded_muon",
+)
+
 
 def run_together(function, size, folder: Path, *arguments):
     """Call `function(group, *arguments)` in each of `size` processes; their results, by rank.
 
-    They are forked from a server that has imported torch, which takes seconds.
+    They are forked from a server that has imported everything, which takes seconds.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.together", "torch.distributed"])
+    context.set_forkserver_preload(list(PRELOADED))
     pool = context.Pool(size)
     store = f"file://{folder}/store-{size}"
     try:
@@ -25,13 +32,11 @@ def run_together(function, size, folder: Path, *arguments):
 def _join(function, rank, size, store, arguments):
     import torch
 
-    from tinyllm.training.distributed import join_group
-    from tinyllm.training.workers import _leave
+    from tinyllm.training.distributed import Group, joined
 
     torch.set_num_threads(1)
+    if size == 1:
+        return function(Group(), *arguments)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
-    group = join_group(rank, size, store, torch.device("cpu"))
-    try:
+    with joined(rank, size, store, torch.device("cpu")) as group:
         return function(group, *arguments)
-    finally:
-        _leave()

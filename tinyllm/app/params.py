@@ -17,6 +17,7 @@ from tinyllm.kernels.config import NumericsConfig
 from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.training.config import TrainingConfig
+from tinyllm.training.recipe import Recipe
 
 SECTIONS: dict[str, type[Section]] = {
     section.section: section
@@ -63,18 +64,17 @@ def _check(raw: Mapping[Any, Any], where: str) -> dict[str, Section]:
             f"{', '.join(unknown)} in {where} is not a known section (known: {known})."
         )
     sections = {name: cls.parse(raw.get(name), where) for name, cls in SECTIONS.items()}
-    _check_together(flatten(sections), where)
+    _check_together(sections, where)
     return sections
 
 
-def _check_together(values: Mapping[str, Any], where: str) -> None:
+def _check_together(sections: Mapping[str, Any], where: str) -> None:
     """Check what only a later stage would find, after hours of work."""
-    steps, processes = values["train.gradient_accumulation_steps"], values["numerics.processes"]
-    if steps % processes:
-        raise ConfigError(
-            f"numerics.processes ({processes}) must divide train.gradient_accumulation_steps "
-            f"({steps}) evenly in {where}."
-        )
+    try:
+        Recipe(sections["model"], sections["train"], sections["numerics"]).check_processes()
+    except ConfigError as error:
+        raise ConfigError(f"{str(error).removesuffix('.')}, in {where}.") from None
+    values = flatten(sections)
     if values["evaluate.split"] == "test" and values["prepare.test_fraction"] == 0:
         raise ConfigError(
             f"prepare.test_fraction is 0 in {where}, so there is no test split to evaluate on; set "

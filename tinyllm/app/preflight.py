@@ -23,6 +23,7 @@ from tinyllm.model.config import ModelConfig
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.meta import read_meta
 from tinyllm.training.config import TrainingConfig
+from tinyllm.training.launch import processes_here, rank_of_this_process
 from tinyllm.training.memory import count_weights, estimate_memory
 
 # stages before which everything is checked: the first, and the one that takes long
@@ -74,9 +75,11 @@ def check_everything(sections: Mapping[str, Section], stage: str) -> None:
     size = _corpus_size(params)
     _check_length(params, size)
     vocab_size = _vocab_size(params) if stage == "train" else params.vocab_size
-    _check_memory(params, vocab_size, told=stage == "train")
+    # one process of several says it
+    told = stage == "train" and rank_of_this_process() == 0
+    _check_memory(params, vocab_size, told=told)
     _check_disk(params, vocab_size, size)
-    if stage == "train":
+    if told:
         _check_prompts(params)
         _tell_arithmetic(params.numerics)
 
@@ -144,7 +147,7 @@ def _check_memory(params: _Params, vocab_size: int, *, told: bool) -> None:
     if params.numerics.device in ("cuda", "mps"):
         return
     needed = estimate_memory(params.model, params.training, vocab_size)
-    needed *= params.numerics.processes
+    needed *= processes_here(params.numerics)
     limit = memory_limit()
     if needed > limit:
         raise ConfigError(

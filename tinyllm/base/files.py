@@ -16,16 +16,21 @@ from tinyllm.base.errors import TinyLLMError
 
 # what makes a folder a project
 _PROJECT = ("dvc.yaml", "params.yaml")
+# names the project in processes that work in a copy of it
+ROOT_VARIABLE = "TINYLLM_ROOT"
 # the tokenizer of an alphabet of all characters, in any format, is smaller
 LARGEST_TEXT = 200_000_000
+# bytes that are hashed at once
+_PIECE = 1 << 20
 
 
 def repository_root() -> Path:
     """The project's folder, also from a folder in it; else the current one.
 
-    DVC names it even in the copies that experiments run in.
+    In the copies that experiments run in, it is that of the project, not of the copy.
     """
-    here = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    named = os.environ.get(ROOT_VARIABLE) or os.environ.get("DVC_ROOT")
+    here = Path(named or Path.cwd()).resolve()
     projects = (at for at in (here, *here.parents) if all((at / f).is_file() for f in _PROJECT))
     return next(projects, here)
 
@@ -173,7 +178,9 @@ def fingerprint(params: Mapping[str, Any], files: Mapping[str, Path]) -> str:
     for name, path in sorted(files.items()):
         check_regular(path)
         digest.update(f"\0{name}\0".encode())
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            while data := file.read(_PIECE):
+                digest.update(data)
     return digest.hexdigest()[:32]
 
 

@@ -28,13 +28,25 @@ class NumericsConfig(Section):
         1,
         ge=1,
         le=1024,
-        description="processes that train, each on its share of the accumulation steps",
+        description="processes that train together, each on its share of every batch",
+    )
+    parallelism: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        description="in fast mode, each process has a copy of the model, or a share of it (FSDP2)",
     )
 
     def decisive(self) -> dict[str, Any]:
-        """The fields that affect bytes; the number of threads does so only in fast mode."""
-        exclude = {"threads", "processes"} if self.mode == "portable" else {"processes"}
-        return self.model_dump(exclude=exclude)
+        """The fields that affect bytes; in fast mode also threads and parallelism.
+
+        In fast mode the number of processes does too, but a run may be resumed by another number.
+        """
+        portable = {"threads", "processes", "parallelism"}
+        return self.model_dump(exclude=portable if self.mode == "portable" else {"processes"})
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each process has a share of the model, not a copy."""
+        return self.mode == "fast" and self.parallelism == "fsdp"
 
     @model_validator(mode="after")
     def _portable_is_float32_on_cpu(self) -> Self:
@@ -44,4 +56,9 @@ class NumericsConfig(Section):
             )
         if self.mode == "portable" and self.precision == "bfloat16":
             raise ValueError("mode 'portable' computes in float32; for bfloat16 use mode 'fast'")
+        if self.mode == "portable" and self.parallelism == "fsdp":
+            raise ValueError(
+                "in mode 'portable' each process has a copy of the model; for parallelism 'fsdp' "
+                "use mode 'fast'"
+            )
         return self

@@ -1,5 +1,6 @@
 """The tokens of a split: one array, or several files that are mapped and never copied."""
 
+import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from tinyllm.tokens.meta import REMEDY, Shard, read_meta
 
 # tokens that `blocks` reads at once, unless told otherwise
 _BLOCK = 1 << 20
+# reads after which the pages are given back, each of which may be one of two megabytes
+_MOST_READS = 32
 
 
 class Tokens:
     """Tokens 0 .. vocab_size - 1 in shards that follow each other; read-only.
 
-    Slices are views as long as they lie in one shard.
+    Slices are views as long as they lie in one shard. Pages that were read stay in the system's
+    cache, and for a short while only in the memory of this process.
     """
 
     def __init__(self, shards: Sequence[NDArray[Any]], vocab_size: int, where: str = "") -> None:
@@ -33,6 +37,7 @@ class Tokens:
         self._ends = np.cumsum([len(shard) for shard in self._shards])
         self.vocab_size, self._where = vocab_size, where
         self.dtype = self._shards[0].dtype
+        self._reads, self._read = 0, set[int]()
 
     @classmethod
     def of(cls, tokens: "Tokens | NDArray[Any]") -> "Tokens":
@@ -56,6 +61,7 @@ class Tokens:
         while start < stop:
             begin = int(self._ends[first]) - len(self._shards[first])
             pieces.append(self._shards[first][start - begin : stop - begin])
+            self._give_back(first)
             start, first = int(self._ends[first]), first + 1
         if not pieces:
             return self._shards[0][:0]
@@ -73,6 +79,7 @@ class Tokens:
             TinyLLMError: a token is beyond the vocabulary.
         """
         if len(self._shards) == 1:
+            self._give_back(0, len(starts))
             return self._checked(self._shards[0][starts[:, None] + np.arange(length)])
         return np.stack([self[start : start + length] for start in starts.tolist()])
 
@@ -84,6 +91,18 @@ class Tokens:
         """
         for start in range(0, len(self), size):
             yield self[max(0, start - overlap) : start + size]
+
+    def _give_back(self, shard: int, reads: int = 1) -> None:
+        """Unmap the pages of earlier reads, if they are many; they are mapped again on use."""
+        self._reads += reads
+        self._read.add(shard)
+        if self._reads <= _MOST_READS:
+            return
+        for number in self._read:
+            place: Any = self._shards[number].base
+            if isinstance(place, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                place.madvise(mmap.MADV_DONTNEED)
+        self._reads, self._read = reads, {shard}
 
     def _checked(self, tokens: NDArray[Any]) -> NDArray[Any]:
         # of a type that can hold no other

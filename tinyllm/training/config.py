@@ -70,7 +70,7 @@ class TrainingConfig(Section):
         50, ge=1, description="steps between validations, which also choose the best checkpoint"
     )
     eval_characters: int = Field(
-        200_000,
+        120_000,
         ge=0,
         description="tokens that a validation reads at most, evenly spread; 0: the whole split",
     )

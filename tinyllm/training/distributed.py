@@ -56,12 +56,20 @@ class Group:
         Raises:
             RuntimeError: a process has ended.
         """
-        if self.size == 1:
-            return list(items)
-        boxes: list[Any] = [None] * self.size
-        dist.all_gather_object(boxes, list(items))
-        rounds = itertools.zip_longest(*boxes)
+        rounds = itertools.zip_longest(*self.gather(list(items)))
         return [item for one_round in rounds for item in one_round if item is not None]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, by rank.
+
+        Raises:
+            RuntimeError: a process has ended.
+        """
+        if self.size == 1:
+            return [value]
+        boxes: list[Any] = [None] * self.size
+        dist.all_gather_object(boxes, value)
+        return boxes
 
     def from_first(self, value: Any) -> Any:
         """Return the value of the process of rank 0.
@@ -74,6 +82,16 @@ class Group:
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean of the tensors of all processes, in place; its last bits depend on their number.
+
+        Raises:
+            RuntimeError: a process has ended.
+        """
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor.div_(self.size)
 
     def tensors_from_first(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors of the process of rank 0, one at a time; the others give none.
@@ -128,6 +146,8 @@ def joined(rank: int, size: int, init_method: str, device: torch.device) -> Iter
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
         exchanges |= connections_here() - before
+        # all have joined before the first one may fail, which is easier to tell then
+        dist.barrier()
         yield Group(rank, size, liveness)
         orderly = True
     except RuntimeError:

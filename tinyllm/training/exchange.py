@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-# of elements; larger blocks are no faster, smaller ones are
+# of elements: the larger a block, the less often the processes wait for each other
 _LARGEST_BLOCK = 1 << 20
-_SMALLEST_BLOCK = 1 << 14
+_SMALLEST_BLOCK = 1 << 17
 # so that the memory of a block's copies is a few hundredths of that of the tensors
 _BLOCKS = 64
 

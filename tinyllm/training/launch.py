@@ -21,6 +21,11 @@ def place_on_machine(rank: int) -> int:
     return int(os.environ["LOCAL_RANK"]) if started_by_torchrun() else rank
 
 
+def processes_here(numerics: NumericsConfig) -> int:
+    """The number of processes of the run on this machine."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if started_by_torchrun() else numerics.processes
+
+
 def is_restart() -> bool:
     """Whether torchrun started this process because an earlier one failed."""
     return started_by_torchrun() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import StepTaken, Tell, Validated
@@ -20,6 +20,9 @@ from tinyllm.training.optimizer import Optimizers
 from tinyllm.training.schedule import learning_rate_factor
 from tinyllm.training.teacher import NgramTeacher
 from tinyllm.training.validation import evaluate
+
+if TYPE_CHECKING:
+    from tinyllm.training.shards import Shards
 
 
 @dataclass
@@ -36,9 +39,15 @@ class Progress:
 
 @dataclass
 class Training:
-    """The parts and the state of one run."""
+    """The parts and the state of one run.
+
+    The network is the model, or what exchanges its gradients; `shards` are this process's rows of
+    it, if it is shared out.
+    """
 
     model: Transformer
+    network: nn.Module
+    shards: "Shards | None"
     optimizers: Optimizers
     train_loader: TrainLoader
     val_loader: EvaluationLoader
@@ -100,7 +109,10 @@ def take_step(training: Training) -> StepTaken:
 
 def _validate(training: Training, taken: StepTaken) -> Validated:
     progress = training.progress
-    val_loss = evaluate(training.model, training.val_loader, training.arithmetic, training.group)
+    arithmetic, in_step = training.arithmetic, training.shards is not None
+    val_loss = evaluate(
+        training.model, training.val_loader, arithmetic, training.group, in_step=in_step
+    )
     _check_finite("validation loss", val_loss, progress.step)
     told = Validated(
         step=progress.step,

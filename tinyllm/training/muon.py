@@ -65,15 +65,29 @@ class Muon(torch.optim.Optimizer):
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         momenta = [self._state(weight)["momentum"] for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])  # noqa: SLF001 - torch has no public one
-        targets = self._split(weights, weights)
-        updates = orthogonalize(self._split(weights, nesterov), self._products)
-        means = self._split(weights, [self._state(weight)["row_squares"] for weight in weights])
-        normalize_rows(updates, means, group["beta2"])
-        scales = [math.sqrt(max(1.0, u.shape[0] / u.shape[1])) for u in updates]
-        torch._foreach_mul_(updates, scales)
+        nesterov = list(torch._foreach_lerp(gradients, momenta, group["momentum"]))  # noqa: SLF001 - torch has no public one
+        squares = [self._state(weight)["row_squares"] for weight in weights]
+        targets, updates = self._updates(weights, nesterov, squares, group["beta2"])
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(targets, updates, alpha=-group["lr"])
+
+    def _updates(
+        self, weights: list[Tensor], steps: list[Tensor], squares: list[Tensor], beta2: float
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """What to change and the changes, for momenta and mean squares of rows of the weights."""
+        targets = self._split(weights, weights)
+        return targets, self._matrix_updates(weights, steps, squares, beta2)
+
+    def _matrix_updates(
+        self, weights: list[Tensor], steps: list[Tensor], squares: list[Tensor], beta2: float
+    ) -> list[Tensor]:
+        """The change of each matrix that the weights hold; the mean squares are updated."""
+        updates = orthogonalize(self._split(weights, steps), self._products)
+        normalize_rows(updates, self._split(weights, squares), beta2)
+        torch._foreach_mul_(
+            updates, [math.sqrt(max(1.0, u.shape[0] / u.shape[1])) for u in updates]
+        )
+        return updates
 
     def _state(self, weight: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[weight]

@@ -1,6 +1,7 @@
 """Which optimizer trains which weights."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,35 +13,67 @@ from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
 from tinyllm.training.schedule import learning_rate_factor
 
+if TYPE_CHECKING:
+    from tinyllm.training.shards import Shards
+
 # how many separate matrices a fused weight holds
 _FUSED = {"qkv_proj": 3, "gate_up_proj": 2}
 
 
-def _muon(matrices: Mapping[str, Tensor], config: TrainingConfig, products: Products) -> Optimizer:
+def _muon(
+    matrices: Mapping[str, Tensor],
+    config: TrainingConfig,
+    products: Products,
+    shards: "Shards | None",
+) -> Optimizer:
     pairs = [(p, _FUSED.get(name.split(".")[-2], 1)) for name, p in matrices.items()]
-    momentum, beta2 = config.muon_momentum, config.muon_beta2
-    return Muon(pairs, products, config.learning_rate, momentum, beta2, config.weight_decay)
+    settings = {
+        "lr": config.learning_rate,
+        "momentum": config.muon_momentum,
+        "beta2": config.muon_beta2,
+        "weight_decay": config.weight_decay,
+    }
+    if shards is None:
+        return Muon(pairs, products, **settings)
+    from tinyllm.training.sharded_muon import ShardedMuon  # noqa: PLC0415 - imports FSDP, which is slow
+
+    return ShardedMuon(pairs, products, shards, **settings)
 
 
-def _adamw(matrices: Mapping[str, Tensor], config: TrainingConfig, _: Products) -> Optimizer:
+def _adamw(
+    matrices: Mapping[str, Tensor], config: TrainingConfig, _: Products, __: "Shards | None"
+) -> Optimizer:
     betas = (config.adam_beta1, config.adam_beta2)
     weights, decay = list(matrices.values()), config.weight_decay
     return AdamW(weights, config.learning_rate, betas, weight_decay=decay, fused=True)
 
 
+_Build = Callable[
+    [Mapping[str, Tensor], TrainingConfig, Products, "Shards | None"],
+    Optimizer,
+]
 # `train.optimizer` -> optimizer for the matrices inside the blocks, by name
-OPTIMIZERS: dict[str, Callable[[Mapping[str, Tensor], TrainingConfig, Products], Optimizer]] = {
+OPTIMIZERS: dict[str, _Build] = {
     "muon": _muon,
     "adamw": _adamw,
 }
 
 
 class Optimizers:
-    """One of `OPTIMIZERS` for the matrices inside the blocks, AdamW for everything else."""
+    """One of `OPTIMIZERS` for the matrices inside the blocks, AdamW for everything else.
 
-    def __init__(self, model: Transformer, config: TrainingConfig, products: Products) -> None:
-        self.config = config
-        named = dict(model.named_parameters())
+    If the model is shared out, they update this process's rows of its weights.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        config: TrainingConfig,
+        products: Products,
+        shards: "Shards | None" = None,
+    ) -> None:
+        self.config, self.shards = config, shards
+        named = shards.weights if shards else dict(model.named_parameters())
         matrices = {
             name: p for name, p in named.items() if name.startswith("blocks.") and p.ndim == 2
         }
@@ -48,7 +81,7 @@ class Optimizers:
         rate, betas = config.embedding_learning_rate, (config.adam_beta1, config.adam_beta2)
         # fused: the square roots of other implementations differ between CPU vendors
         rest = AdamW(others, rate, betas, weight_decay=0.0, fused=True)
-        self.all = [rest, OPTIMIZERS[config.optimizer](matrices, config, products)]
+        self.all = [rest, OPTIMIZERS[config.optimizer](matrices, config, products, shards)]
         self.parameters = list(named.values())
         self._peaks = [config.embedding_learning_rate, config.learning_rate]
 
@@ -65,22 +98,28 @@ class Optimizers:
         """Scale the gradients to at most the norm allowed; return the norm before."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = global_norm(gradients)
+        if self.shards:
+            norm = self.shards.norm(norm)
         if self.config.gradient_clip > 0:
             factor = (self.config.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, factor)
         return norm
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The tensors of the optimizers' states, by stable names."""
-        return {
-            f"{position}.{index}.{key}": value
-            for position, optimizer in enumerate(self.all)
-            for index, state in optimizer.state_dict()["state"].items()
-            for key, value in state.items()
-        }
+        """The tensors of the optimizers' states, by stable names; shared out like the weights."""
+        found = {}
+        for position, optimizer in enumerate(self.all):
+            weights = optimizer.param_groups[0]["params"]
+            for index, state in optimizer.state_dict()["state"].items():
+                for key, value in state.items():
+                    whole = self.shards.as_whole(value, weights[index]) if self.shards else value
+                    found[f"{position}.{index}.{key}"] = whole
+        return found
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state_tensors` returned."""
+        if self.shards:
+            tensors = self.shards.own_rows(tensors)
         for position, optimizer in enumerate(self.all):
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in tensors.items():

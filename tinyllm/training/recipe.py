@@ -35,10 +35,15 @@ class Recipe:
             ConfigError: they cannot.
         """
         steps, processes = self.training.gradient_accumulation_steps, self.numerics.processes
-        if steps % processes:
+        if self.numerics.mode == "portable" and steps % processes:
             raise ConfigError(
                 f"numerics.processes ({processes}) must divide train.gradient_accumulation_steps "
-                f"({steps}) evenly."
+                f"({steps}) evenly; only in mode 'fast' do they share the windows of a step."
+            )
+        if (windows := self.training.batch_size * steps) % processes:
+            raise ConfigError(
+                f"numerics.processes ({processes}) must divide the windows of a step evenly, "
+                f"train.batch_size times train.gradient_accumulation_steps ({windows})."
             )
 
     def fingerprint(self, tokens: Path, *, with_seed: bool = True) -> str:

@@ -2,8 +2,9 @@
 
 They live outside the stage's outs, in a folder named after the run's fingerprint, so that neither
 DVC nor a changed parameter can mix them up. Each is a safetensors file and, written after it, a
-JSON file with its SHA-256. Weights without a JSON file are unfinished and ignored; damaged ones
-are renamed and skipped.
+JSON file with its SHA-256; `tinyllm.training.sharded_checkpoints` writes a folder instead of the
+former. Weights without a JSON file are unfinished and ignored; damaged ones are renamed and
+skipped.
 """
 
 import contextlib
@@ -27,7 +28,9 @@ from tinyllm.base.files import sha256, write_bytes, write_json
 from tinyllm.model.checkpoint import read_tensors
 
 _KEPT = 2
-_OURS = re.compile(r"(?:damaged-)?step-\d{8,}\.(?:json|safetensors)")
+_OURS = re.compile(r"(?:damaged-)?step-\d{8,}\.(?:json|safetensors|shards)")
+_SHARD = re.compile(r"__\d+_\d+\.distcp|\.metadata(?:\.tmp)?")
+_SUFFIXES = (".json", ".safetensors", ".shards")
 _log = logging.getLogger(__name__)
 
 
@@ -103,29 +106,54 @@ class WorkingCheckpoints:
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint and delete all but the newest two."""
-        stem = f"step-{state.step:08d}"
+        stem = stem_of(state.step)
         weights = self.folder / f"{stem}.safetensors"
         write_bytes(weights, save(state.tensors))
         facts = {"step": state.step, "sha256": sha256(weights), "facts": state.facts}
         write_json(self.folder / f"{stem}.json", facts)
-        for old in self._stems()[:-_KEPT]:
-            self._remove(old)
+        self.keep_newest()
 
     def load_latest(self) -> TrainingState | None:
         """Read the newest intact checkpoint, or None; damaged ones are renamed and logged."""
-        for stem in reversed(self._stems()):
+        for stem in reversed(self.stems()):
             try:
                 return self._load(stem)
             except TinyLLMError as error:
                 _log.warning("Skipping the working checkpoint %s: %s", stem, error)
-                self._set_aside(stem)
+                self.set_aside(stem)
         return None
 
     def clear(self) -> None:
         """Delete all checkpoints, once the model is written."""
         for path in self.folder.glob("*"):
-            if _OURS.fullmatch(path.name) and path.is_file():
-                path.unlink(missing_ok=True)
+            if _OURS.fullmatch(path.name):
+                _delete(path)
+
+    def keep_newest(self) -> None:
+        """Delete all but the newest two."""
+        for old in self.stems()[:-_KEPT]:
+            self.remove(old)
+
+    def stems(self) -> list[str]:
+        """The names of the finished checkpoints, without a suffix, the oldest first."""
+        found = (path for path in self.folder.glob("step-*.json") if path.is_file())
+        return sorted(path.stem for path in found if _OURS.fullmatch(path.name))
+
+    def shards_of(self, stem: str) -> Path:
+        """The folder that processes write their shares of a checkpoint to."""
+        return self.folder / f"{stem}.shards"
+
+    def remove(self, stem: str) -> None:
+        """Delete a checkpoint."""
+        for suffix in _SUFFIXES:
+            _delete(self.folder / f"{stem}{suffix}")
+
+    def set_aside(self, stem: str) -> None:
+        """Rename a damaged checkpoint."""
+        for suffix in _SUFFIXES:
+            path = self.folder / f"{stem}{suffix}"
+            if path.exists():
+                path.rename(path.with_name(f"damaged-{path.name}"))
 
     def _load(self, stem: str) -> TrainingState:
         found = read_document(self.folder / f"{stem}.json", _Facts, "it is not used")
@@ -134,19 +162,22 @@ class WorkingCheckpoints:
             raise TinyLLMError("its checksum does not match")
         return TrainingState(found.step, read_tensors(weights), found.facts)
 
-    def _stems(self) -> list[str]:
-        found = (path for path in self.folder.glob("step-*.json") if path.is_file())
-        return sorted(path.stem for path in found if _OURS.fullmatch(path.name))
 
-    def _remove(self, stem: str) -> None:
-        for suffix in (".json", ".safetensors"):
-            (self.folder / f"{stem}{suffix}").unlink(missing_ok=True)
+def stem_of(step: int) -> str:
+    """The name of the checkpoint of a step, without a suffix."""
+    return f"step-{step:08d}"
 
-    def _set_aside(self, stem: str) -> None:
-        for suffix in (".json", ".safetensors"):
-            path = self.folder / f"{stem}{suffix}"
-            if path.exists():
-                path.rename(path.with_name(f"damaged-{path.name}"))
+
+def _delete(path: Path) -> None:
+    """Delete a file, or a folder of shards, whose other files stay."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for file in path.iterdir():
+        if _SHARD.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.rmdir()
 
 
 @dataclass(frozen=True)

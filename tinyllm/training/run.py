@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,13 +15,15 @@ from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.kernels.fused import build_model
 from tinyllm.model.initialization import init_weights, look_back
 from tinyllm.tokens.loaders import build_dataloaders
-from tinyllm.tokens.windows import Place, TokenData
+from tinyllm.tokens.windows import TokenData
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.distributed import Group
-from tinyllm.training.loop import Progress, Training, train_epoch
+from tinyllm.training.loop import Training, train_epoch
 from tinyllm.training.optimizer import Optimizers
+from tinyllm.training.parallel import spread
 from tinyllm.training.recipe import Recipe
-from tinyllm.training.resume import Resume, TrainingState
+from tinyllm.training.resume import Resume
+from tinyllm.training.state import Keeper, capture, choose_keeper, restore
 from tinyllm.training.teacher import NgramTeacher
 from tinyllm.training.validation import final_loss, share_of
 
@@ -72,22 +74,25 @@ def run_training(
     """
     training = set_up_training(data, recipe, arithmetic or default_arithmetic(), group)
     resume = resume or Resume()
-    if (state := _latest(training, resume)) is not None:
-        _restore(training, state)
+    numerics, shards = recipe.numerics, training.shards
+    keeper = choose_keeper(resume.checkpoints, training.group, numerics, shards)
+    if (state := keeper.load_latest()) is not None:
+        restore(training, state)
         if training.group.rank == 0:
             _log.info("Resuming at step %d of %d.", state.step, recipe.training.max_steps)
     if not training.val_loader.is_whole:
         share = share_of(training.val_loader)
         _log.info("Each validation reads %s, evenly spread over the split.", share)
-    after_step = _saver(training, resume)
+    after_step = _saver(training, keeper, resume)
     try:
         while training.progress.step < recipe.training.max_steps:
             train_epoch(training, tell, after_step)
         val_loss, val_characters = final_loss(training, _stopper(resume))
     finally:
         training.arithmetic.contention.stop()
+    best = training.best_weights
     return TrainingResult(
-        weights=training.best_weights,
+        weights=shards.gather(best) if shards else best,
         best_step=training.progress.best_step,
         best_val_loss=val_loss,
         val_characters=val_characters,
@@ -119,15 +124,19 @@ def set_up_training(
     if config.initial_attention == "recent":
         look_back(model)
     model.to(arithmetic.device)
+    group = group or Group()
+    network, shards = spread(model, group, recipe.numerics, arithmetic)
     taught = config.teacher_order and (config.teacher_weight or config.final_teacher_weight)
     return Training(
         model=model,
-        optimizers=Optimizers(model, config, arithmetic.products),
+        network=network,
+        shards=shards,
+        optimizers=Optimizers(model, config, arithmetic.products, shards),
         train_loader=train_loader,
         val_loader=val_loader,
         config=config,
         arithmetic=arithmetic,
-        group=group or Group(),
+        group=group,
         teacher=_teacher(data, config, arithmetic) if taught else None,
     )
 
@@ -149,29 +158,19 @@ def _teacher(data: TokenData, config: TrainingConfig, arithmetic: Arithmetic) ->
     return teacher
 
 
-def _latest(training: Training, resume: Resume) -> TrainingState | None:
-    """The newest working checkpoint, as the process of rank 0 finds it."""
-    group = training.group
-    found = resume.checkpoints.load_latest() if resume.checkpoints and group.rank == 0 else None
-    tensors = found.tensors if found else {}
-    state: TrainingState | None = group.from_first(found and replace(found, tensors={}))
-    return state and replace(state, tensors=group.tensors_from_first(tensors))
-
-
-def _saver(training: Training, resume: Resume) -> Callable[[], None]:
+def _saver(training: Training, keeper: Keeper, resume: Resume) -> Callable[[], None]:
     """Return the callback after each step: save when due or before an end, and stop if asked."""
-    group, checkpoints, last_save = training.group, resume.checkpoints, time.monotonic()
+    last_save = time.monotonic()
 
     def after_step() -> None:
         nonlocal last_save
         step = training.progress.step
         finished = step == training.config.max_steps
-        due = checkpoints is not None and time.monotonic() - last_save >= resume.interval
+        due = resume.checkpoints is not None and time.monotonic() - last_save >= resume.interval
         # all at the same step
-        signal_number, some_due = group.largest(resume.stop(), due)
+        signal_number, some_due = training.group.largest(resume.stop(), due)
         if signal_number or finished or some_due:
-            if checkpoints:
-                checkpoints.save(_capture(training))
+            keeper.save(capture(training))
             last_save = time.monotonic()
         if signal_number and not finished:
             raise Interrupted(
@@ -194,31 +193,3 @@ def _stopper(resume: Resume | None) -> Callable[[], None]:
             )
 
     return after_batch
-
-
-def _capture(training: Training) -> TrainingState:
-    tensors = {f"model.{k}": v for k, v in training.model.state_dict().items()}
-    tensors |= {f"best.{k}": v for k, v in training.best_weights.items()}
-    tensors |= {f"optimizer.{k}": v for k, v in training.optimizers.state_tensors().items()}
-    return TrainingState(
-        step=training.progress.step,
-        tensors={name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        facts={
-            "progress": asdict(training.progress),
-            "place": asdict(training.train_loader.place),
-        },
-    )
-
-
-def _restore(training: Training, state: TrainingState) -> None:
-    device = training.arithmetic.device
-
-    def section(name: str) -> dict[str, Tensor]:
-        prefix = f"{name}."
-        return {k.removeprefix(prefix): v for k, v in state.tensors.items() if k.startswith(prefix)}
-
-    training.model.load_state_dict(section("model"))
-    training.best_weights = {name: tensor.to(device) for name, tensor in section("best").items()}
-    training.optimizers.load_state_tensors(section("optimizer"))
-    training.progress = Progress(**state.facts["progress"])
-    training.train_loader.place = Place(**state.facts["place"])

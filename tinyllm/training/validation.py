@@ -28,10 +28,13 @@ def evaluate(
     arithmetic: Arithmetic | None = None,
     group: Group | None = None,
     after_batch: Callable[[], None] = lambda: None,
+    *,
+    in_step: bool = False,
 ) -> float:
     """Mean loss in nats per token over all batches, without dropout.
 
-    The processes of a group share the batches, and all get the result.
+    The processes of a group share the batches, and all get the result. With `in_step` all compute
+    equally often, the last time perhaps for nothing, since a model that is shared out needs that.
     """
     arithmetic, group = arithmetic or default_arithmetic(), group or Group()
     was_training = model.training
@@ -40,12 +43,14 @@ def evaluate(
     for first in range(0, len(batches), _BATCHES_AT_ONCE * group.size):
         last = min(first + _BATCHES_AT_ONCE * group.size, len(batches))
         sums: list[tuple[float, int]] = []
-        for index in range(first + group.rank, last, group.size):
-            inputs, targets = batches[index]
+        rounds = -(-(last - first) // group.size) * group.size if in_step else last - first
+        for index in range(first + group.rank, first + rounds, group.size):
             group.check()
+            inputs, targets = batches[min(index, last - 1)]
             losses, _ = token_losses_of(model, inputs, targets, arithmetic)
             # by rows, then in double: the same bits for any number of threads
-            sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
+            if index < last:
+                sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
             arithmetic.contention.watch()
             after_batch()
         for batch_sum, batch_count in group.in_turn(sums):
@@ -73,7 +78,8 @@ def final_loss(training: "Training", after_batch: Callable[[], None]) -> tuple[f
         share_of(more),
     )
     arithmetic, group = training.arithmetic, training.group
-    loss = evaluate(training.model, more, arithmetic, group, after_batch)
+    in_step = training.shards is not None
+    loss = evaluate(training.model, more, arithmetic, group, after_batch, in_step=in_step)
     return loss, more.characters
 
 

@@ -84,7 +84,14 @@ CHANGED = [
         eval_characters=0,
         final_eval_characters=7,
     ),
-    NumericsConfig(processes=3, mode="fast", device="cpu", precision="bfloat16", threads=7),
+    NumericsConfig(
+        processes=3,
+        mode="fast",
+        device="cpu",
+        precision="bfloat16",
+        threads=7,
+        parallelism="fsdp",
+    ),
     EvaluateConfig(
         split="val",
         max_characters=0,

@@ -9,7 +9,7 @@ from tinyllm.app.experiments.experiment import _reason
     ("log", "words"),
     [
         (
-            "ERROR: [Errno 2] No such file or directory: '/p/exps/standalone/tmpuv/texts/mine.txt'",
+            "ERROR: [Errno 2] No such file or directory: '/p/sweeps/s/copies/s-1/texts/mine.txt'",
             "git add texts/mine.txt && git commit",
         ),
         ("Error: train.seed: too small.\nERROR: failed to reproduce 'train'", "too small"),

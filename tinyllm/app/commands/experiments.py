@@ -1,11 +1,17 @@
-"""Shared by the commands that run experiments: a lock by name, and a clean stop."""
+"""Shared by the commands that run experiments: how many at once, a lock by name, a clean stop."""
 
 import contextlib
 import signal
 from collections.abc import Iterator
 from typing import Any
 
+import click
+
 from tinyllm.base.errors import Interrupted, TinyLLMError
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="How many at a time."
+)
 
 
 @contextlib.contextmanager
@@ -18,7 +24,7 @@ def running(name: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    from tinyllm.app.experiments.experiment import experiments_folder
+    from tinyllm.app.experiments.trials import experiments_folder
 
     experiments_folder().mkdir(parents=True, exist_ok=True)
     lock = FileLock(experiments_folder() / f"{name}.lock", timeout=0)

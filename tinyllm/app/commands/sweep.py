@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyllm.app.commands.experiments import running, status_of
+from tinyllm.app.commands.experiments import running, status_of, workers_option
 from tinyllm.base.command import WorkCommand
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("-S", "--set-param", "fixed", multiple=True, help="A parameter for all trials.")
 @click.option("--trials", type=click.IntRange(1), default=12, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@workers_option
 @click.option("--name", help="Of the sweep and its experiments.  [default: made from all of this]")
 @click.option("--prune/--no-prune", default=True, show_default=True, help="Stop hopeless trials.")
 @click.option("--json", "as_json", is_flag=True, help="The result, for programs.")
@@ -26,6 +27,7 @@ def sweep(
     fixed: tuple[str, ...],
     trials: int,
     seed: int,
+    workers: int,
     name: str | None,
     *,
     prune: bool,
@@ -49,10 +51,16 @@ def sweep(
     experiment up to its evaluation; those in the worst quarter at the same training step are
     stopped. After an interruption or a kill, the same command resumes. In MLflow, all are
     children of one run. At the end, it prints a command that applies the best.
+
+    Several at a time take numerics.threads cores each. Optuna draws that many points before it
+    learns how any of them did, so another number may draw other points; with the same number,
+    the trials are the same wherever they run. With -S runtime.engine=ray they run on the cluster
+    that RAY_ADDRESS names, whose machines share the project's folder.
     """
     from tinyllm.app.experiments.setting import find_setting
     from tinyllm.app.experiments.space import parse_space
     from tinyllm.app.experiments.sweep import Sweep
+    from tinyllm.app.experiments.trials import Trials
     from tinyllm.app.tracking.parent import ParentRun
 
     axes = parse_space(space)
@@ -60,6 +68,7 @@ def sweep(
     setting = find_setting("sweep", name, fixed, {"space": sorted(space), "seed": seed})
     parent = ParentRun(setting.name, setting.identity, setting.tracking)
     with running(setting.name):
+        runner = Trials(setting, parent, workers)
         study = Sweep(
             setting,
             axes,
@@ -72,7 +81,7 @@ def sweep(
         parent.open({"sweep.trials": trials, "sweep.seed": seed, "sweep.space": " ".join(space)})
         click.echo(f"Sweep {setting.name}, {trials} trials", err=as_json)
         try:
-            study.run()
+            study.run(runner)
         except BaseException as error:
             _close(study, status_of(error))
             raise

@@ -1,37 +1,37 @@
-"""Runs one DVC experiment in a copy of the repository, follows its training, and may stop it."""
+"""An experiment: one run of the pipeline in a copy of the project, followed, and perhaps stopped.
 
-import contextlib
+It is named by its parameters, so where it runs and beside how many others changes no result. What
+it leaves is the same everywhere: a ref in the project's repository, its outs in DVC's cache, its
+journal among the project's.
+"""
+
+import csv
+import io
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
+from tinyllm.app.experiments.copies import Snapshot
+from tinyllm.app.experiments.follow import Follower, Judge, Loss
+from tinyllm.app.experiments.keeper import Keeper, Order
 from tinyllm.app.experiments.space import override
-from tinyllm.app.repository import find_repository
-from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.lineage import git
 from tinyllm.app.tracking.outs import read_out
-from tinyllm.app.tracking.store import journal_folder
-from tinyllm.base.environment import child_environment
-from tinyllm.base.files import working_folder
+from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.events import Advance
+from tinyllm.base.work import ATTEMPTS
 
 # experiments are compared without exports and registration
-_LAST_STAGE = "evaluate"
+LAST_STAGE = "evaluate"
 # the message of a run whose loss or gradient is not finite
 _DIVERGED = re.compile(r"became (nan|-?inf) at step")
-# how DVC says that a file is not in the copy
-_NOT_IN_COPY = re.compile(r"No such file or directory: '[^']+/exps/standalone/\w+/([^']+)'")
+# how DVC says that a stage was killed, and that a file is not in the copy
+_KILLED = re.compile(r"exited with -\d+")
+_NOT_IN_COPY = re.compile(r"No such file or directory: '[^']+/copies/[^/']+/([^']+)'")
 _POLL = 0.3
-_PATIENCE = 60.0
 State = Literal["finished", "stopped", "diverged", "failed"]
 
 
@@ -39,199 +39,174 @@ State = Literal["finished", "stopped", "diverged", "failed"]
 class Outcome:
     """How an experiment ended; `fingerprint` is its run's, if that started.
 
-    `diverged`: the loss is not finite; `failed`: something else went wrong; `stopped`: `watch`
-    asked for it.
+    `diverged`: the loss is not finite; `failed`: something else went wrong; `stopped`: the judge
+    found it hopeless, by its last loss in `losses`.
     """
 
     name: str
     state: State
     train: dict[str, Any] = field(default_factory=dict)
     test: dict[str, Any] = field(default_factory=dict)
+    losses: tuple[Loss, ...] = ()
     reason: str = ""
     fingerprint: str | None = None
 
 
-class Follower:
-    """Reads the journal of the run inside an experiment."""
+@dataclass(frozen=True)
+class Experiment:
+    """What to run; all paths are absolute.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._since = time.time() - 1
-        self._journal: Journal | None = None
-        self._offset = 0
-
-    @property
-    def fingerprint(self) -> str | None:
-        """The run's fingerprint, once it has started."""
-        return self._journal.fingerprint if self._journal else None
-
-    def losses(self) -> list[tuple[int, float]]:
-        """Steps and validation losses since the last call."""
-        if self._journal is None:
-            self._journal = self._find()
-        if self._journal is None:
-            return []
-        found = []
-        for event, offset in self._journal.events(self._offset):
-            self._offset = offset
-            if event["kind"] == "metrics" and "val_loss" in event["values"]:
-                found.append((int(event["step"]), float(event["values"]["val_loss"])))
-        return found
-
-    def _find(self) -> Journal | None:
-        for path in journal_folder().glob("*.jsonl"):
-            if path.stat().st_mtime < self._since:
-                continue
-            journal = Journal(journal_folder(), path.stem)
-            # resuming opens a run again; the last opening counts
-            runs = [event for event, _ in journal.events() if event["kind"] == "run"]
-            trained = [run for run in runs if run.get("stage") == "train"]
-            if trained and trained[-1].get("tags", {}).get("dvc.experiment") == self._name:
-                return journal
-        return None
-
-
-def experiments_folder() -> Path:
-    """The folder of the studies and the logs of experiments."""
-    return working_folder() / "sweeps"
-
-
-def run_experiment(
-    name: str,
-    point: Mapping[str, Any],
-    *,
-    overrides: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-    watch: Callable[[int, float], bool] = lambda _step, _loss: False,
-    log: Path,
-) -> Outcome:
-    """Run the pipeline up to its evaluation, as the DVC experiment `name`.
-
-    One that a killed process left running is ended first, and resumes from its checkpoint.
-
-    Args:
+    Attributes:
         name: of the experiment; an existing one is only read.
         point: parameters to set.
-        overrides: further ones, as `dvc exp run -S` takes them.
+        snapshot: of the project.
+        place: folder for its log, `NAME.log`, and its copy.
+        overrides: further parameters, as `dvc exp run -S` takes them.
         environment: variables for the stages.
-        watch: receives each validation loss; true asks to stop.
-        log: file for DVC's output; a file beside it holds the process id.
-
-    Raises:
-        TinyLLMError: there is no repository, or it has no commit.
+        judge: may stop it.
+        target: the last stage; the result is an experiment only if that is `LAST_STAGE`.
     """
-    commit = find_repository(Path.cwd()).commit
-    mark = log.with_suffix(".pid")
-    _end_leftover(mark, name)
-    if (known := _read(name, commit)) is not None:
-        return known
-    # of two values for a parameter DVC takes the last: the point's, which counts up the seeds
-    chosen = [*overrides, *(override(key, value) for key, value in point.items())]
-    sets = [word for text in chosen for word in ("-S", text)]
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *sets, _LAST_STAGE]
-    follower = Follower(name)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - a fixed command with checked parameters
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=child_environment(**(environment or {})),
-            start_new_session=True,
+
+    name: str
+    point: Mapping[str, Any]
+    snapshot: Snapshot
+    place: str
+    overrides: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    judge: Judge | None = None
+    target: str = LAST_STAGE
+
+    @property
+    def size(self) -> int:
+        """Each counts as one."""
+        return 1
+
+    @property
+    def log(self) -> Path:
+        """The file of DVC's output."""
+        return Path(self.place) / f"{self.name}.log"
+
+    @property
+    def copy(self) -> Path:
+        """Where it runs."""
+        return Path(self.place) / "copies" / self.name
+
+    def order(self) -> Order:
+        """What its keeper must know."""
+        # of two values for a parameter DVC takes the last: the point's, which counts up the seeds
+        chosen = (*self.overrides, *(override(key, value) for key, value in self.point.items()))
+        return Order(
+            name=self.name,
+            snapshot=self.snapshot,
+            folder=str(self.copy),
+            overrides=chosen,
+            target=self.target,
+            keep=self.target == LAST_STAGE,
+            log=str(self.log),
+            environment=self.environment,
         )
-    try:
-        mark.write_text(str(process.pid), encoding="utf-8")
-        stopped = _follow(process, follower, watch)
-    except BaseException:
-        # Ctrl-C reaches only this process: the experiment has a separate process group
-        _end_group(process.pid)
-        raise
-    finally:
-        mark.unlink(missing_ok=True)
-    if process.returncode == 0 and (done := _read(name, commit, follower.fingerprint)) is not None:
-        return done
-    reason = _reason(log)
-    state: State = "diverged" if _DIVERGED.search(reason) else "failed"
-    return Outcome(
-        name, "stopped" if stopped else state, reason=reason, fingerprint=follower.fingerprint
+
+
+def run_experiment(experiment: Experiment, advance: Advance = lambda _count: None) -> Outcome:
+    """Run it, unless that has been done; a job for `tinyllm.base.jobs`.
+
+    One that a process left running is waited for; one that was killed resumes from its
+    checkpoint, and one whose processes are killed is tried again.
+    """
+    outcome = None
+    for _ in range(ATTEMPTS):
+        outcome = _attempt(experiment)
+        if outcome is not None:
+            break
+    advance(experiment.size)
+    return outcome or Outcome(
+        experiment.name,
+        "failed",
+        reason=f"its processes were killed {ATTEMPTS} times, perhaps for want of memory",
     )
 
 
-def _follow(
-    process: subprocess.Popen[bytes], follower: Follower, watch: Callable[[int, float], bool]
-) -> bool:
-    """Wait until an experiment ends; stop it if `watch` says so, and return whether it did."""
-    stopped = False
-    while process.poll() is None:
-        time.sleep(_POLL)
-        # `watch` receives all losses, before and after the stop
-        hopeless = [watch(step, loss) for step, loss in follower.losses()]
-        if any(hopeless) and not stopped:
-            stopped = True
-            _end_group(process.pid)
-    for step, loss in follower.losses():
-        watch(step, loss)
-    return stopped
-
-
-def _end_leftover(mark: Path, name: str) -> None:
-    """End an experiment whose parent was killed, which DVC and its stage survive."""
+def _attempt(experiment: Experiment) -> Outcome | None:
+    """Run it once; None if its processes were killed."""
     try:
-        pid = int(mark.read_text(encoding="utf-8"))
-        words = psutil.Process(pid).cmdline()
-    except (OSError, ValueError, psutil.Error):
-        return
-    if name in words:
-        _end_group(pid)
-
-
-def _end_group(group: int) -> None:
-    """Interrupt an experiment like Ctrl-C, so that DVC cleans up; kill it after a timeout."""
-    deadline = time.monotonic() + _PATIENCE
-    _signal(group, signal.SIGINT)
-    while _lives(group):
-        time.sleep(0.1)
-        if time.monotonic() > deadline:
-            _signal(group, signal.SIGKILL)
-
-
-def _signal(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-
-def _lives(group: int) -> bool:
-    """Whether a process of the group is left, other than zombies."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-    return False
-
-
-def _read(name: str, head: str, fingerprint: str | None = None) -> Outcome | None:
-    """The metrics of a finished experiment on the current commit; None if there is none."""
-    ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
-    paths = [f"./reports/{stage}/metrics.json" for stage in ("train", "evaluate")]
-    texts = [git("show", f"{ref}:{path}") for path in paths]
-    if not all(texts):
+        if (known := read_outcome(experiment)) is not None:
+            return known
+    except TinyLLMError as error:
+        return Outcome(experiment.name, "failed", reason=str(error))
+    experiment.log.parent.mkdir(parents=True, exist_ok=True)
+    experiment.log.write_bytes(b"")
+    journals = Path(experiment.snapshot.root) / ".tinyllm" / "journal"
+    follower = Follower(experiment.name, journals, experiment.log.stat().st_mtime - 1)
+    losses: list[Loss] = []
+    verdict = None
+    with Keeper(experiment.order()) as keeper:
+        while keeper.wait(_POLL):
+            new = follower.losses()
+            losses += new
+            if new and verdict is None and (verdict := _verdict(experiment, losses)) is not None:
+                keeper.stop()
+    if keeper.code == 0:
+        return read_outcome(experiment, follower.fingerprint) or Outcome(
+            experiment.name, "finished"
+        )
+    run = follower.fingerprint
+    if verdict is not None:
+        return Outcome(experiment.name, "stopped", losses=tuple(losses[:verdict]), fingerprint=run)
+    reason = _reason(experiment.log)
+    if keeper.code is None or keeper.code < 0 or _KILLED.search(_text(experiment.log)):
         return None
-    train, test = (json.loads(text) for text in texts)
-    known = fingerprint or _trained_as(git("rev-parse", ref))
-    return Outcome(name, "finished", train, test, fingerprint=known)
+    state: State = "diverged" if _DIVERGED.search(reason) else "failed"
+    return Outcome(experiment.name, state, reason=reason, fingerprint=run)
 
 
-def _trained_as(commit: str) -> str | None:
+def _verdict(experiment: Experiment, losses: Sequence[Loss]) -> int | None:
+    return None if experiment.judge is None else experiment.judge.verdict(losses)
+
+
+def read_outcome(experiment: Experiment, fingerprint: str | None = None) -> Outcome | None:
+    """The outcome of an experiment that ran to its end; None if there is none.
+
+    It is the same as that of a run that was followed, so a hopeless one counts as stopped.
+
+    Raises:
+        TinyLLMError: the experiment of this name is not ours.
+    """
+    snapshot, name = experiment.snapshot, experiment.name
+    ref, root = snapshot.ref(name), snapshot.root
+    if experiment.target != LAST_STAGE or not (
+        commit := git("-C", root, "rev-parse", "--verify", "--quiet", ref)
+    ):
+        return None
+    paths = ("train/metrics.json", "evaluate/metrics.json", "train/history.csv")
+    texts = [git("-C", root, "show", f"{commit}:./reports/{path}") for path in paths]
+    if not all(texts):
+        raise TinyLLMError(
+            f"there is an experiment {name} already, without results; remove it with "
+            f"'dvc exp remove {name}'"
+        )
+    train, test = (json.loads(text) for text in texts[:2])
+    rows = csv.DictReader(io.StringIO(texts[2]))
+    losses = tuple((int(row["step"]), float(row["val_loss"])) for row in rows)
+    known = fingerprint or _trained_as(commit, root)
+    if (verdict := _verdict(experiment, losses)) is not None:
+        return Outcome(name, "stopped", losses=losses[:verdict], fingerprint=known)
+    return Outcome(name, "finished", train, test, losses, fingerprint=known)
+
+
+def _trained_as(commit: str, root: str) -> str | None:
     """The fingerprint of a run that DVC restored from its cache."""
-    config = json.loads(read_out("models/checkpoint/config.json", commit) or "{}")
+    config = json.loads(read_out("models/checkpoint/config.json", commit, Path(root)) or "{}")
     found = config.get("training", {}).get("fingerprint")
     return None if found is None else str(found)
 
 
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
 def _reason(log: Path) -> str:
     """The error message of DVC or a stage."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = _text(log).splitlines()
     faults = [line for line in lines if line.startswith("Error: ")]
     faults = faults or [line for line in lines if line.lower().startswith("error: ")] or lines[-1:]
     if faults and (missing := _NOT_IN_COPY.search(faults[-1])):

@@ -14,7 +14,7 @@ from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.files import fingerprint
 from tinyllm.base.section import field_type
 from tinyllm.corpus.config import PrepareConfig
-from tinyllm.corpus.find import find_files
+from tinyllm.corpus.listing import list_corpus
 from tinyllm.formats.closure import ROOT, import_closure
 
 
@@ -63,11 +63,14 @@ def find_setting(kind: str, name: str | None, fixed: Sequence[str], task: Any) -
         values[section] = chosen.model_dump()
         overrides.append(override(key, values[section][field]))
     watched = {key: values[key] for key, of in sections.items() if of.affects_outputs}
-    prepare = PrepareConfig.parse(values["prepare"])
-    corpus = find_files(Path(prepare.source), prepare.pattern)
+    corpus, _ = list_corpus(PrepareConfig.parse(values["prepare"]))
     code = import_closure("stages.train", "stages.evaluate")
-    files = {str(path): path for path in corpus} | {str(path): ROOT / path for path in code}
-    identity = fingerprint({"params": watched, "task": task}, files)
+    files = {file.path: Path(file.path) for file in corpus if not file.is_remote}
+    files |= {str(path): ROOT / path for path in code}
+    facts = {"params": watched, "task": task}
+    if remote := [(file.path, file.size, file.version) for file in corpus if file.is_remote]:
+        facts["corpus"] = remote
+    identity = fingerprint(facts, files)
     name = name or f"{kind}-{identity[:6]}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
         raise ConfigError(

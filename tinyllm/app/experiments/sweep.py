@@ -1,26 +1,29 @@
 """A search for good parameters: Optuna draws points, DVC runs them, hopeless ones are stopped.
 
-The study is kept in SQLite under .tinyllm, so that a killed sweep resumes: an experiment that was
-running is ended and run again, from its last working checkpoint.
+Points are drawn in batches of as many as run at a time, and Optuna learns of a batch when all of it
+has ended. So the points depend on the size of the batch, and on nothing that happens while it runs.
+
+The study is kept in SQLite under .tinyllm, so that a killed sweep resumes: experiments that were
+running run again, from their last working checkpoints.
 """
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tinyllm.app.experiments.experiment import Outcome, experiments_folder, run_experiment
+from tinyllm.app.experiments.experiment import Outcome
+from tinyllm.app.experiments.follow import Judge, bits
 from tinyllm.app.experiments.setting import Setting
 from tinyllm.app.experiments.space import Axis, check_point
+from tinyllm.app.experiments.study import open_study, state
+from tinyllm.app.experiments.trials import Trials
 from tinyllm.app.tracking.parent import ParentRun
 from tinyllm.base.errors import ConfigError, TinyLLMError
 
 _DRAWS = 200
 _FAILURES = 3
-# hopeless is the worst quarter at the same step; in the first half of a run, and before this
-# many trials have ended, that is mostly luck
-_PERCENTILE = 75.0
-_JUDGES = 4
 # random points before those near the good ones
 _RANDOM = 5
 
@@ -42,6 +45,15 @@ class TrialFacts:
 
 
 @dataclass
+class _Draw:
+    """A point that was drawn: Optuna's trial, and the name of its experiment."""
+
+    trial: Any
+    point: dict[str, Any]
+    name: str
+
+
+@dataclass
 class Sweep:
     """A study, and how its points are run."""
 
@@ -59,39 +71,30 @@ class Sweep:
         Raises:
             TinyLLMError: Optuna is missing, or another sweep has the name.
         """
-        self._study = _open_study(self.setting)
-        known = self._study.user_attrs.get("identity")
-        if known is None:
-            self._study.set_user_attr("identity", self.setting.identity)
-        elif known != self.setting.identity:
-            raise TinyLLMError(
-                f"The sweep {self.setting.name} was begun with another search space, seed, code "
-                f"or parameters; give this one another --name."
-            )
+        self._study = open_study(self.setting)
 
-    def run(self) -> None:
+    def run(self, runner: Trials) -> None:
         """Run trials until there are as many as requested.
 
         Raises:
             TinyLLMError: several experiments in a row failed, other than by diverging.
-            KeyboardInterrupt: the running one has been stopped; the next `run` resumes it.
+            KeyboardInterrupt: the running ones have been stopped; the next `run` resumes them.
         """
         self._resume_abandoned()
         failures = 0
-        while len(self.facts()) < self.trials:
-            trial, point, name = self._draw()
-            outcome = self._run_trial(trial, point, name)
-            if outcome.state != "failed":
-                failures = 0
-                self._conclude(trial, point, outcome)
-                continue
-            failures += 1
-            self._study.tell(trial, state=_state("FAIL"))
-            if failures >= _FAILURES:
-                raise TinyLLMError(
-                    f"{failures} experiments of {self.setting.name} failed in a row: "
-                    f"{outcome.reason}"
-                )
+        while (missing := self.trials - len(self.facts())) > 0:
+            batch = self._draw_batch(min(runner.workers, missing))
+            points = {draw.name: draw.point for draw in batch}
+            announce = functools.partial(self._announce, {draw.name: draw for draw in batch})
+            outcomes = runner.run(points, announce, self._judge() if self.prune else None)
+            self._conclude(batch, outcomes)
+            for outcome in outcomes:
+                failures = failures + 1 if outcome.state == "failed" else 0
+                if failures >= _FAILURES:
+                    raise TinyLLMError(
+                        f"{failures} experiments of {self.setting.name} failed in a row: "
+                        f"{outcome.reason}"
+                    )
 
     def facts(self) -> list[TrialFacts]:
         """All trials that have ended, the best first, those without a result last."""
@@ -102,8 +105,22 @@ class Sweep:
         ]
         return sorted(found, key=lambda facts: math.inf if facts.val is None else facts.val)
 
-    def _draw(self) -> tuple[Any, dict[str, Any], str]:
-        """The next point that the config classes accept, and the experiment's name."""
+    def _draw_batch(self, size: int) -> list[_Draw]:
+        """The next points; first those that a kill left, with the rest of their batch."""
+        waiting = self._study.get_trials(deepcopy=False, states=[state("WAITING")])
+        batch = waiting[0].user_attrs.get("batch") if waiting else None
+        if batch in {attrs.get("batch") for attrs in self._attributes() if "facts" in attrs}:
+            # the others have been told of
+            size = sum(trial.user_attrs.get("batch") == batch for trial in waiting)
+        draws: list[_Draw] = []
+        while len(draws) < size:
+            draw = self._draw()
+            draw.trial.set_user_attr("batch", batch or (draws[0] if draws else draw).name)
+            draws.append(draw)
+        return draws
+
+    def _draw(self) -> _Draw:
+        """The next point that the config classes accept."""
         problem = ""
         for _ in range(_DRAWS):
             self._study.sampler = self._sampler()
@@ -113,11 +130,11 @@ class Sweep:
                 check_point(self.setting.params, point)
             except ConfigError as error:
                 problem = str(error)
-                self._study.tell(trial, state=_state("FAIL"))
+                self._study.tell(trial, state=state("FAIL"))
                 continue
             name = trial.user_attrs.get("name") or self._next_name()
             trial.set_user_attr("name", name)
-            return trial, point, name
+            return _Draw(trial, point, name)
         raise TinyLLMError(f"Hardly any point of the search space is possible: {problem}")
 
     def _sampler(self) -> Any:
@@ -128,82 +145,71 @@ class Sweep:
         return optuna.samplers.TPESampler(
             seed=(self.seed * 1_000_003 + len(drawn)) % 2**32,
             n_startup_trials=min(10, max(_RANDOM, self.trials // 3)),
+            # the points of a batch keep away from each other
+            constant_liar=True,
         )
+
+    def _attributes(self) -> list[dict[str, Any]]:
+        return [trial.user_attrs for trial in self._study.get_trials(deepcopy=False)]
 
     def _next_name(self) -> str:
         """Numbered by the points that were run; Optuna also counts those that were resumed."""
-        trials = self._study.get_trials(deepcopy=False)
-        names = {trial.user_attrs["name"] for trial in trials if "name" in trial.user_attrs}
+        names = {attrs["name"] for attrs in self._attributes() if "name" in attrs}
         return f"{self.setting.name}-{len(names)}"
 
-    def _run_trial(self, trial: Any, point: dict[str, Any], name: str) -> Outcome:
-        def watch(step: int, loss: float) -> bool:
-            trial.report(loss / math.log(2), step)
-            return self.prune and bool(trial.should_prune())
+    def _judge(self) -> Judge:
+        """A judge by what has ended by now."""
+        ended = self._study.get_trials(states=[state("COMPLETE")])
+        return Judge(self._study.pruner, ended, self.setting.params["train"]["max_steps"])
 
-        return run_experiment(
-            name,
-            point,
-            overrides=self.setting.overrides,
-            environment=self.parent.environment(),
-            watch=watch,
-            log=experiments_folder() / self.setting.name / f"{name}.log",
-        )
-
-    def _conclude(self, trial: Any, point: dict[str, Any], outcome: Outcome) -> None:
-        facts = TrialFacts(
-            name=outcome.name,
-            state=outcome.state,
-            params=point,
-            val=outcome.train.get("val_bits_per_character"),
-            test=outcome.test.get("bits_per_character"),
-            reason=outcome.reason if outcome.state == "diverged" else "",
-        )
-        # first the sweep's own record: _resume_abandoned repairs a kill in between
-        trial.set_user_attr("facts", facts.to_dict())
-        self._tell(trial.number, facts)
-        tags = {"sweep.trial": str(trial.number), "sweep.state": outcome.state}
+    def _announce(self, draws: Mapping[str, _Draw], outcome: Outcome) -> None:
+        """Say in MLflow and here how a trial ended; nothing depends on it."""
+        draw = draws[outcome.name]
+        tags = {"sweep.trial": str(draw.trial.number), "sweep.state": outcome.state}
         self.parent.adopt(outcome.fingerprint, tags)
-        self.report(facts)
+        if outcome.state != "failed":
+            self.report(_facts(draw, outcome))
+
+    def _conclude(self, batch: Sequence[_Draw], outcomes: Sequence[Outcome]) -> None:
+        """Let Optuna know of a whole batch."""
+        ended = [*zip(batch, outcomes, strict=True)]
+        # first the sweep's own record: _resume_abandoned repairs a kill in between
+        for draw, outcome in ended:
+            if outcome.state != "failed":
+                for step, loss in outcome.losses:
+                    draw.trial.report(bits(loss), step)
+                draw.trial.set_user_attr("facts", _facts(draw, outcome).to_dict())
+        for draw, outcome in ended:
+            if outcome.state == "failed":
+                self._study.tell(draw.trial, state=state("FAIL"))
+            else:
+                self._tell(draw.trial.number, _facts(draw, outcome))
 
     def _tell(self, number: int, facts: TrialFacts) -> None:
         if facts.val is not None:
             self._study.tell(number, facts.val)
         else:
             # also if it diverged: Optuna treats it as the worst, and avoids it
-            self._study.tell(number, state=_state("PRUNED"))
+            self._study.tell(number, state=state("PRUNED"))
 
     def _resume_abandoned(self) -> None:
         """Queue what was running when the sweep was killed."""
-        for trial in self._study.get_trials(deepcopy=False, states=[_state("RUNNING")]):
+        for trial in self._study.get_trials(deepcopy=False, states=[state("RUNNING")]):
             if "facts" in trial.user_attrs:
                 self._tell(trial.number, TrialFacts(**trial.user_attrs["facts"]))
                 continue
-            self._study.tell(trial.number, state=_state("FAIL"))
-            name = trial.user_attrs.get("name")
-            self._study.enqueue_trial(trial.params, user_attrs={"name": name} if name else None)
+            self._study.tell(trial.number, state=state("FAIL"))
+            attrs = trial.user_attrs
+            known = {key: attrs[key] for key in ("name", "batch") if key in attrs}
+            self._study.enqueue_trial(trial.params, user_attrs=known)
 
 
-def _state(name: str) -> Any:
-    from optuna.trial import TrialState
-
-    return TrialState[name]
-
-
-def _open_study(setting: Setting) -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise TinyLLMError("A sweep needs Optuna: pip install 'tinyllm[sweep]'.") from None
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    place = experiments_folder()
-    place.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{place / 'studies.db'}")
-    steps = setting.params["train"]["max_steps"]
-    pruner = optuna.pruners.PercentilePruner(
-        _PERCENTILE, n_startup_trials=_JUDGES, n_warmup_steps=steps // 2
-    )
-    return optuna.create_study(
-        storage=storage, study_name=setting.name, load_if_exists=True, pruner=pruner
+def _facts(draw: _Draw, outcome: Outcome) -> TrialFacts:
+    return TrialFacts(
+        name=outcome.name,
+        state=outcome.state,
+        params=draw.point,
+        val=outcome.train.get("val_bits_per_character"),
+        test=outcome.test.get("bits_per_character"),
+        reason=outcome.reason if outcome.state == "diverged" else "",
     )

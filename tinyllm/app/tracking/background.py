@@ -25,6 +25,8 @@ from tinyllm.app.tracking.store import connect, journal_folder, tracking_uri
 from tinyllm.base.environment import child_environment
 from tinyllm.formats.closure import ROOT
 
+# set where the store must not be written: another process delivers what is recorded there
+ELSEWHERE_VARIABLE = "TINYLLM_DELIVERED_ELSEWHERE"
 _INTERVAL = 2.0
 _LONGEST_PAUSE = 30.0
 _SAMPLE_INTERVAL = 10.0
@@ -90,9 +92,11 @@ def main(fingerprint: str, stage: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     journal = Journal(journal_folder(), fingerprint)
     sampling: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    elsewhere = is_delivered_elsewhere()
     if stage == "train":
         # others may wait for the store, so do not create it in idle time
-        _make_store()
+        if not elsewhere:
+            _make_store()
         _give_way()
         import psutil
 
@@ -102,9 +106,17 @@ def main(fingerprint: str, stage: str) -> None:
     closed = threading.Event()
     threading.Thread(target=_watch, args=(closed,), daemon=True).start()
     with sampling:
+        if elsewhere:
+            closed.wait()
+            return
         _deliver_until(closed, Delivery(journal))
     # including this run, if the command was killed
     deliver_abandoned()
+
+
+def is_delivered_elsewhere() -> bool:
+    """Whether this process only records."""
+    return bool(os.environ.get(ELSEWHERE_VARIABLE))
 
 
 def _deliver_until(closed: threading.Event, delivery: Delivery) -> None:

@@ -12,6 +12,7 @@ from tinyllm.app.logger import get_logger
 from tinyllm.app.repository import find_repository
 from tinyllm.base.environment import child_environment
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.files import repository_root
 
 _log = get_logger(__name__)
 # shared by runs that differ only in the seed
@@ -43,7 +44,7 @@ def _branch() -> str:
     name = git("rev-parse", "--abbrev-ref", "HEAD")
     if name != "HEAD":
         return name
-    root = os.environ.get("DVC_ROOT") or "."
+    root = str(repository_root())
     commit = os.environ.get("DVC_EXP_BASELINE_REV") or "HEAD"
     heads = git(
         "-C", root, "for-each-ref", "--points-at", commit, "--format=%(refname:short)", "refs/heads"

@@ -15,7 +15,7 @@ from tinyllm.app.config import TrackingConfig
 from tinyllm.app.logger import get_logger
 from tinyllm.app.redaction import without_secrets
 from tinyllm.app.tracking.abandoned import recording
-from tinyllm.app.tracking.background import BackgroundDelivery
+from tinyllm.app.tracking.background import BackgroundDelivery, is_delivered_elsewhere
 from tinyllm.app.tracking.journal import Journal
 from tinyllm.app.tracking.kept import place_in_project
 from tinyllm.app.tracking.lineage import (
@@ -221,7 +221,8 @@ class Tracker:
         local = self._uri.startswith("sqlite:")
         hindrance = self._delivery.finish(_PATIENCE_WITH_SQLITE if local else _PATIENCE)
         with self._tolerant():
-            self._tell_what_is_missing(hindrance or "they came too late")
+            if not is_delivered_elsewhere():
+                self._tell_what_is_missing(hindrance or "they came too late")
 
     def _tell_what_is_missing(self, why: str) -> None:
         if missing := self._journal.pending(self._uri):

@@ -10,8 +10,8 @@ import time
 import psutil
 import pytest
 
+from tests.cluster.hosts import hosts, why_no_hosts
 from tests.conftest import ROOT
-from tests.training.hosts import hosts, why_no_hosts
 from tinyllm.training.liveness import SILENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]

@@ -1,0 +1,92 @@
+"""A copy of a project is what its folder holds, and making one changes nothing there."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.app.experiments.tiny import make_tiny
+from tests.project import run_in
+from tinyllm.app.experiments.copies import collect, make_copy, take_snapshot
+from tinyllm.base.errors import TinyLLMError
+
+pytestmark = pytest.mark.medium
+
+
+@pytest.fixture(params=["", "models/small"], ids=["whole", "in a folder"])
+def project(tmp_path, request) -> Path:
+    return make_tiny(tmp_path / "repository", request.param)
+
+
+def state(project: Path) -> str:
+    told = [
+        run_in(project, "git", *words).stdout for words in (("status", "-s"), ("stash", "list"))
+    ]
+    return "".join(told)
+
+
+def test_a_copy_holds_what_was_not_committed_and_changes_nothing(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(project)
+    (project / "text.txt").write_text("changed", encoding="utf-8")
+    (project / "new.txt").write_text("new", encoding="utf-8")
+    run_in(project, "git", "add", "new.txt")
+    (project / "stage.py").unlink()
+    (project / "private.txt").write_text("of nobody", encoding="utf-8")
+    before = state(project)
+    assert len(before.splitlines()) == 4
+    copy = make_copy(take_snapshot(), tmp_path / "copy")
+    assert state(project) == before
+    assert (copy / "text.txt").read_text() == "changed"
+    assert (copy / "new.txt").read_text() == "new"
+    assert not (copy / "stage.py").exists()
+    assert not (copy / "private.txt").exists()
+    assert (copy / "params.yaml").is_file()
+
+
+def test_a_copy_takes_the_place_of_an_earlier_one_at_the_state_of_the_snapshot(
+    project, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(project)
+    (project / "text.txt").write_text("then", encoding="utf-8")
+    snapshot = take_snapshot()
+    (project / "text.txt").write_text("now", encoding="utf-8")
+    copy = make_copy(snapshot, tmp_path / "copy")
+    (copy / "left.txt").touch()
+    copy = make_copy(snapshot, tmp_path / "copy")
+    assert (copy / "text.txt").read_text() == "then"
+    assert not (copy / "left.txt").exists()
+
+
+def test_a_copy_has_the_settings_and_the_cache_of_the_project(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(project)
+    run_in(project, "git", "config", "user.name", "Ada")
+    run_in(project, "git", "remote", "add", "origin", "https://example.org/x.git")
+    run_in(project, "dvc", "config", "--local", "core.autostage", "true")
+    run_in(project, "dvc", "config", "--local", "cache.dir", "elsewhere")
+    copy = make_copy(take_snapshot(), tmp_path / "copy")
+    assert run_in(copy, "git", "config", "user.name").stdout == "Ada\n"
+    assert run_in(copy, "git", "remote", "-v").stdout.count("example.org") == 2
+    assert run_in(copy, "dvc", "config", "core.autostage").stdout == "true\n"
+    found = Path(run_in(copy, "dvc", "cache", "dir").stdout.strip())
+    assert found.resolve() == project / "elsewhere"
+
+
+@pytest.mark.slow
+def test_an_experiment_comes_back_with_its_files(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(project)
+    snapshot = take_snapshot()
+    copy = make_copy(snapshot, tmp_path / "copy")
+    run_in(copy, "dvc", "exp", "run", "-n", "tried", "-S", "train.seconds=0.1")
+    collect(snapshot, tmp_path / "copy", "tried")
+    assert "tried" in run_in(project, "dvc", "exp", "list").stdout
+    run_in(project, "dvc", "exp", "apply", "tried")
+    assert (project / "out.txt").read_text() == "committed"
+    with pytest.raises(TinyLLMError, match="git failed in"):
+        collect(snapshot, tmp_path / "copy", "another")
+
+
+def test_what_git_does_not_track_cannot_be_copied(project, monkeypatch):
+    monkeypatch.chdir(project)
+    run_in(project, "git", "rm", "--quiet", "--cached", "params.yaml")
+    run_in(project, "git", "commit", "--quiet", "--amend", "--no-edit")
+    with pytest.raises(TinyLLMError, match=r"does not track params\.yaml.*git add params\.yaml"):
+        take_snapshot()
