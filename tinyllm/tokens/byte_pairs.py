@@ -67,7 +67,7 @@ class BytePairTokenizer(ByteTokenizer):
 
     @classmethod
     def learn(
-        cls, texts: Iterable[str], vocab_size: int = 1024, most: int = MOST_CHARACTERS
+        cls, texts: Iterable[str], vocab_size: int = 512, most: int = MOST_CHARACTERS
     ) -> Self:
         """Learn from a text in parts; see `learn_pairs`."""
         return cls(learn_pairs(texts, vocab_size, most))

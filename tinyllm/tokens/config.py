@@ -22,7 +22,7 @@ class TokenizeConfig(Section):
         description="char: characters seen less often in the training split become unknown",
     )
     vocab_size: int = Field(
-        1024, ge=257, le=1_000_000, description="bpe: tokens, of which 256 are the bytes"
+        512, ge=257, le=1_000_000, description="bpe: tokens, of which 256 are the bytes"
     )
     learn_characters: int = Field(
         100_000_000,

@@ -1,6 +1,7 @@
 """Targets: files that hold models, tokens, and the state of a training."""
 
 import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +113,30 @@ def tokenizer(data: bytes) -> None:
     )
 
 
+@target(b"\2\0\1abc", "\4\0\1\2\3\N{GRINNING FACE}".encode(), share=2.0)
+def byte_pairs(data: bytes) -> None:
+    """Any text with any pairs of tokens, to tokens and back; and what a changed file holds."""
+    from tinyllm.base.errors import TinyLLMError
+    from tinyllm.tokens.byte_level import PRINTABLE, whole_text
+    from tinyllm.tokens.byte_pairs import BytePairTokenizer
+
+    draw = Draw(data)
+    names, merges = list(PRINTABLE), []
+    for _ in range(draw.byte() % 20):
+        pair = (names[-1 - draw.byte() % len(names)], names[-1 - draw.byte() % len(names)])
+        if pair not in merges:
+            merges.append(pair)
+            names.append("".join(pair))
+    made, text = BytePairTokenizer(merges), draw.text()
+    assert made.decode(made.encode(text)) == whole_text(text)
+    path = good.scratch() / "tokenizer.json"
+    made.save_state(path)
+    assert BytePairTokenizer.load_state(path) == made
+    path.write_bytes(changed_json(json.loads(path.read_text("utf-8")), draw))
+    with contextlib.suppress(TinyLLMError):
+        BytePairTokenizer.load_state(path).encode(text)
+
+
 @target(b"\0\3\0\1\5", b"\2\3\0\1\0", b"\1\4\5", words=_JSON)
 def working_checkpoints(data: bytes) -> None:
     """The folder of a run that was interrupted."""
@@ -149,6 +174,8 @@ def figures(data: bytes) -> None:
     file = place / "reports/evaluate/metrics.json"
     file.write_bytes(changed_json(metrics, draw))
     (place / "reports/evaluate/positions.csv").write_bytes(b"context,bits\n1,2.5\n" + draw.piece())
+    losses = {"val_bits_per_character": 2.5, "val_loss": 1.7}
+    (place / "reports/train/metrics.json").write_bytes(changed_json(losses, draw))
     (place / "reports/train/history.csv").write_bytes(b"step,val_loss\n1,2.5\n" + draw.rest())
     revision = Revision(place)
     reads: tuple[Callable[[], object], ...] = (

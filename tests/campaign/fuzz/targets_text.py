@@ -172,8 +172,11 @@ def huggingface_tokenizer(data: bytes) -> None:
     from tinyllm.formats.tokenizer_json import (
         tokenizer_from_huggingface,
     )
+    from tinyllm.tokens.byte_pairs import BytePairTokenizer
     from tinyllm.tokens.characters import CharacterTokenizer
 
-    path = good.scratch() / "tokenizer.json"
-    path.write_bytes(changed_json(written(CharacterTokenizer("abc")), Draw(data)))
+    path, draw = good.scratch() / "tokenizer.json", Draw(data)
+    pairs = BytePairTokenizer([("a", "b"), ("ab", "c")])
+    made = pairs if draw.byte() & 1 else CharacterTokenizer("abc")
+    path.write_bytes(changed_json(written(made), draw))
     tokenizer_from_huggingface(path)
