@@ -12,8 +12,8 @@ import pytest
 
 from tests.base.some_jobs import SomeJob, attempts, do
 from tests.base.test_jobs import jobs
-from tests.cluster import two_nodes
 from tests.conftest import ROOT
+from tests.ray_nodes import two_nodes
 from tests.waiting import live, wait_until
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.jobs import run_jobs
