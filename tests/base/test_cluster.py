@@ -13,7 +13,7 @@ import pytest
 from tests.base.some_jobs import SomeJob, attempts, do
 from tests.base.test_jobs import jobs
 from tests.conftest import ROOT
-from tests.ray_cluster import two_nodes
+from tests.ray_nodes import two_nodes
 from tests.waiting import live, wait_until
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.jobs import run_jobs

@@ -11,7 +11,7 @@ import pytest
 from tests.app.experiments.test_sweep import end_in_the_middle, steps_in_journals, sweep, trains
 from tests.project import clean_environment, run_in
 from tests.queue_kill import runs_in
-from tests.ray_cluster import two_nodes
+from tests.ray_nodes import two_nodes
 from tests.waiting import live, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]

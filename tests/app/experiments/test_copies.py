@@ -1,5 +1,6 @@
 """A copy of a project is what its folder holds, and making one changes nothing there."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,13 @@ def test_a_copy_holds_what_was_not_committed_and_changes_nothing(project, tmp_pa
     assert not (copy / "stage.py").exists()
     assert not (copy / "private.txt").exists()
     assert (copy / "params.yaml").is_file()
+
+
+def test_a_file_that_was_only_touched_is_no_change(project, monkeypatch):
+    monkeypatch.chdir(project)
+    os.utime(project / "text.txt", (1, 1))
+    snapshot = take_snapshot()
+    assert snapshot.state == snapshot.commit
 
 
 def test_a_copy_takes_the_place_of_an_earlier_one_at_the_state_of_the_snapshot(

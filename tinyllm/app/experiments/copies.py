@@ -56,7 +56,7 @@ def take_snapshot() -> Snapshot:
         TinyLLMError: there is no repository, it has no commit, or git or DVC cannot read it.
     """
     found = find_repository(Path.cwd())
-    state = git_in(found.top, *_SOMEBODY, "stash", "create") or found.commit
+    state = _changes(found.top) or found.commit
     for name in ("dvc.yaml", "params.yaml"):
         if not git_in(found.top, "ls-tree", state, "--", str(found.project / name)):
             raise TinyLLMError(
@@ -97,6 +97,19 @@ def collect(snapshot: Snapshot, folder: Path, name: str) -> None:
     ref = snapshot.ref(name)
     quiet = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head")
     git_in(Path(snapshot.top), "-c", "gc.auto=0", *quiet, str(folder), f"{ref}:{ref}")
+
+
+def _changes(top: Path) -> str:
+    """A commit of what was not committed; empty if there is nothing.
+
+    Raises:
+        TinyLLMError: git cannot make it.
+    """
+    result = _run(["git", *_SOMEBODY, "stash", "create"], top)
+    # without a word if nothing but the times of files differs
+    if result.returncode and result.stderr.strip():
+        raise TinyLLMError(f"git failed in {top}: {_last_line(result.stderr)}")
+    return result.stdout.strip()
 
 
 def _share_cache(root: Path, project: Path, cache: str) -> None:
