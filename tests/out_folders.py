@@ -6,7 +6,7 @@ from tinyllm.base.errors import ConfigError
 from tinyllm.base.outs import OutFile, OutFolder
 from tinyllm.base.replacing import new_directory
 
-FOLDER = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=b"by test")
+FOLDER = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=(b"by test",))
 
 FILE = OutFile("tinyllm test", b"by test", b"sign")
 

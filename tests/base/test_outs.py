@@ -62,7 +62,7 @@ UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
 from tinyllm.base.outs import OutFolder, check_places
-kind = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=b"by test")
+kind = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=(b"by test",))
 if os.geteuid() == 0:
     os.setuid(65534)
 try:

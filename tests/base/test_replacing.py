@@ -192,7 +192,7 @@ import os, signal, sys
 from pathlib import Path
 from tinyllm.base.replacing import new_directory
 from tinyllm.base.outs import OutFolder
-kind = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=b"by test")
+kind = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=(b"by test",))
 rename, renamed = Path.rename, []
 def dies(path, target):
     renamed.append(path)

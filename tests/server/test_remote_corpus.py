@@ -17,6 +17,8 @@ from tests.server.team import free_ports
 pytestmark = pytest.mark.slow
 
 TEXTS = {"b.txt": "Zwei.\r\nDrei ß.\n" * 900, "a/one.txt": "Eins.\n" * 900, "c.md": "no"}
+# a store without accounts takes whatever it is told
+ANY = "any"
 COMMAND = ["tinyllm", "prepare", "--split-by", "corpus", "--out"]
 
 
@@ -45,8 +47,8 @@ def store(tmp_path_factory):
         )
     environment = {
         **os.environ,
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_ACCESS_KEY_ID": ANY,
+        "AWS_SECRET_ACCESS_KEY": ANY,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}",
     }
@@ -76,8 +78,8 @@ def fill(environment):
     client = boto3.client(
         "s3",
         endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
+        aws_access_key_id=ANY,
+        aws_secret_access_key=ANY,
         region_name="us-east-1",
     )
     for _ in range(100):

@@ -49,7 +49,7 @@ def read_text(path: Path, encoding: str) -> str:
     """
     check_regular(path)
     file = local_file(path, path.name)
-    config = PrepareConfig(encoding=encoding_of(file, encoding))
+    config = PrepareConfig.parse({"encoding": encoding_of(file, encoding)})
     return "".join(read_chunks(file, config))
 
 

@@ -53,7 +53,7 @@ def abandoned_folders(data: bytes) -> None:
     kind = OutFolder("tinyllm test", ("a.txt", "mark.json"), "mark.json", frozenset({"x"}))
     above = good.empty("beside")
     place = above / "out"
-    prefix = draw.choose((replacing._prefix(place), ".abcdefabcdef.", draw.word(), "x"))
+    prefix = draw.choose((replacing.hidden_prefix(place), ".abcdefabcdef.", draw.word(), "x"))
     middle = draw.choose(("999999999.abc", "0.x", "1.y", draw.word(), "99999999999999999999.z"))
     suffix = draw.choose((".new.unfinished", ".old.unfinished", draw.word()))
     name = (prefix + middle + suffix).replace("/", "").replace("\0", "")[:200].strip()
