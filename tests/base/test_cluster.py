@@ -63,13 +63,17 @@ def test_the_number_of_workers_bounds_what_runs_at_once(nodes, tmp_path):
     assert abs(begun[0] - begun[1]) >= 1
 
 
-def test_a_lost_worker_costs_only_its_job_which_is_tried_again(nodes, tmp_path):
+def test_a_lost_worker_costs_only_its_job_which_is_tried_again(nodes, tmp_path, capfd):
     assert run_jobs(do, jobs(tmp_path, "is lost once", ""), RAY) == ["result 0", "result 1"]
     assert [len(attempts(tmp_path, number)) for number in range(2)] == [2, 1]
+    # which belongs to the command
+    assert capfd.readouterr().out == ""
 
 
 def test_what_is_lost_again_and_again_is_given_up(nodes, tmp_path):
-    with pytest.raises(TinyLLMError, match=r"^The Ray cluster failed .*run it again"):
+    with pytest.raises(
+        TinyLLMError, match=r"^Workers of the Ray cluster ended 4 times .*run it again"
+    ):
         run_jobs(do, jobs(tmp_path, "is lost"), RAY)
     assert len(attempts(tmp_path, 0)) == ATTEMPTS
 

@@ -121,3 +121,10 @@ def test_ctrl_c_stops_all_at_once(waiting):
     wait_until(lambda: not live(workers))
     # one traceback, of the first process, which here is no command
     assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1
+
+
+def test_without_ray_the_engine_says_what_to_install(tmp_path, monkeypatch):
+    # as if it were not installed
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(TinyLLMError, match=r"not installed.*tinyllm\[cluster\].*engine to local"):
+        run_jobs(do, jobs(tmp_path, ""), RuntimeConfig(engine="ray"))

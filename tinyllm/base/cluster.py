@@ -43,27 +43,39 @@ def run_on_ray(
             failed, or its workers ended again and again.
     """
     with _cluster() as ray:
-        remote = ray.remote(max_retries=ATTEMPTS - 1, **_resources(ray, needs))(_call())
         # by name, since a worker may have read another version of this program before
         place = (str(Path(tinyllm.__file__).parent.parent), work.__module__, work.__qualname__)
-        waiting = deque(enumerate(jobs))
+        # this process counts the attempts, and says what was lost
+        remote = ray.remote(max_retries=0, **_resources(ray, needs))(_call())
+        waiting = deque(range(len(jobs)))
         sent: dict[Any, int] = {}
-        try:
-            while sent or waiting:
-                while waiting and (not workers or len(sent) < workers):
-                    number, job = waiting.popleft()
-                    sent[remote.remote(*place, pickle.dumps(job))] = number
-                for reference in ray.wait([*sent])[0]:
-                    number = sent.pop(reference)
+        lost: dict[int, int] = {}
+        while sent or waiting:
+            while waiting and (not workers or len(sent) < workers):
+                number = waiting.popleft()
+                sent[remote.remote(*place, pickle.dumps(jobs[number]))] = number
+            for reference in ray.wait([*sent])[0]:
+                number = sent.pop(reference)
+                try:
                     data = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    raise _explained(error, place[0]) from None
+                except ray.exceptions.RayError as error:
+                    lost[number] = lost.get(number, 0) + 1
+                    _note_loss(error, lost[number])
+                    waiting.appendleft(number)
+                else:
                     advance(jobs[number].size)
                     results.add(number, pickle.loads(data))  # noqa: S301 - our own results
-        except ray.exceptions.RayTaskError as error:
-            raise _explained(error, place[0]) from None
-        except ray.exceptions.RayError as error:
-            raise TinyLLMError(
-                f"The Ray cluster failed ({_brief(error)}); {HOW_TO_GO_ON}."
-            ) from None
+
+
+def _note_loss(error: BaseException, times: int) -> None:
+    if times == ATTEMPTS:
+        raise TinyLLMError(
+            f"Workers of the Ray cluster ended {times} times at the same work ({_brief(error)}); "
+            f"{HOW_TO_GO_ON}."
+        )
+    _log.warning("A worker of the Ray cluster was lost; another one takes its work.")
 
 
 def _call() -> Callable[[str, str, str, bytes], bytes]:
@@ -149,6 +161,9 @@ def _cluster() -> Iterator[Any]:
     started = time.monotonic()
     try:
         _knock(where)
+        # Ray tells of lost workers on standard output, which is the command's; there is no option
+        inside: Any = importlib.import_module("ray._private.worker")
+        inside._worker_logs_enabled = False  # noqa: SLF001 - see above
         quiet = {"include_dashboard": False, "log_to_driver": False}
         ray.init(where, logging_level=logging.ERROR, **quiet)
     except Exception as error:

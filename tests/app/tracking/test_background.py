@@ -12,8 +12,9 @@ import pytest
 from tests.app.tracking.test_delivery_faults import FINGERPRINT, add_run, only_run
 from tests.conftest import ROOT
 from tests.waiting import wait_until
-from tinyllm.app.tracking.background import BackgroundDelivery
+from tinyllm.app.tracking.background import ELSEWHERE_VARIABLE, BackgroundDelivery
 from tinyllm.app.tracking.journal import Journal
+from tinyllm.app.tracking.store import tracking_uri
 
 pytestmark = pytest.mark.medium
 
@@ -72,6 +73,16 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(journal, deaf_server)
     delivery = BackgroundDelivery(FINGERPRINT, "train")
     assert "not done after 1 seconds" in delivery.finish(1.0)
     assert not psutil.pid_exists(delivery._process.pid)
+
+
+def test_what_is_delivered_elsewhere_only_stays_in_the_journal(journal, monkeypatch):
+    add_run(journal)
+    monkeypatch.setenv(ELSEWHERE_VARIABLE, "yes")
+    assert BackgroundDelivery(FINGERPRINT, "train").finish(30.0) == ""
+    assert journal.pending(tracking_uri()) > 0
+    monkeypatch.delenv(ELSEWHERE_VARIABLE)
+    assert BackgroundDelivery(FINGERPRINT, "evaluate").finish(60.0) == ""
+    assert journal.pending(tracking_uri()) == 0
 
 
 def test_beside_training_it_takes_spare_time_only(journal):
