@@ -128,3 +128,19 @@ def test_without_ray_the_engine_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(TinyLLMError, match=r"not installed.*tinyllm\[cluster\].*engine to local"):
         run_jobs(do, jobs(tmp_path, ""), RuntimeConfig(engine="ray"))
+
+
+def test_workers_have_the_package_of_this_process(tmp_path, monkeypatch):
+    # as MLflow does with the code of a model
+    (tmp_path / "path/tinyllm").mkdir(parents=True)
+    (tmp_path / "path/tinyllm/__init__.py").write_text("raise ImportError('another copy')")
+    monkeypatch.syspath_prepend(tmp_path / "path")
+    before = list(sys.path)
+    found = run_jobs(do, jobs(tmp_path, "", ""), RuntimeConfig(workers=2))
+    assert found == ["result 0", "result 1"]
+    assert sys.path == before
+
+
+def test_little_work_is_done_here(tmp_path):
+    run_jobs(do, jobs(tmp_path, "", ""), RuntimeConfig())
+    assert attempts(tmp_path, 0) == attempts(tmp_path, 1) == [os.getpid()]

@@ -15,6 +15,9 @@ from tinyllm.base.processes import run_in_processes
 from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.work import Job, Needs, Results
 
+# bytes that are read in less time than processes take to start
+_SMALL = 1 << 26
+
 J = TypeVar("J", bound=Job)
 R = TypeVar("R")
 
@@ -45,12 +48,16 @@ def run_jobs(
         TinyLLMError: a job failed, its workers ended again and again, or no machine of the
             cluster has what a job needs.
     """
+    few = _SMALL if needs is None else 0
     needs = needs or Needs()
     results = Results(len(jobs), tell)
     if runtime.engine == "ray" and jobs:
         run_on_ray(work, jobs, runtime.workers, needs, advance, results)
         return results.told
-    workers = min(runtime.workers or max(1, usable_cores() // needs.cores), len(jobs))
+    many = max(1, usable_cores() // needs.cores)
+    if sum(job.size for job in jobs) <= few:
+        many = 1
+    workers = min(runtime.workers or many, len(jobs))
     if workers > 1:
         run_in_processes(work, jobs, workers, advance, results)
         return results.told

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
 from collections import deque
@@ -12,8 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
+from pathlib import Path
 from typing import Any, TypeVar
 
+import tinyllm
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import Advance
 from tinyllm.base.work import ATTEMPTS, HOW_TO_GO_ON, Job, Results
@@ -101,6 +104,21 @@ def _note_loss(worker: "_Worker", times: int) -> None:
     _log.warning("A worker process ended (%s); another one takes its work.", how)
 
 
+@contextmanager
+def this_package_first() -> Iterator[None]:
+    """Let processes that are started here import the package that this one has.
+
+    A new interpreter gets this one's search path, and MLflow puts the code of models, which holds
+    a part of this package, in front of it.
+    """
+    root = str(Path(tinyllm.__file__).parent.parent)
+    sys.path.insert(0, root)
+    try:
+        yield
+    finally:
+        sys.path.remove(root)
+
+
 class _Worker:
     """A process that does one job after the other.
 
@@ -111,7 +129,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other,), daemon=True)
-        with _no_interrupts():
+        with _no_interrupts(), this_package_first():
             self._process.start()
         other.close()
         self.is_busy = False

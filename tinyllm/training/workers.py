@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.processes import this_package_first
 from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.kernels.numerics import setup_numerics
 from tinyllm.training.distributed import HOW_TO_RESUME, Group, joined
@@ -36,7 +37,8 @@ class Worker:
         self._process = multiprocessing.get_context("spawn").Process(
             target=_work, args=(rank, tokens, recipe, store, outbox), daemon=True
         )
-        self._process.start()
+        with this_package_first():
+            self._process.start()
         outbox.close()
 
     @property
