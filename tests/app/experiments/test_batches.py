@@ -18,6 +18,7 @@ from tinyllm.app.tracking.parent import ParentRun
 from tinyllm.base.errors import TinyLLMError
 
 pytestmark = pytest.mark.medium
+WEEKLY = [pytest.mark.slow, pytest.mark.exhaustive]
 
 SPACE = ["train.learning_rate=log(0.001,1)", "model.num_layers=uniform(1,8)"]
 STEPS = 100
@@ -128,7 +129,7 @@ def test_another_size_draws_other_points(make):
     assert four != found
 
 
-@pytest.mark.parametrize(("workers", "left"), [(1, 6), (4, 5)])
+@pytest.mark.parametrize(("workers", "left"), [pytest.param(1, 6, marks=WEEKLY), (4, 5)])
 def test_an_interruption_changes_no_point(make, workers, left):
     with pytest.raises(KeyboardInterrupt):
         make("interrupted").run(Formula(workers, left))

@@ -13,7 +13,10 @@ from tinyllm.base.errors import TinyLLMError
 pytestmark = pytest.mark.medium
 
 
-@pytest.fixture(params=["", "models/small"], ids=["whole", "in a folder"])
+WEEKLY = [pytest.mark.slow, pytest.mark.exhaustive]
+
+
+@pytest.fixture(params=["", pytest.param("models/small", marks=WEEKLY)], ids=["whole", "inside"])
 def project(tmp_path, request) -> Path:
     return make_tiny(tmp_path / "repository", request.param)
 
@@ -64,6 +67,8 @@ def test_a_copy_takes_the_place_of_an_earlier_one_at_the_state_of_the_snapshot(
     assert not (copy / "left.txt").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_copy_has_the_settings_and_the_cache_of_the_project(project, tmp_path, monkeypatch):
     monkeypatch.chdir(project)
     run_in(project, "git", "config", "user.name", "Ada")
@@ -79,6 +84,7 @@ def test_a_copy_has_the_settings_and_the_cache_of_the_project(project, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_experiment_comes_back_with_its_files(project, tmp_path, monkeypatch):
     monkeypatch.chdir(project)
     snapshot = take_snapshot()

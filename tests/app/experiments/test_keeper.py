@@ -78,6 +78,7 @@ def nothing_is_left(folder: Path) -> bool:
         return not (folder / "copies" / "one").exists()
 
 
+@pytest.mark.exhaustive
 def test_a_result_is_an_experiment_of_the_project(project, snapshot, tmp_path):
     with Keeper(order(snapshot, tmp_path, 0.1)) as keeper:
         while keeper.wait(1):
@@ -99,7 +100,10 @@ def test_stopping_ends_all_processes(snapshot, tmp_path):
     assert nothing_is_left(tmp_path)
 
 
-@pytest.mark.parametrize("whom", ["giver", "keeper", "dvc"])
+@pytest.mark.parametrize(
+    "whom",
+    ["giver", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("keeper", "dvc"))],
+)
 def test_a_kill_leaves_no_processes(snapshot, tmp_path, whom):
     given = order(snapshot, tmp_path, 600)
     giver = subprocess.Popen(
@@ -119,6 +123,7 @@ def test_a_kill_leaves_no_processes(snapshot, tmp_path, whom):
     giver.wait(60)
 
 
+@pytest.mark.exhaustive
 def test_an_experiment_waits_for_itself_to_end(snapshot, tmp_path):
     with Keeper(order(snapshot, tmp_path, 600)) as first:
         first.wait(60)
@@ -134,6 +139,7 @@ def test_an_experiment_waits_for_itself_to_end(snapshot, tmp_path):
             wait_until(lambda: not live(found))
 
 
+@pytest.mark.exhaustive
 def test_what_git_says_is_in_the_log(snapshot, tmp_path):
     with Keeper(order(replace(snapshot, commit="f" * 40), tmp_path, 0)) as keeper:
         while keeper.wait(1):

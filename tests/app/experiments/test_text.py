@@ -14,7 +14,10 @@ from tinyllm.corpus.config import PrepareConfig
 pytestmark = pytest.mark.medium
 
 
-@pytest.fixture(params=["", "models/small"], ids=["whole", "in a folder"])
+WEEKLY = [pytest.mark.slow, pytest.mark.exhaustive]
+
+
+@pytest.fixture(params=["", pytest.param("models/small", marks=WEEKLY)], ids=["whole", "inside"])
 def project(tmp_path, request, monkeypatch) -> Path:
     found = make_tiny(tmp_path / "repository", request.param)
     (found / "texts").mkdir()
@@ -41,6 +44,8 @@ def test_a_file_that_git_does_not_track_is_named(project):
         check("texts")
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kept", ["data", "data/a.txt"])
 def test_what_dvc_keeps_is_there_unless_it_was_changed(project, kept):
     (project / "data").mkdir()
