@@ -33,8 +33,8 @@ TOUCHES = {
     ),
     "a metric of evaluate": (
         "tinyllm/evaluation/metrics.py",
-        "(scores.rank < 5)",
-        "(scores.rank < 4)",
+        "(ranks < 5).sum()",
+        "(ranks < 4).sum()",
         {"evaluate"},
     ),
     "the card of the exports": (

@@ -118,7 +118,7 @@ def test_texts_are_what_the_model_writes(server, checkpoint):
             ["O"],
             {"max_new_tokens": 1_000_000},
             400,
-            "The request asks for 1,000,000 characters, the model's own code says",
+            "The request asks for 1,000,000 tokens, the model's own code says",
         ),
         # more than any sampling may write
         (["O"], {"max_new_tokens": 10**9}, 400, "sampling.max_new_tokens: should be less than"),
