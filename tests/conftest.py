@@ -38,7 +38,7 @@ def write_prepared(folder: Path, **texts: str) -> Path:
     from tinyllm.base.files import write_json
     from tinyllm.corpus.shards import describe
 
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {"files": 1}
     for name, text in texts.items():
         facts = summary[name] = {**describe(text), "shards": []}

@@ -82,8 +82,8 @@ def _call() -> Callable[[str, str, str, bytes], bytes]:
     """What a worker runs; a function in a function travels by value and needs nothing of ours."""
 
     def call(root: str, module: str, name: str, data: bytes) -> bytes:
-        if root not in sys.path:
-            sys.path.insert(0, root)
+        # first, since MLflow puts the code of models, with a part of this package, before the rest
+        sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]
         function = getattr(importlib.import_module(module), name)
         job = pickle.loads(data)  # noqa: S301 - our own
         return pickle.dumps(function(job, lambda _bytes: None))

@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 from safetensors.numpy import load_file, save_file
 
+from tests.conftest import write_prepared
 from tests.project import run_in
 from tinyllm.app.tracking.journal import Journal
 
@@ -49,8 +50,6 @@ STEPS = (10, 20, 30)
 def write_outs(folder: Path) -> None:
     """What the stages write, and the journal of the training."""
     texts = {
-        "data/prepared/train.txt": "To be, or not to be.\n" * 9,
-        "data/prepared/val.txt": "That is the question.\n",
         "reports/train/history.csv": "step,loss\n1,2\n",
         "models/checkpoint/config.json": json.dumps({"training": {"fingerprint": FINGERPRINT}}),
         "models/export/pyfunc/MLmodel": "flavors: {}\n",
@@ -59,6 +58,12 @@ def write_outs(folder: Path) -> None:
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
+    write_prepared(
+        folder / "data/prepared",
+        train="To be, or not to be.\n" * 9,
+        val="That is the question.\n",
+        test="",
+    )
     (folder / "data/tokens").mkdir()
     (folder / "data/tokens/train.bin").write_bytes(bytes(range(200)))
     weights = {name: np.zeros((5, 6), dtype=np.float32) for name in ("o_proj", "embedding")}

@@ -33,7 +33,7 @@ def record(project):
     weights = sha256(project / WEIGHTS)
     with Tracker(RunStarted("train", FINGERPRINT, {}), TrackingConfig()) as tracker:
         for split in ("train", "val"):
-            text = project / f"data/prepared/{split}.txt"
+            text = project / f"data/prepared/{split}-00000.txt"
             tracker.tell(DatasetRead(split, text, sha256(text), "training"))
         tracker.tell(CheckpointWritten(project / "models/checkpoint", weights, 30, {}))
     with Tracker(RunStarted("export", FINGERPRINT, {}), TrackingConfig()) as tracker:
@@ -138,7 +138,7 @@ def test_other_weights_are_told_by_their_checksums_and_their_tensor(pipeline, fo
 
 
 def test_other_data_are_named_by_their_split(pipeline, found):
-    pipeline.faults.append(lambda clone: flip_a_bit(clone / "data/prepared/val.txt", 3))
+    pipeline.faults.append(lambda clone: flip_a_bit(clone / "data/prepared/val-00000.txt", 3))
     assert found().differences == [
         "data: the val split has another fingerprint than the run recorded"
     ]

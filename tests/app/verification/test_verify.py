@@ -120,14 +120,16 @@ def test_a_lock_that_neither_side_has_is_told(project, found):
 
 def test_changed_data_is_named_by_its_first_stage_and_file(pipeline, found):
     pipeline.faults += [
-        lambda clone: flip_a_bit(clone / "data/prepared/train.txt", 25),
+        lambda clone: flip_a_bit(clone / "data/prepared/train-00000.txt", 25),
         lambda clone: flip_a_bit(clone / "data/tokens/train.bin", 150),
     ]
     report = found(["prepare: dependency raw.txt is modified"])
     assert report.changed == ["prepare: dependency raw.txt is modified"]
     assert report.first_stage == "prepare"
     prepared, tokens = report.differences
-    assert prepared.startswith("prepare: data/prepared/train.txt: differs from byte 25 (line 2) on")
+    assert prepared.startswith(
+        "prepare: data/prepared/train-00000.txt: differs from byte 25 (line 2) on"
+    )
     assert tokens.startswith("tokenize: data/tokens/train.bin: differs from byte 150 ")
 
 

@@ -11,6 +11,8 @@ from tinyllm.app.verification.compare import compare_paths
 from tinyllm.app.verification.rebuild import clean_clone, copy_sources, run_pipeline
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import sha256
+from tinyllm.base.prepared import read_summary
+from tinyllm.corpus.shards import fingerprint_of
 
 _WEIGHTS = Path("models/checkpoint/model.safetensors")
 _EXPORT = Path("models/export/pyfunc")
@@ -66,9 +68,12 @@ def reproduce(root: Path, source: str, run: Callable[[Path], None] = run_pipelin
 
 def _differences(origin: Origin, report: Reproduction, clone: Path) -> list[str]:
     found = []
+    prepared = clone / "data" / "prepared"
+    summary = read_summary(prepared)
     for split, digest in origin.data.items():
-        path = clone / "data" / "prepared" / f"{split}.txt"
-        if not sha256(path).startswith(digest):
+        shards = summary.split(split).shards
+        fingerprint = fingerprint_of(sha256(prepared / shard.file) for shard in shards)
+        if not fingerprint.startswith(digest):
             found.append(f"data: the {split} split has another fingerprint than the run recorded")
     if report.rebuilt_weights != report.weights:
         found.append(f"{_WEIGHTS}: SHA-256 {report.rebuilt_weights}, registered {report.weights}")
