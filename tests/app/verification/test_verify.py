@@ -127,9 +127,8 @@ def test_changed_data_is_named_by_its_first_stage_and_file(pipeline, found):
     assert report.changed == ["prepare: dependency raw.txt is modified"]
     assert report.first_stage == "prepare"
     prepared, tokens = report.differences
-    assert prepared.startswith(
-        "prepare: data/prepared/train-00000.txt: differs from byte 25 (line 2) on"
-    )
+    shard = "data/prepared/train-00000.txt"
+    assert prepared.startswith(f"prepare: {shard}: differs from byte 25 (line 2) on")
     assert tokens.startswith("tokenize: data/tokens/train.bin: differs from byte 150 ")
 
 
