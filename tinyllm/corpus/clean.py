@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tinyllm.base.text import normalize
+from tinyllm.base.code_points import code_points
+from tinyllm.base.normalization import normalize
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.cut import PIECE, begins_anew, begins_text, pieces
 
@@ -98,8 +99,7 @@ def _without_lines(text: str, config: PrepareConfig) -> str:
 
 def _without_blank_runs(text: str) -> str:
     """The text with one blank line for several, in a fifth of the pattern's time if it has few."""
-    data = text.encode("ascii") if text.isascii() else text.encode("utf-32-le")
-    codes = np.frombuffer(data, dtype=np.uint8 if text.isascii() else "<u4")
+    codes = code_points(text)
     breaks, blanks = codes == ord("\n"), (codes == ord(" ")) | (codes == ord("\t"))
     begins = breaks[:-2] & (blanks[1:-1] | (breaks[1:-1] & (breaks[2:] | blanks[2:])))
     places = np.flatnonzero(begins).tolist()

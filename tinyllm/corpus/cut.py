@@ -6,10 +6,10 @@ across splits a text of any size into pieces that fit into memory, and gives sev
 each.
 """
 
-import functools
-import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+
+from tinyllm.base.normalization import joins_previous
 
 # characters; a piece and what it is turned into stay in the processor's cache
 PIECE = 1 << 20
@@ -65,11 +65,7 @@ def _lines(text: str, lowest: int) -> Iterator[int]:
 
 def begins_anew(text: str, place: int) -> bool:
     """Whether neither a line break nor normalization reaches across a place."""
-    character = text[place]
-    if character < "\u0300":
-        return character != "\n"
-    first = unicodedata.normalize("NFKD", character)[0]
-    return not unicodedata.combining(first) and first not in _second_parts()
+    return text[place] != "\n" and not joins_previous(text[place])
 
 
 def begins_text(text: str, place: int) -> bool:
@@ -78,18 +74,3 @@ def begins_text(text: str, place: int) -> bool:
     # some characters beyond ASCII are normalized to a blank
     first = unicodedata.normalize("NFKD", character)[0] if character > "\x7f" else character
     return first not in " \t\r\n" and begins_anew(text, place)
-
-
-@functools.cache
-def _second_parts() -> frozenset[str]:
-    """Characters that are no marks, but that composition joins with the one before.
-
-    These are vowels and final consonants of Korean, which compose by rule, and whatever is second
-    in a canonical decomposition (Unicode Standard Annex 15).
-    """
-    found = {*map(chr, range(0x1161, 0x1176)), *map(chr, range(0x11A8, 0x11C3))}
-    for code in range(0x300, sys.maxunicode + 1):
-        parts = unicodedata.decomposition(chr(code)).split()
-        if len(parts) == 2 and not parts[0].startswith("<"):
-            found.add(chr(int(parts[1], 16)))
-    return frozenset(found)

@@ -20,6 +20,8 @@ _CHUNK = 1 << 20
 # of a line of JSON Lines
 _LONGEST_RECORD = 1 << 28
 _BOM = "\ufeff"
+# other codecs may give lone surrogates, which no UTF-8 file can hold
+_STRICT = ("utf-8", "utf-8-sig")
 
 
 def load_text(source: str | Path, pattern: str = "*.txt", encoding: str = "utf-8") -> str:
@@ -95,6 +97,7 @@ def encoding_of(file: SourceFile, encoding: str) -> str:
 
 def _decoded(file: SourceFile, name: str, span: tuple[int, int], advance: Advance) -> Iterator[str]:
     decoder = _decoder(name)
+    is_strict = codecs.lookup(name).name in _STRICT
     begin, end = span
     place, is_first = begin, begin == 0
     with file.open(begin) as stored:
@@ -104,8 +107,7 @@ def _decoded(file: SourceFile, name: str, span: tuple[int, int], advance: Advanc
             pending = decoder.getstate()[0]
             try:
                 text = decoder.decode(data, final=not data)
-                if not text.isascii():
-                    # some codecs give lone surrogates, which no UTF-8 file can hold
+                if not (is_strict or text.isascii()):
                     text.encode("utf-8")
             except UnicodeDecodeError as error:
                 at = place - len(pending) + error.start

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tinyllm.base.code_points import code_points
 from tinyllm.base.errors import TinyLLMError
 
 # bytes of a shard, but for the rest of the last chunk
@@ -104,10 +106,9 @@ class Facts:
     """Counts, fingerprint and alphabet of a text that comes in chunks."""
 
     def __init__(self) -> None:
-        self.characters = self.bytes = self.lines = 0
+        self.characters = self.bytes = 0
         self._hash = hashlib.sha256()
-        self._ascii = np.zeros(128, dtype=np.int64)
-        self._beyond: Counter[int] = Counter()
+        self._counts = np.zeros(256, dtype=np.int64)
 
     def add(self, text: str, data: bytes) -> None:
         """Count a chunk.
@@ -119,36 +120,34 @@ class Facts:
         self._hash.update(data)
         self.characters += len(text)
         self.bytes += len(data)
-        if len(text) == len(data):
-            self._add_ascii(data)
-            return
-        codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
-        counts = np.bincount(codes, minlength=128)
-        self._ascii += counts[:128]
-        found = np.flatnonzero(counts[128:]) + 128
-        self._beyond.update(dict(zip(found.tolist(), counts[found].tolist(), strict=True)))
+        counts = _count(code_points(text))
+        if len(counts) > len(self._counts):
+            self._counts, counts = counts, self._counts
+        self._counts[: len(counts)] += counts
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as plain values; the alphabet by code point."""
-        codes = {code: int(count) for code, count in enumerate(self._ascii) if count}
-        codes |= {code: self._beyond[code] for code in sorted(self._beyond)}
+        codes = np.flatnonzero(self._counts)
+        counts = self._counts[codes].tolist()
         return {
             "characters": self.characters,
             "bytes": self.bytes,
-            "lines": int(self._ascii[ord("\n")]),
+            "lines": int(self._counts[ord("\n")]),
             "sha256": self._hash.hexdigest(),
-            "alphabet": {chr(code): count for code, count in codes.items()},
+            "alphabet": dict(zip(map(chr, codes.tolist()), counts, strict=True)),
         }
 
-    def _add_ascii(self, data: bytes) -> None:
-        # pairs of bytes are counted in half the time
-        even = len(data) & ~1
-        pairs = np.bincount(np.frombuffer(data, dtype="<u2", count=even // 2), minlength=1 << 15)
-        table = pairs.reshape(-1, 256)
-        self._ascii += table.sum(axis=0)[:128]
-        self._ascii[: len(table)] += table.sum(axis=1)
-        if even < len(data):
-            self._ascii[data[-1]] += 1
+
+def _count(codes: NDArray[Any]) -> NDArray[np.int64]:
+    """How often each code point occurs: [code points], up to 255 or to the largest."""
+    if codes.dtype != np.uint8:
+        return np.bincount(codes, minlength=256)
+    # two at a time are counted in half the time
+    even = len(codes) & ~1
+    pairs = np.bincount(codes[:even].view("<u2"), minlength=1 << 16).reshape(256, 256)
+    counts: NDArray[np.int64] = pairs.sum(axis=0) + pairs.sum(axis=1)
+    counts[codes[even:]] += 1
+    return counts
 
 
 def describe(text: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 
-from tinyllm.base.text import normalize
+from tinyllm.base.normalization import normalize
 from tinyllm.tokens.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import StringConstraints
 
+from tinyllm.base.code_points import code_points
 from tinyllm.base.documents import Document, read_document
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.files import write_json
@@ -44,11 +45,11 @@ class CharacterTokenizer:
         self._known = frozenset(alphabet)
         self.alphabet = "".join(sorted(self._known))
         self._id_of_code_point = self._build_table()
-        small = self._id_of_code_point[:-1][:128].tobytes()
+        small = self._id_of_code_point[:-1][:256].tobytes()
         fits = self.dtype == np.uint8
-        self._id_of_ascii = small.ljust(256, bytes([UNKNOWN_ID])) if fits else b""
-        code_points = [ord(char) for char in (_REPLACEMENT, *self.alphabet)]
-        self._code_point_of_id = np.array(code_points, dtype="<u4")
+        self._id_of_byte = small.ljust(256, bytes([UNKNOWN_ID])) if fits else b""
+        codes = [ord(char) for char in (_REPLACEMENT, *self.alphabet)]
+        self._code_point_of_id = np.array(codes, dtype="<u4")
 
     @classmethod
     def learn(cls, counts: Mapping[str, int], min_count: int = 1) -> Self:
@@ -87,13 +88,12 @@ class CharacterTokenizer:
 
     def encode(self, text: str) -> NDArray[Any]:
         """Return the tokens of `text`: shape [characters], dtype `self.dtype`."""
-        if self._id_of_ascii and text.isascii():
+        codes = code_points(text)
+        if self._id_of_byte and codes.dtype == np.uint8:
             # bytes are looked up several times as quickly as integers
-            return np.frombuffer(text.encode("ascii").translate(self._id_of_ascii), dtype=np.uint8)
-        code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        beyond = len(self._id_of_code_point) - 1
-        tokens: NDArray[Any] = self._id_of_code_point[np.minimum(code_points, beyond)]
-        return tokens
+            return np.frombuffer(codes.tobytes().translate(self._id_of_byte), dtype=np.uint8)
+        # the last entry stands for everything behind
+        return self._id_of_code_point.take(codes, mode="clip")
 
     def decode(self, tokens: Any) -> str:
         """Return the text of a sequence of tokens; unknown ones become U+FFFD.
