@@ -18,6 +18,7 @@ def reference(tmp_path_factory):
     return Reference.make(tmp_path_factory.mktemp("kills") / "reference")
 
 
+@pytest.mark.exhaustive
 def test_five_kills_leave_everything_well(reference, tmp_path):
     outcomes = run_round(reference, tmp_path / "round", 5, seed=5)
     assert len(outcomes) == 5

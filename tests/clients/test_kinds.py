@@ -41,7 +41,7 @@ def written(model):
     return [generate_text(model, prompt, greedy) for prompt in PROMPTS]
 
 
-@pytest.mark.parametrize("version", [NEWEST, BEFORE])
+@pytest.mark.parametrize("version", [NEWEST, pytest.param(BEFORE, marks=pytest.mark.exhaustive)])
 def test_transformers(request, version, place, model, tmp_path):
     python = request.getfixturevalue("newest" if version == NEWEST else "before")
     given = (json.dumps(DIFFICULT), json.dumps(PROMPTS), COUNT)

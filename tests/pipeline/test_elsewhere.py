@@ -17,6 +17,7 @@ del os.sched_getaffinity, os.sched_setscheduler
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_elsewhere_a_run_is_fast_says_so_once_and_records_it(made_project, tmp_path):
     project = copy_made(made_project, tmp_path / "project")
     before = json.loads((project / "models/checkpoint/config.json").read_text())["training"]

@@ -22,6 +22,7 @@ def test_nothing_is_left_to_do_after_the_first_run(run):
     assert "Running stage" not in run("dvc", "repro").stdout
 
 
+@pytest.mark.exhaustive
 def test_a_forced_second_run_writes_the_same_bytes(project, run):
     run("dvc", "repro", "--force", "--no-run-cache")
     assert run("git", "status", "--porcelain").stdout == ""

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tinyllm.base.normalization import joins_previous
 
-# characters; a piece and what it is turned into stay in the processor's cache
-PIECE = 1 << 20
+# characters; a piece and what it is turned into stay in the processor's cache, and the memory of
+# larger ones falls into fragments
+PIECE = 1 << 18
 # characters at the end of a text among which a place is looked for first: a line, or any
 _NEAR, _NEARER = 1 << 16, 1 << 12
 

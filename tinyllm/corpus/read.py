@@ -16,7 +16,7 @@ from tinyllm.corpus.source import SourceFile, local_file
 
 DETECT = "detect"
 # bytes that are read at once
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 # of a line of JSON Lines
 _LONGEST_RECORD = 1 << 28
 _BOM = "\ufeff"
@@ -61,7 +61,7 @@ def read_chunks(
     span: tuple[int, int] | None = None,
     advance: Advance = lambda _bytes: None,
 ) -> Iterator[str]:
-    """The text of a file, in chunks of about a megabyte.
+    """The text of a file, in chunks of some hundred kilobytes.
 
     Of JSON Lines and Parquet it is the text of each record, each ended by a newline.
 

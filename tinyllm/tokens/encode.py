@@ -24,7 +24,7 @@ from tinyllm.tokens.tokenizer import Tokenizer, learn_tokenizer, load_tokenizer
 
 _TOKENIZER = "tokenizer.json"
 # bytes that are read at once
-_PART = 1 << 20
+_PART = 1 << 18
 TOKENS = OutFolder(
     writer="tinyllm tokenize",
     files=(

@@ -120,6 +120,7 @@ def test_a_name_belongs_to_one_search(project, resumed):
     assert "another --name" in result.stderr
 
 
+@pytest.mark.exhaustive
 def test_seeds_are_repeated_and_compared(project, resumed, find_all):
     rate = resumed["best"]["params"]["train.learning_rate"]
     repeat = ("tinyllm", "repeat", "--seeds", "2", "-S", f"train.learning_rate={rate}", "--json")

@@ -305,7 +305,9 @@ def test_a_newer_store_is_told_from_an_older_one(tmp_path, empty_store):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [0.05, pytest.param(0.4, marks=pytest.mark.exhaustive), 1.0])
+@pytest.mark.parametrize(
+    "after", [*(pytest.param(time, marks=pytest.mark.exhaustive) for time in (0.05, 0.4)), 1.0]
+)
 def test_a_kill_while_a_store_is_made_loses_nothing(tmp_path, after):
     assert kill_once(tmp_path, SYNC, after).good
 

@@ -36,6 +36,7 @@ def clone_of(project: Path, place: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_fresh_clone_is_verified_from_its_lock_alone(made_project, tmp_path, tinyllm):
     result = tinyllm(clone_of(made_project, tmp_path / "fresh"), "verify", "--json")
     assert result.stdout, result.output
