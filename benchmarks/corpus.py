@@ -8,7 +8,8 @@ all processes together. The peers, with the Python of an environment that has `d
 `tokenizers`, read the same file and write tokens of characters: `datasets.map` with a tokenizer of
 the `tokenizers` library, and the way of nanoGPT's script for characters, a dictionary look-up over
 the whole text in memory. `cp` copies the file within the same folder, `cp and sync` also waits for
-the disk, as prepare and tokenize do.
+the disk, as prepare and tokenize do. A small model, trained for 20 steps, is then evaluated; both
+read a part of the text, of which `evaluate.max_characters` and others say how much.
 """
 
 import argparse
@@ -24,6 +25,10 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).with_name("corpus_peers.py")
+SMALL = (
+    *("--d-model=32", "--num-heads=1", "--num-layers=1", "--d-ff=64", "--sequence-length=64"),
+    *("--max-steps=20", "--batch-size=8", "--warmup-steps=2"),
+)
 
 
 def run(command: list[str]) -> tuple[float, float]:
@@ -66,6 +71,24 @@ def memory(process: psutil.Process) -> int:
         return 0
 
 
+def our_commands(text: Path, place: Path, workers: list[int]) -> dict[str, list[str]]:
+    """Prepare and tokenize with each number of workers, then evaluate with a small model."""
+    tinyllm = [sys.executable, "-m", "tinyllm.app.cli"]
+    found = {}
+    for count in workers:
+        flag, prepared, tokens = ["--workers", str(count)], f"{place}/p{count}", f"{place}/t{count}"
+        prepare = ["prepare", "--source", str(text), "--out", prepared, *flag]
+        tokenize = ["tokenize", "--prepared", prepared, "--out", tokens, *flag]
+        found[f"prepare, {count} workers"] = [*tinyllm, *prepare]
+        found[f"tokenize, {count} workers"] = [*tinyllm, *tokenize]
+    model, data = f"{place}/model", ["--tokens", tokens, "--no-tracking"]
+    train = ["train", *data, "--out", model, "--reports", f"{place}/train", *SMALL]
+    evaluate = ["evaluate", *data, "--checkpoint", model, "--out", f"{place}/report"]
+    found["train, 20 steps"] = [*tinyllm, *train]
+    found["evaluate"] = [*tinyllm, *evaluate]
+    return found
+
+
 def main() -> None:
     """Measure what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -75,29 +98,16 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1)
     options = parser.parse_args()
     megabytes = options.file.stat().st_size / 1e6
-    tinyllm = [sys.executable, "-m", "tinyllm.app.cli"]
     with tempfile.TemporaryDirectory(prefix="corpus-", dir=options.file.parent) as folder:
         place = Path(folder)
+        copy = f"cp '{options.file}' {place}/copy"
         commands = {
             "cp": ["cp", str(options.file), f"{place}/copy"],
-            "cp and sync": ["sh", "-c", f"cp '{options.file}' {place}/copy && sync {place}/copy"],
+            "cp and sync": ["sh", "-c", f"{copy} && sync {place}/copy"],
+            **our_commands(options.file, place, options.workers),
         }
-        for workers in options.workers:
-            flag = ["--workers", str(workers)]
-            prepare = ["prepare", "--source", str(options.file), "--out", f"{place}/p{workers}"]
-            tokenize = [
-                "tokenize",
-                "--prepared",
-                f"{place}/p{workers}",
-                "--out",
-                f"{place}/t{workers}",
-            ]
-            commands[f"prepare, {workers} workers"] = [*tinyllm, *prepare, *flag]
-            commands[f"tokenize, {workers} workers"] = [*tinyllm, *tokenize, *flag]
-        if options.peers:
-            for name in ("datasets", "nanogpt"):
-                peer = [options.peers, str(PEERS), name, str(options.file), f"{place}/{name}"]
-                commands[name] = peer
+        for name in ("datasets", "nanogpt") if options.peers else ():
+            commands[name] = [options.peers, str(PEERS), name, str(options.file), f"{place}/{name}"]
         print(f"{'':24} {'seconds':>9} {'MB/s':>9} {'peak MB':>9}")
         for _ in range(options.turns):
             for name, command in commands.items():

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from tinyllm.training.config import TrainingConfig
 # before anything imports torch: kernels are chosen once per process; one thread, since threads
 # that wait for each other are very slow when tests run in parallel
 ARITHMETIC = setup_numerics(NumericsConfig(threads=1))
+
+# a shell has what runs in its background ignore Ctrl-C, which the processes of tests would inherit
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL_MODEL = ModelConfig(
