@@ -1,8 +1,11 @@
 """Good files of every kind, of the smallest model that there is, and places to put bad ones."""
 
 import atexit
+import bz2
 import functools
+import gzip
 import json
+import lzma
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -110,19 +113,54 @@ def gguf_file() -> Path:
 
 
 @functools.cache
+def prepared_folder() -> Path:
+    """Text of the prepare stage."""
+    from tests.conftest import write_prepared
+
+    texts = dict.fromkeys(("train", "val", "test"), ALPHABET * 3)
+    return _write("prepared", lambda place: write_prepared(place, **texts))
+
+
+@functools.cache
 def token_folder() -> Path:
     """Token files of the tokenize stage."""
     from tinyllm.tokens.config import TokenizeConfig
     from tinyllm.tokens.encode import tokenize_corpus
 
-    source = scratch() / "good-prepared"
-    source.mkdir(exist_ok=True)
-    for split in ("train", "val", "test"):
-        (source / f"{split}.txt").write_text(ALPHABET * 3, encoding="utf-8")
-    place = scratch() / "good-tokens"
-    if not place.exists():
-        tokenize_corpus(TokenizeConfig(), source, place)
-    return place
+    return _write(
+        "tokens", lambda place: tokenize_corpus(TokenizeConfig(), prepared_folder(), place)
+    )
+
+
+@functools.cache
+def archives() -> Path:
+    """A text, compressed in every way, and as records."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    def write(place: Path) -> None:
+        text = ALPHABET * 9
+        for suffix, compress in ARCHIVES.items():
+            (place / f"text.txt{suffix}").write_bytes(compress(text.encode()))
+        lines = [json.dumps({"text": text, "number": number}) for number in range(3)]
+        (place / "text.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        parquet.write_table(pa.table({"text": [text, "", text]}), place / "text.parquet")
+
+    return _write("archives", write)
+
+
+def _zstandard(data: bytes) -> bytes:
+    import pyarrow as pa
+
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
+
+ARCHIVES: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": lambda data: gzip.compress(data, mtime=0),
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": _zstandard,
+}
 
 
 @functools.cache

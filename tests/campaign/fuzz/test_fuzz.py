@@ -33,6 +33,21 @@ def test_a_search_finds_nothing_in_a_short_time():
     assert "3,000 executions of 1 targets, 0 faults" in result.stdout
 
 
+def is_read(target, data):
+    try:
+        target.run(data)
+    except TinyLLMError:
+        return False
+    return True
+
+
+# names of models that do not exist
+@pytest.mark.parametrize("name", sorted({*all_targets()} - {"model_names"}))
+def test_a_target_does_not_refuse_everything(name):
+    target = all_targets()[name]
+    assert any(is_read(target, data) for data in target.inputs().values())
+
+
 def test_without_atheris_a_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(program.importlib.util, "find_spec", lambda _: None)
     result = CliRunner().invoke(program.main, ["documents"])
