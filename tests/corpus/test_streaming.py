@@ -195,6 +195,15 @@ def test_a_column_that_is_not_there_is_named(records, tmp_path):
         prepare_corpus(config, tmp_path / "out")
 
 
+def test_parquet_that_is_not_text_inside_is_refused_with_a_sentence(tmp_path):
+    path = tmp_path / "records.parquet"
+    # Arrow does not look at the bytes of a string
+    broken = pa.array([b"good", b"b\x94d"]).view(pa.string())
+    parquet.write_table(pa.table({"text": broken}), path)
+    with pytest.raises(TinyLLMError, match=r"records\.parquet is damaged.*0x94"):
+        prepare_corpus(PrepareConfig(source=str(path)), tmp_path / "out")
+
+
 def test_a_corpus_at_an_address_is_read(tmp_path):
     fsspec = pytest.importorskip("fsspec")
     system = fsspec.filesystem("memory")

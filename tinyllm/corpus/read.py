@@ -199,7 +199,7 @@ def _parquet(file: SourceFile, column: str, advance: Advance) -> Iterator[str]:
                     )
                 progress.passed(values.nbytes)
                 yield "".join(_ended(text) for text in values.to_pylist() if text)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise TinyLLMError(
             f"{file.shown} is damaged: it is not Parquet ({' '.join(str(error).split())})."
         ) from None
