@@ -23,7 +23,7 @@ from tinyllm.training.config import TrainingConfig
 from tinyllm.training.recipe import Recipe
 from tinyllm.training.resume import Resume, WorkingCheckpoints
 from tinyllm.training.run import run_training
-from tinyllm.training.workers import start_workers
+from tinyllm.training.workers import Worker, start_workers
 
 pytestmark = pytest.mark.medium
 
@@ -92,6 +92,30 @@ def test_a_process_that_cannot_start_ends_the_run(train, tmp_path):
     (tmp_path / "meta.json").write_text("{}", encoding="utf-8")
     with pytest.raises(TinyLLMError, match=r"Process 1 .* ended \(.* vocab_size: Field required"):
         train(2, others=tmp_path)
+
+
+def test_a_process_that_refuses_its_machine_says_why(tokens, arithmetic):
+    # this process has its arithmetic already, so only the other one looks for the device
+    numerics = NumericsConfig(threads=1, processes=2, mode="fast", device="mps")
+    recipe = Recipe(SMALL_MODEL, TrainingConfig(batch_size=2), numerics)
+    with (
+        pytest.raises(TinyLLMError, match=r"Process 1 of the 2 .* ended \(.*mps.*\)"),
+        start_workers(tokens, recipe, arithmetic),
+    ):
+        pass
+
+
+class EndsItsReader:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+def test_a_process_that_ends_at_its_start_without_a_word_is_known_by_its_exit_code(tmp_path):
+    worker = Worker(1, tmp_path, EndsItsReader(), "")
+    assert not worker.is_ready()
+    assert worker.how_it_ended(20) == "exit code 3"
 
 
 def test_the_other_processes_end_with_this_one(train):

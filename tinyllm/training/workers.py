@@ -40,6 +40,8 @@ class Worker:
         with this_package_first():
             self._process.start()
         outbox.close()
+        # nothing yet, that it has started, or why it ended
+        self._said: str | None = None
 
     @property
     def pid(self) -> int | None:
@@ -48,9 +50,8 @@ class Worker:
 
     def is_ready(self) -> bool:
         """Wait until it has started; False if it could not."""
-        with contextlib.suppress(EOFError):
-            return not self._inbox.recv()
-        return False
+        self._listen()
+        return self._said == ""
 
     def how_it_ended(self, patience: float) -> str | None:
         """A signal's name or an error message; None while it is running."""
@@ -60,12 +61,19 @@ class Worker:
             return None
         if code < 0:
             return signal.Signals(-code).name
-        return str(self._inbox.recv()) if self._inbox.poll() else f"exit code {code}"
+        if self._inbox.poll():
+            self._listen()
+        return self._said or f"exit code {code}"
 
     def stop(self) -> None:
         """Kill it."""
         self._process.kill()
         self._process.join()
+
+    def _listen(self) -> None:
+        # one that ends without a word only closes its end
+        with contextlib.suppress(EOFError):
+            self._said = str(self._inbox.recv())
 
 
 @contextlib.contextmanager
