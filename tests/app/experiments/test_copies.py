@@ -83,6 +83,48 @@ def test_a_copy_has_the_settings_and_the_cache_of_the_project(project, tmp_path,
     assert found.resolve() == project / "elsewhere"
 
 
+def test_a_copy_never_writes_into_the_folder_that_the_settings_name(tmp_path, monkeypatch):
+    project = make_tiny(tmp_path / "repository")
+    run_in(project, "git", "config", "core.worktree", str(project))
+    monkeypatch.chdir(project)
+    snapshot = take_snapshot()
+    (project / "text.txt").write_text("written since", encoding="utf-8")
+    copy = make_copy(snapshot, tmp_path / "copy")
+    assert (copy / "text.txt").read_text() == "committed"
+    assert (project / "text.txt").read_text() == "written since"
+
+
+@pytest.mark.parametrize("kind", ["worktree", "submodule"])
+def test_the_project_may_be_a_submodule_or_a_worktree_of_a_bare_repository(
+    kind, tmp_path, monkeypatch
+):
+    origin = make_tiny(tmp_path / "repository")
+    project = tmp_path / "outer" / "project"
+    project.parent.mkdir()
+    if kind == "worktree":
+        run_in(tmp_path, "git", "clone", "--quiet", "--bare", str(origin), "bare")
+        run_in(tmp_path / "bare", "git", "worktree", "add", "--quiet", str(project))
+    else:
+        run_in(project.parent, "git", "init", "--quiet")
+        anywhere = ("-c", "protocol.file.allow=always")
+        add = ("submodule", "--quiet", "add", str(origin), "project")
+        run_in(project.parent, "git", *anywhere, *add)
+    monkeypatch.chdir(project)
+    (project / "text.txt").write_text("changed", encoding="utf-8")
+    copy = make_copy(take_snapshot(), project / ".tinyllm" / "copy")
+    assert (copy / "text.txt").read_text() == "changed"
+    assert run_in(copy, "git", "rev-parse", "--show-toplevel").stdout.strip() == str(copy)
+
+
+def test_changes_that_git_cannot_save_are_refused(tmp_path, monkeypatch):
+    project = make_tiny(tmp_path / "repository")
+    (project / "new.txt").touch()
+    run_in(project, "git", "add", "--intent-to-add", "new.txt")
+    monkeypatch.chdir(project)
+    with pytest.raises(TinyLLMError, match=r"cannot save the changes in .*; commit them\.$"):
+        take_snapshot()
+
+
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_an_experiment_comes_back_with_its_files(project, tmp_path, monkeypatch):

@@ -19,6 +19,8 @@ from tinyllm.base.errors import TinyLLMError
 # `git stash create` makes commits, which need somebody's name
 _SOMEBODY = ("-c", "user.name=tinyllm", "-c", "user.email=tinyllm@localhost")
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
+# exit code of `git config --unset-all`
+_NOT_SET = 5
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,7 @@ def make_copy(snapshot: Snapshot, folder: Path) -> Path:
     quick = ("clone", "--quiet", "--shared", "--no-checkout")
     git_in(top, *_NO_HOOKS, *quick, str(top), str(folder))
     common = Path(git_in(top, "rev-parse", "--path-format=absolute", "--git-common-dir"))
-    # names, filters and remotes are those of the project
-    shutil.copyfile(common / "config", folder / ".git" / "config")
+    _share_settings(common / "config", folder)
     git_in(folder, *_NO_HOOKS, "checkout", "--quiet", "--detach", snapshot.commit)
     git_in(folder, "restore", "--source", snapshot.state, "--staged", "--worktree", ":/")
     project = folder / snapshot.project
@@ -108,8 +109,26 @@ def _changes(top: Path) -> str:
     result = _run(["git", *_SOMEBODY, "stash", "create"], top)
     # without a word if nothing but the times of files differs
     if result.returncode and result.stderr.strip():
-        raise TinyLLMError(f"git failed in {top}: {_last_line(result.stderr)}")
+        raise TinyLLMError(
+            f"git cannot save the changes in {top} ({_last_line(result.stderr)}); commit them."
+        )
     return result.stdout.strip()
+
+
+def _share_settings(given: Path, folder: Path) -> None:
+    """Take names, filters and remotes from the project, but not where its files are.
+
+    Raises:
+        TinyLLMError: git cannot change the settings.
+    """
+    own = folder / ".git" / "config"
+    shutil.copyfile(given, own)
+    # of a submodule, or of a bare repository with worktrees; git in the copy would obey them
+    for key in ("core.bare", "core.worktree"):
+        command = ["git", "config", "--file", str(own), "--unset-all", key]
+        result = _run(command, folder.parent)
+        if result.returncode not in (0, _NOT_SET):
+            raise TinyLLMError(f"git cannot change {own}: {_last_line(result.stderr)}")
 
 
 def _share_cache(root: Path, project: Path, cache: str) -> None:
