@@ -1,6 +1,9 @@
 """Optuna's study of a sweep, and its states of trials."""
 
+from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from tinyllm.app.experiments.setting import Setting
 from tinyllm.app.experiments.trials import experiments_folder
@@ -23,7 +26,7 @@ def open_study(setting: Setting) -> Any:
     """The study of a sweep, which is created if there is none.
 
     Raises:
-        TinyLLMError: Optuna is missing, or another sweep has the name.
+        TinyLLMError: Optuna is missing, another sweep has the name, or the file is damaged.
     """
     try:
         import optuna
@@ -33,7 +36,7 @@ def open_study(setting: Setting) -> Any:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = experiments_folder()
     place.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{place / 'studies.db'}")
+    storage = _open_storage(place / "studies.db")
     steps = setting.params["train"]["max_steps"]
     pruner = optuna.pruners.PercentilePruner(
         _PERCENTILE, n_startup_trials=_JUDGES, n_warmup_steps=steps // 2
@@ -50,3 +53,23 @@ def open_study(setting: Setting) -> Any:
             f"parameters; give this one another --name."
         )
     return study
+
+
+def _open_storage(path: Path) -> Any:
+    """The file of all studies, which is created if there is none.
+
+    Raises:
+        TinyLLMError: it cannot be read or written.
+    """
+    import optuna
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        # of two that create its tables at the same time, Optuna fails one
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            return optuna.storages.RDBStorage(f"sqlite:///{path}")
+    except DatabaseError as error:
+        raise TinyLLMError(
+            f"Cannot use {path}, which holds the studies of all sweeps: {error.orig}; move it "
+            f"away, and sweeps begin anew, with the experiments that are there."
+        ) from None
