@@ -17,6 +17,7 @@ from tests.conftest import ROOT
 from tests.project import run_in
 from tests.waiting import live, wait_until
 from tinyllm.app.experiments.copies import Snapshot, take_snapshot
+from tinyllm.app.experiments.experiment import Experiment, run_experiment
 from tinyllm.app.experiments.keeper import Keeper, Order, lock_of
 
 pytestmark = pytest.mark.slow
@@ -144,3 +145,11 @@ def test_what_git_says_is_in_the_log(snapshot, tmp_path):
             pass
     assert keeper.code == 1
     assert (tmp_path / "log").read_text().startswith("Error: git failed in ")
+
+
+def test_a_copy_that_cannot_be_made_is_told_in_a_sentence_and_tried_once(snapshot, tmp_path):
+    (tmp_path / "copies").write_text("in the way", encoding="utf-8")
+    outcome = run_experiment(Experiment("one", {}, snapshot, str(tmp_path)))
+    assert outcome.state == "failed"
+    assert outcome.reason == f"'one' cannot go on: {tmp_path / 'copies'}: File exists."
+    assert (tmp_path / "copies").read_text() == "in the way"

@@ -14,7 +14,7 @@ from tinyllm.app.experiments.experiment import _reason
         ),
         ("Error: train.seed: too small.\nERROR: failed to reproduce 'train'", "too small"),
         ("ERROR: something of DVC's", "something of DVC's"),
-        ("", ""),
+        ("", "does not say why; its output is in /"),
     ],
 )
 def test_the_reason_is_a_sentence_for_the_user(tmp_path, log, words):

@@ -214,4 +214,6 @@ def _reason(log: Path) -> str:
             f"the copy that experiments run in lacks {missing[1]}, since no commit holds it; "
             f"commit it: git add {missing[1]} && git commit"
         )
-    return faults[-1].partition(": ")[2] or faults[-1] if faults else ""
+    if not faults:
+        return f"it does not say why; its output is in {log}"
+    return faults[-1].partition(": ")[2] or faults[-1]

@@ -27,8 +27,8 @@ import psutil
 from filelock import FileLock, Timeout
 
 from tinyllm.app.experiments.copies import Snapshot, collect, make_copy
+from tinyllm.base.barrier import describe
 from tinyllm.base.environment import child_environment
-from tinyllm.base.errors import TinyLLMError
 from tinyllm.formats.closure import ROOT
 
 # seconds between two looks at whether to stop
@@ -209,8 +209,9 @@ def main() -> None:
             code = 1 if stopped.is_set() else _keep(order, stopped)
     except Timeout:
         _complain(order, f"{order.name} is still running, here or on another machine.")
-    except TinyLLMError as error:
-        _complain(order, str(error))
+    # without a code, the keeper would be taken for killed, and tried again
+    except Exception as error:
+        _complain(order, describe(error, order.name))
     _tell(code=code)
 
 
@@ -220,7 +221,7 @@ def _listen(stopped: threading.Event) -> None:
 
 
 def _complain(order: Order, sentence: str) -> None:
-    with Path(order.log).open("a", encoding="utf-8") as log:
+    with contextlib.suppress(OSError), Path(order.log).open("a", encoding="utf-8") as log:
         log.write(f"Error: {sentence}\n")
 
 
