@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tinyllm.training import connections
 from tinyllm.training.connections import (
     accept_all,
     break_connections,
@@ -95,6 +96,25 @@ def answer_once(server):
     peer, _ = server.accept()
     with peer:
         peer.sendall(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+def test_a_process_that_waits_behind_silent_strangers_is_counted_once(monkeypatch):
+    monkeypatch.setattr(connections, "_ANSWER", 0.3)
+    monkeypatch.setattr(connections, "_PATIENCE", 10.0)
+    store, found = Store(), []
+    first = threading.Thread(target=lambda: found.append(accept_all(2, "127.0.0.1", store)))
+    first.start()
+    _, port, _ = json.loads(store.get("tinyllm/first"))
+    with contextlib.ExitStack() as strangers:
+        for _ in range(3):
+            strangers.enter_context(socket.create_connection(("127.0.0.1", port)))
+        peers, _ = connect_to_first(1, 2, store)
+        first.join(timeout=20)
+    watching = [Liveness(peers), Liveness(found[0][0])]
+    # a connection that was given up would look like a process that has ended
+    assert not any(one.loss(0.3) for one in watching)
+    for one in watching:
+        one.leave(orderly=True)
 
 
 def test_a_process_that_ends_is_a_loss_for_all_and_has_a_name(three):

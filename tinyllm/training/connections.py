@@ -64,7 +64,8 @@ def accept_all(size: int, address: str, store: Store) -> tuple[dict[socket.socke
         while len(peers) < size - 1:
             server.settimeout(max(1.0, end - time.monotonic()))
             peer, _ = server.accept()
-            words = _exchange(peer, f"{token} {socket.gethostname()}")
+            _send(peer, f"{token} {socket.gethostname()}")
+            words = _receive(peer)
             if len(words) == 3 and secrets.compare_digest(words[0], token):
                 peers[peer] = _name(words[1], size, words[2])
             else:
@@ -85,8 +86,10 @@ def connect_to_first(rank: int, size: int, store: Store) -> tuple[dict[socket.so
         address, port, token = json.loads(store.get(_KEY))
         with contextlib.suppress(OSError):
             peer = socket.create_connection((address, port), timeout=_ANSWER)
-            words = _exchange(peer, f"{token} {rank} {socket.gethostname()}")
+            # it has accepted this connection, and counts it once it gets an answer
+            words = _receive(peer)
             if words[:1] == [token]:
+                _send(peer, f"{token} {rank} {socket.gethostname()}")
                 return {peer: _name("0", size, words[1])}, token
             peer.close()
         if time.monotonic() > end:
@@ -94,13 +97,17 @@ def connect_to_first(rank: int, size: int, store: Store) -> tuple[dict[socket.so
         time.sleep(0.2)
 
 
-def _exchange(peer: socket.socket, line: str) -> list[str]:
-    """Send a line, and return the words of the one received; none if there is no answer."""
+def _send(peer: socket.socket, line: str) -> None:
     peer.settimeout(_ANSWER)
-    with contextlib.suppress(OSError, UnicodeDecodeError):
+    with contextlib.suppress(OSError):
         peer.sendall(f"{line}\n".encode())
-        with peer.makefile("r", encoding="utf-8") as lines:
-            return lines.readline(1000).split()
+
+
+def _receive(peer: socket.socket) -> list[str]:
+    """The words of one line; none if there is no answer."""
+    peer.settimeout(_ANSWER)
+    with contextlib.suppress(OSError, UnicodeDecodeError), peer.makefile("rb") as lines:
+        return lines.readline(1000).decode().split()
     return []
 
 
