@@ -1,5 +1,7 @@
 """In fast mode, DDP and FSDP2 train what one process trains, and runs resume on any number."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -91,7 +93,11 @@ def test_a_sharded_run_resumes_on_another_number_of_processes(tokens, tmp_path):
     stopped = run_together(train, 3, tmp_path, tokens, "fsdp", {}, STOP - 2, work)
     assert {len(losses) for losses, _, _ in stopped} == {STOP - 2}
     assert len(list((work / f"step-{STOP - 2:08d}.shards").glob("__*_0.distcp"))) == 3
+    # as a kill leaves it, or a full disk: shares without an index
+    torn = work / "step-00000002.shards"
+    shutil.copytree(work / f"step-{STOP - 2:08d}.shards", torn)
     (stopped,) = run_together(train, 1, tmp_path, tokens, "fsdp", {}, STOP, work)
+    assert not torn.exists()
     assert sorted(stopped[0]) == [STOP - 1, STOP]
     first, _ = run_together(train, 2, tmp_path, tokens, "fsdp", {}, 0, work)
     assert_close(first, alone, first=STOP + 1)

@@ -160,6 +160,20 @@ def test_a_run_keeps_saving_after_damage(two):
     assert_same(two.load_latest(), state_at(9))
 
 
+def test_what_kills_left_unfinished_is_deleted_and_nothing_else(two):
+    (two.folder / files_of(7)[1]).write_bytes(b"torn")
+    (two.folder / "step-notes.txt").touch()
+    shards = two.shards_of("step-00000008")
+    shards.mkdir()
+    (shards / "__0_0.distcp").write_bytes(b"torn")
+    kept = two.shards_of("step-00000009")
+    kept.mkdir()
+    two.remove_unfinished()
+    assert names(two) == sorted([*files_of(4), *files_of(9), kept.name, "step-notes.txt"])
+    two.save(state_at(12))
+    assert_same(two.load_latest(), state_at(12))
+
+
 def test_clear_deletes_every_checkpoint(two):
     (two.folder / files_of(11)[1]).write_bytes(b"torn")
     two.clear()

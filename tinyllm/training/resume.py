@@ -106,6 +106,7 @@ class WorkingCheckpoints:
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint and delete all but the newest two."""
+        self.remove_unfinished()
         stem = stem_of(state.step)
         weights = self.folder / f"{stem}.safetensors"
         write_bytes(weights, save(state.tensors))
@@ -127,6 +128,13 @@ class WorkingCheckpoints:
         """Delete all checkpoints, once the model is written."""
         for path in self.folder.glob("*"):
             if _OURS.fullmatch(path.name):
+                _delete(path)
+
+    def remove_unfinished(self) -> None:
+        """Delete what earlier attempts left when they were killed, or when the disk was full."""
+        finished = set(self.stems())
+        for path in self.folder.glob("step-*"):
+            if _OURS.fullmatch(path.name) and path.stem not in finished:
                 _delete(path)
 
     def keep_newest(self) -> None:

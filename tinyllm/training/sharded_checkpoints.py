@@ -59,8 +59,8 @@ class ShardedCheckpoints:
             return
         folder = self._checkpoints.shards_of(stem_of(state.step))
         if self._group.rank == 0:
-            # what an earlier attempt left unfinished
             self._checkpoints.remove(folder.stem)
+            self._checkpoints.remove_unfinished()
         self._group.from_first(None)
         with _explained(f"Cannot write {folder}"):
             save(state.tensors, storage_writer=FileSystemWriter(folder), no_dist=self._alone)
