@@ -22,8 +22,9 @@ first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # jobs that share a node must not meet
 port=$((20000 + SLURM_JOB_ID % 10000))
 
-# exec, so that a signal to the job reaches srun, which passes it on
-exec srun --kill-on-bad-exit=0 torchrun \
+# exec, so that a signal to the job reaches srun, which passes it on. Since Slurm 22.05, srun does not
+# take the number of cores from sbatch, and a task would get a single one
+exec srun --kill-on-bad-exit=0 --cpus-per-task="$SLURM_CPUS_PER_TASK" torchrun \
     --nnodes="$SLURM_JOB_NUM_NODES" \
     --nproc-per-node="${PROCESSES:-1}" \
     --max-restarts=10 \

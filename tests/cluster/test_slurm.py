@@ -15,7 +15,7 @@ import yaml
 from tests.conftest import ROOT
 
 SCRIPT = ROOT / "deploy/cluster/slurm.sh"
-NODES, PROCESSES = 2, 2
+NODES, PROCESSES, CORES = 2, 2, 3
 STEPS = 300
 PARAMS = {
     "prepare": {"source": "text.txt"},
@@ -75,6 +75,7 @@ def environment(project):
         "SLURM_SUBMIT_DIR": str(project),
         "SLURM_JOB_NODELIST": "node[1-2]",
         "SLURM_JOB_NUM_NODES": str(NODES),
+        "SLURM_CPUS_PER_TASK": str(CORES),
         "SLURM_JOB_ID": str(os.getpid()),
         "PROCESSES": str(PROCESSES),
     }
@@ -102,6 +103,15 @@ def test_slurm_gives_a_node_one_task_which_is_torchrun():
     options = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", text, re.MULTILINE))
     assert options["ntasks-per-node"] == "1"
     assert options["signal"].startswith("TERM@")
+
+
+def test_the_step_gets_the_cores_of_the_job(project):
+    srun = project.parent / "bin" / "srun"
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
+    printed, _ = submit(project).communicate(timeout=20)
+    options = printed.splitlines()
+    assert f"--cpus-per-task={CORES}" in options[: options.index("torchrun")]
+    assert f"--nnodes={NODES}" in options[options.index("torchrun") :]
 
 
 @pytest.mark.slow
