@@ -1,12 +1,13 @@
 """In fast mode, DDP and FSDP2 train what one process trains, and runs resume on any number."""
 
+import resource
 import shutil
 
 import pytest
 import torch
 
 from tests.training.together import run_together
-from tinyllm.base.errors import Interrupted
+from tinyllm.base.errors import Interrupted, TinyLLMError
 from tinyllm.base.events import StepTaken
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.numerics import setup_numerics
@@ -118,6 +119,22 @@ def test_a_damaged_shard_is_noticed_and_the_one_before_is_used(tokens, tmp_path)
     assert (work / f"damaged-step-{STOP:08d}.shards").is_dir()
     WorkingCheckpoints(work).clear()
     assert not list(work.iterdir())
+
+
+def train_with_little_room(group, *arguments):
+    # as a full disk, a file beyond the limit is an error
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    return train(group, *arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_a_checkpoint_that_cannot_be_written_is_told_of_in_a_sentence(tokens, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(TinyLLMError, match=r"^Cannot write .*, perhaps since the disk is full: "):
+        run_together(train_with_little_room, 2, tmp_path, tokens, "fsdp", {}, STOP, work)
+    assert WorkingCheckpoints(work).stems() == []
 
 
 @pytest.mark.slow

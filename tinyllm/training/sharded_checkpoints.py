@@ -62,7 +62,7 @@ class ShardedCheckpoints:
             self._checkpoints.remove(folder.stem)
             self._checkpoints.remove_unfinished()
         self._group.from_first(None)
-        with _explained(f"Cannot write {folder}"):
+        with _explained(f"Cannot write {folder}, perhaps since the disk is full"):
             save(state.tensors, storage_writer=FileSystemWriter(folder), no_dist=self._alone)
         own = sorted(folder.glob(f"__{self._group.rank}_*"))
         files = self._group.gather({file.name: sha256(file) for file in own})
