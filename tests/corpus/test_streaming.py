@@ -2,14 +2,12 @@
 
 import bz2
 import gzip
-import json
 import lzma
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from tests.conftest import read_split
 from tests.corpus.oracle import split
@@ -165,43 +163,6 @@ def test_a_compressed_file_that_is_cut_off_is_refused(tmp_path, name):
         prepare_corpus(PrepareConfig(source=str(tmp_path / name)), tmp_path / "out")
     assert str(tmp_path / name) in str(caught.value)
     assert not (tmp_path / "out").exists()
-
-
-RECORDS = [f"Record {number}: é😀\nand more" for number in range(500)]
-
-
-@pytest.fixture(params=["jsonl", "jsonl.gz", "parquet"])
-def records(request, tmp_path):
-    path = tmp_path / f"records.{request.param}"
-    if request.param == "parquet":
-        parquet.write_table(pa.table({"id": range(500), "body": RECORDS}), path, row_group_size=99)
-    else:
-        lines = "".join(json.dumps({"id": 1, "body": text}) + "\n" for text in RECORDS)
-        data = lines.encode()
-        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
-
-
-def test_records_are_read_in_order_each_ended_by_a_newline(records, tmp_path):
-    config = PrepareConfig(source=str(records), text_column="body")
-    prepare_corpus(config, tmp_path / "out")
-    found = "".join(read_split(tmp_path / "out", split) for split in SPLITS)
-    assert found == "".join(f"{text}\n" for text in RECORDS)
-
-
-def test_a_column_that_is_not_there_is_named(records, tmp_path):
-    config = PrepareConfig(source=str(records), text_column="content")
-    with pytest.raises(TinyLLMError, match=r"'content'.*prepare\.text_column"):
-        prepare_corpus(config, tmp_path / "out")
-
-
-def test_parquet_that_is_not_text_inside_is_refused_with_a_sentence(tmp_path):
-    path = tmp_path / "records.parquet"
-    # Arrow does not look at the bytes of a string
-    broken = pa.array([b"good", b"b\x94d"]).view(pa.string())
-    parquet.write_table(pa.table({"text": broken}), path)
-    with pytest.raises(TinyLLMError, match=r"records\.parquet is damaged.*0x94"):
-        prepare_corpus(PrepareConfig(source=str(path)), tmp_path / "out")
 
 
 def test_a_corpus_at_an_address_is_read(tmp_path):

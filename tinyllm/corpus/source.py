@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.events import Advance
 from tinyllm.base.text import plain
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -165,3 +166,21 @@ def local_file(path: Path, name: str) -> SourceFile:
     """A file of this machine as part of a corpus."""
     found = path.stat()
     return SourceFile(str(path.absolute()), name, found.st_size, str(found.st_mtime_ns))
+
+
+class ReadProgress:
+    """Says how many bytes of a file, as it is stored, have been read."""
+
+    def __init__(self, file: SourceFile, advance: Advance) -> None:
+        self._file, self._advance, self._told = file, advance, 0
+        self._is_plain = not file.compression and file.kind == "text"
+
+    def passed(self, count: int) -> None:
+        """Tell of `count` more bytes of text; those of a compressed file are estimated."""
+        if self._is_plain:
+            self._advance(count)
+            return
+        # never more than there is
+        more = min(count // 4, max(0, self._file.size - self._told))
+        self._told += more
+        self._advance(more)
