@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from tests.conftest import read_split
 from tests.corpus.oracle import split
 from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.partial import partial_folder
-from tinyllm.base.runtime import RuntimeConfig
 from tinyllm.base.splits import SPLITS
 from tinyllm.corpus.clean import clean_stream, clean_text, strip_gutenberg
 from tinyllm.corpus.config import PrepareConfig
@@ -180,52 +178,3 @@ def test_a_corpus_at_an_address_is_read(tmp_path):
         prepare_corpus(PrepareConfig(source="memory://none"), tmp_path / "out")
     with pytest.raises(TinyLLMError, match=r"prepare\.source is nonsense://x"):
         prepare_corpus(PrepareConfig(source="nonsense://x"), tmp_path / "out")
-
-
-@pytest.mark.medium
-@pytest.mark.parametrize("split_by", ["file", "corpus", "lines"])
-def test_any_number_of_workers_gives_the_same_bytes(tmp_path, split_by):
-    (tmp_path / "raw").mkdir()
-    for number in range(5):
-        (tmp_path / f"raw/{number}.txt").write_text(CORPUS * (number + 1), encoding="utf-8")
-    config = PrepareConfig(source=str(tmp_path / "raw"), split_by=split_by)
-    for workers in (1, 2, 4):
-        runtime = RuntimeConfig(workers=workers)
-        prepare_corpus(config, tmp_path / f"out{workers}", runtime=runtime, unit=20_000)
-    names = sorted(path.name for path in (tmp_path / "out1").iterdir())
-    assert len(names) > 10
-    for workers in (2, 4):
-        other = tmp_path / f"out{workers}"
-        assert sorted(path.name for path in other.iterdir()) == names
-        assert all(
-            (other / name).read_bytes() == (tmp_path / "out1" / name).read_bytes() for name in names
-        )
-
-
-def test_finished_units_are_not_read_again(tmp_path):
-    (tmp_path / "raw").mkdir()
-    for number in range(3):
-        (tmp_path / f"raw/{number}.txt").write_text(CORPUS, encoding="utf-8")
-    bad = tmp_path / "raw/3.txt"
-    bad.write_bytes(b"\xff" * 9000)
-    config = PrepareConfig(source=str(tmp_path / "raw"))
-    with pytest.raises(TinyLLMError, match="is not utf-8"):
-        prepare_corpus(config, tmp_path / "out", unit=9000)
-    (kept,) = tmp_path.glob(".*.parts.unfinished")
-    finished = [kept / f"{path.stem}-00.txt" for path in kept.glob("unit-*.json")]
-    before = {path: path.stat().st_mtime_ns for path in finished}
-    assert len(before) >= 3
-    with pytest.raises(TinyLLMError, match="is not utf-8"):
-        prepare_corpus(config, tmp_path / "out", unit=9000)
-    assert before == {path: path.stat().st_mtime_ns for path in finished}
-    bad.write_text("good\n" * 2000, encoding="utf-8")
-    prepare_corpus(config, tmp_path / "out", unit=9000)
-    assert not list(tmp_path.glob(".*.unfinished"))
-
-
-def test_the_same_work_is_not_done_twice_at_once(tmp_path):
-    out, key = tmp_path / "out", "0" * 32
-    folders = partial_folder(out, key), partial_folder(out, key)
-    with folders[0], pytest.raises(TinyLLMError) as caught, folders[1]:
-        pass
-    assert "Another process is already writing" in str(caught.value)

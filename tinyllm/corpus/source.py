@@ -35,7 +35,8 @@ class SourceFile:
         path: on this machine, or an address such as `s3://bucket/key`.
         name: relative to the corpus.
         size: in bytes, as it is stored.
-        version: changes when the file does: the time of its last change, or its ETag.
+        version: changes when the file does: its ETag, or when its content and when anything about
+            it changed last; of the two, programs that copy set the first one back.
     """
 
     path: str
@@ -73,6 +74,28 @@ class SourceFile:
         compression = self.compression
         inner = self.name[: -len(compression)] if compression else self.name
         return _KINDS.get(_suffix(inner), "text")
+
+    def check_unchanged(self) -> None:
+        """Check that the file is the one that was listed; of remote ones nothing is known.
+
+        Raises:
+            TinyLLMError: it is another, so that part of what was read may be of either.
+        """
+        if self.is_remote:
+            return
+        try:
+            now = local_file(Path(self.path), self.name)
+        except OSError:
+            now = None
+        # not the second time: a new link to the file is no change
+        if now is None or (now.size, now.version.split()[0]) != (
+            self.size,
+            self.version.split()[0],
+        ):
+            raise TinyLLMError(
+                f"{self.shown} was changed while it was read; run it again when nothing writes "
+                f"to it."
+            )
 
     @contextmanager
     def open(self, begin: int = 0) -> Iterator[IO[bytes]]:
@@ -165,7 +188,8 @@ def _decompressed(stored: IO[bytes], compression: str) -> Iterator[IO[bytes]]:
 def local_file(path: Path, name: str) -> SourceFile:
     """A file of this machine as part of a corpus."""
     found = path.stat()
-    return SourceFile(str(path.absolute()), name, found.st_size, str(found.st_mtime_ns))
+    version = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+    return SourceFile(str(path.absolute()), name, found.st_size, version)
 
 
 class ReadProgress:

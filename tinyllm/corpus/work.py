@@ -4,13 +4,16 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import Advance
 from tinyllm.base.partial import read_part, write_part
 from tinyllm.base.splits import SPLITS
+from tinyllm.base.work import HOW_TO_GO_ON
 from tinyllm.corpus.clean import clean_stream, has_gutenberg
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.cut import PIECE
@@ -66,7 +69,7 @@ def clean_unit(job: CleanJob, advance: Advance) -> dict[str, Any]:
         `pieces`, the facts of what was written, and `files`, the facts of each span.
 
     Raises:
-        TinyLLMError: a file cannot be read or decoded, or the disk is full.
+        TinyLLMError: a file cannot be read or decoded, or was changed, or the disk is full.
     """
     folder, name = Path(job.folder), job.unit.name
     if (found := read_part(folder, name)) is not None:
@@ -74,6 +77,8 @@ def clean_unit(job: CleanJob, advance: Advance) -> dict[str, Any]:
         return dict(found)
     with ShardWriter(folder, name, job.shard) as writer:
         files = [_clean_span(span, job.config, writer, advance) for span in job.unit.spans]
+    for span in job.unit.spans:
+        span.file.check_unchanged()
     result = {"pieces": writer.shards, "files": files}
     write_part(folder, name, result, {piece["file"]: piece["sha256"] for piece in writer.shards})
     return result
@@ -110,7 +115,7 @@ def cut_piece(job: CutJob, advance: Advance) -> dict[str, Any]:
         For each split the facts of the shards that were written.
 
     Raises:
-        TinyLLMError: the disk is full.
+        TinyLLMError: a piece is gone, or the disk is full.
     """
     folder = Path(job.folder)
     if (found := read_part(folder, job.name)) is not None:
@@ -164,12 +169,20 @@ def _lines_of_files(job: CutJob, advance: Advance) -> Iterator[tuple[int, Sequen
         yield of, [rest]
 
 
-def _open(job: CutJob, piece: dict[str, Any]) -> io.TextIOWrapper:
-    return (Path(job.folder) / str(piece["file"])).open(encoding="utf-8", newline="")
+@contextmanager
+def _open(job: CutJob, piece: dict[str, Any]) -> Iterator[io.TextIOWrapper]:
+    path = Path(job.folder) / str(piece["file"])
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise TinyLLMError(f"Cannot read {path}: {why}; {HOW_TO_GO_ON}.") from None
 
 
 def _blocks(file: io.TextIOWrapper, count: int) -> Iterator[str]:
     while count:
-        text = file.read(min(count, PIECE))
+        if not (text := file.read(min(count, PIECE))):
+            raise OSError("it is shorter than it was")
         yield text
         count -= len(text)
