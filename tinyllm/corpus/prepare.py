@@ -19,7 +19,7 @@ from tinyllm.base.partial import key_of, partial_folder, place_file
 from tinyllm.base.prepared import SUMMARY
 from tinyllm.base.replacing import new_directory
 from tinyllm.base.runtime import RuntimeConfig
-from tinyllm.base.splits import SPLITS
+from tinyllm.base.splits import SPLITS, shard_name, shard_patterns
 from tinyllm.base.text import plain
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.listing import list_corpus
@@ -33,7 +33,7 @@ from tinyllm.corpus.work import CleanJob, CutJob, clean_unit, cut_piece
 
 PREPARED = OutFolder(
     writer="tinyllm prepare",
-    files=(*(f"{name}-*.txt" for name in SPLITS), *(f"{name}.txt" for name in SPLITS), SUMMARY),
+    files=(*shard_patterns("txt"), SUMMARY),
     mark=SUMMARY,
     sign=frozenset({"files", *SPLITS}),
 )
@@ -63,17 +63,17 @@ def prepare_corpus(
         TinyLLMError: no corpus, an unreadable or undecodable file, or too little text.
     """
     inputs = {} if is_address(config.source) else {"prepare.source": Path(config.source)}
-    inputs = {} if is_address(config.source) else {"prepare.source": Path(config.source)}
     check_places({"--out": (out, PREPARED)}, inputs)
     files, found = list_corpus(config)
     tell(f"{plain(config.source)}: {found}")
     _refuse_links_into(out, files)
     key = key_of({"prepare": config.model_dump(), "unit": unit}, "base", "corpus")
     with partial_folder(out, key) as folder:
-        cleaned = _clean(files, _Plan(config, folder, runtime or RuntimeConfig(), unit))
+        plan = _Plan(config, folder, runtime or RuntimeConfig(), unit)
+        cleaned = _clean(files, plan)
         if config.encoding == DETECT:
             _tell_encodings(files, cleaned, tell)
-        shards = _cut(cleaned, _Plan(config, folder, runtime or RuntimeConfig(), unit))
+        shards = _cut(cleaned, plan)
         summary = {"files": len(files), **{name: join_facts(shards[name]) for name in SPLITS}}
         _check(config, summary)
         warn(config, files, cleaned, shards, folder)
@@ -157,7 +157,7 @@ def _publish(
         for name in SPLITS:
             summary[name]["shards"] = []
             for number, shard in enumerate(shards[name]):
-                file = f"{name}-{number:05d}.txt"
+                file = shard_name(name, number, "txt")
                 place_file(folder / shard["file"], new / file)
                 facts = {key: shard[key] for key in ("characters", "bytes", "sha256")}
                 summary[name]["shards"].append({"file": file, **facts})
