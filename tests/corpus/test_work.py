@@ -1,6 +1,8 @@
 """The work of prepare side by side, and again after it was stopped: never of another corpus."""
 
+import json
 import os
+import pickle
 
 import pytest
 
@@ -105,6 +107,20 @@ def test_the_same_work_is_not_done_twice_at_once(tmp_path):
     with folders[0], pytest.raises(TinyLLMError) as caught, folders[1]:
         pass
     assert "Another process is already writing" in str(caught.value)
+
+
+def test_what_a_job_returns_does_not_grow_with_the_alphabet(tmp_path):
+    (tmp_path / "a.txt").write_text("".join(map(chr, range(0x4E00, 0x4E00 + 9000))))
+    result = clean_unit(clean_job(tmp_path / "a.txt"), lambda _bytes: None)
+    assert len(pickle.dumps(result)) < 1000
+    (piece,) = result["pieces"]
+    job = CutJob(0, (piece,), (("train", 8000), ("val", 1000)), PrepareConfig(), str(tmp_path))
+    cut = cut_piece(job, lambda _bytes: None)
+    assert len(pickle.dumps(cut)) < 1000
+    (val,) = cut["val"]
+    assert json.loads((tmp_path / val["alphabet"]).read_bytes()) == {
+        chr(code): 1 for code in range(0x4E00 + 8000, 0x4E00 + 9000)
+    }
 
 
 @pytest.mark.parametrize("kept", [5, None])

@@ -12,7 +12,7 @@ from typing import Any
 
 from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.events import Advance, progress
-from tinyllm.base.files import write_json
+from tinyllm.base.files import read_json, write_json
 from tinyllm.base.jobs import run_jobs
 from tinyllm.base.outs import OutFolder, check_places
 from tinyllm.base.partial import key_of, partial_folder, place_file
@@ -74,7 +74,7 @@ def prepare_corpus(
         if config.encoding == DETECT:
             _tell_encodings(files, cleaned, tell)
         shards = _cut(cleaned, plan)
-        summary = {"files": len(files), **{name: join_facts(shards[name]) for name in SPLITS}}
+        summary = {"files": len(files), **{name: _join(shards[name], folder) for name in SPLITS}}
         _check(config, summary)
         warn(config, files, cleaned, shards, folder)
         _publish(summary, shards, folder, out)
@@ -129,6 +129,10 @@ def _cut(cleaned: Sequence[dict[str, Any]], plan: _Plan) -> dict[str, list[dict[
         for name, written in done.get(number, {}).items():
             shards[name] += written
     return shards
+
+
+def _join(shards: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    return join_facts(shards, (read_json(folder / shard["alphabet"]) for shard in shards))
 
 
 def _check(config: PrepareConfig, summary: dict[str, Any]) -> None:

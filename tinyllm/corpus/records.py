@@ -83,7 +83,8 @@ def parquet_texts(file: SourceFile, column: str, advance: Advance) -> Iterator[s
 def _rows_at_once(metadata: Any) -> int:
     """How many rows of a Parquet file make about a megabyte."""
     size = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
-    return max(1, min(_MOST_ROWS, _PART * metadata.num_rows // max(size, 1)))
+    rows: int = _PART * metadata.num_rows // max(size, 1)
+    return max(1, min(_MOST_ROWS, rows))
 
 
 def _ended(text: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def clean_unit(job: CleanJob, advance: Advance) -> dict[str, Any]:
     for span in job.unit.spans:
         span.file.check_unchanged()
     result = {"pieces": writer.shards, "files": files}
-    write_part(folder, name, result, {piece["file"]: piece["sha256"] for piece in writer.shards})
+    write_part(folder, name, result, writer.files)
     return result
 
 
@@ -124,12 +125,11 @@ def cut_piece(job: CutJob, advance: Advance) -> dict[str, Any]:
     writers = {name: ShardWriter(folder, f"{job.name}-{name}", job.shard) for name in SPLITS}
     for name, text in _by_lines(job, advance) if job.slices is None else _by_slices(job, advance):
         writers[name].write(text)
-    result = {}
-    for name, writer in writers.items():
+    for writer in writers.values():
         writer.close()
-        result[name] = writer.shards
-    written = [shard for shards in result.values() for shard in shards]
-    write_part(folder, job.name, result, {shard["file"]: shard["sha256"] for shard in written})
+    result = {name: writer.shards for name, writer in writers.items()}
+    written = [writer.files for writer in writers.values()]
+    write_part(folder, job.name, result, dict(ChainMap(*written)))
     return result
 
 
