@@ -78,7 +78,8 @@ def evaluate_checkpoint(
     """
     losses = read_csv(history, HISTORY) if history else []
     facts = _facts_of_split(tokens, config.split, checkpoint)
-    most = round(config.max_characters * facts.tokens_per_character)
+    # at least one, since 0 stands for all of them
+    most = math.ceil(config.max_characters * facts.tokens_per_character)
     loader = _loader(config, load_tokens(tokens, config.split), checkpoint, arithmetic, most)
     scores = score_tokens(checkpoint.model, loader, arithmetic)
     of_baseline = _measure_baseline(config, tokens, loader, facts)
