@@ -22,8 +22,8 @@ _BUFFER = 1 << 16
 class ShardWriter:
     """Writes text to files `NAME-00.txt`, `NAME-01.txt` and so on, each of about `SHARD` bytes.
 
-    The alphabet of each lies beside it, `NAME-00.alphabet`: of a large corpus in Chinese, those of all
-    shards together fill a memory.
+    The alphabet of each lies beside it, `NAME-00.alphabet`: of a large corpus in Chinese, those of
+    all shards together fill a memory.
 
     Attributes:
         shards: the facts of each file, as plain values: `file`, `characters`, `bytes`, `lines`,
