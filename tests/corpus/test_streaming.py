@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import read_split
 from tests.corpus.oracle import split
-from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.splits import SPLITS
 from tinyllm.corpus.clean import clean_stream, clean_text, strip_gutenberg
 from tinyllm.corpus.config import PrepareConfig
@@ -178,3 +178,20 @@ def test_a_corpus_at_an_address_is_read(tmp_path):
         prepare_corpus(PrepareConfig(source="memory://none"), tmp_path / "out")
     with pytest.raises(TinyLLMError, match=r"prepare\.source is nonsense://x"):
         prepare_corpus(PrepareConfig(source="nonsense://x"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("address", ["zip://x.txt", "ftp://host.invalid/x.txt"])
+def test_an_address_that_cannot_be_reached_is_refused(tmp_path, address):
+    with pytest.raises(TinyLLMError, match=rf"{address}, which cannot be reached .*check the"):
+        prepare_corpus(PrepareConfig(source=address), tmp_path / "out")
+
+
+@pytest.mark.parametrize("scheme", ["file", "local"])
+def test_an_address_on_this_machine_is_a_place_that_the_out_keeps_clear_of(tmp_path, scheme):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/a.txt").write_text(CORPUS, encoding="utf-8", newline="")
+    config = PrepareConfig(source=f"{scheme}://{tmp_path}/raw")
+    for out in ("raw", "raw/out"):
+        with pytest.raises(ConfigError, match=r"lie in each other"):
+            prepare_corpus(config, tmp_path / out)
+    assert prepare_corpus(config, tmp_path / "out")["files"] == 1

@@ -25,7 +25,7 @@ from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.listing import list_corpus
 from tinyllm.corpus.read import DETECT
 from tinyllm.corpus.shards import join_facts
-from tinyllm.corpus.source import SourceFile, is_address
+from tinyllm.corpus.source import SourceFile, place_here
 from tinyllm.corpus.split import Slice, connected, cut_pieces
 from tinyllm.corpus.units import UNIT, divide
 from tinyllm.corpus.warn import some, warn
@@ -62,8 +62,8 @@ def prepare_corpus(
         ConfigError: `out` holds something else, or overlaps with the corpus.
         TinyLLMError: no corpus, an unreadable or undecodable file, or too little text.
     """
-    inputs = {} if is_address(config.source) else {"prepare.source": Path(config.source)}
-    check_places({"--out": (out, PREPARED)}, inputs)
+    place = place_here(config.source)
+    check_places({"--out": (out, PREPARED)}, {"prepare.source": place} if place else {})
     files, found = list_corpus(config)
     tell(f"{plain(config.source)}: {found}")
     _refuse_links_into(out, files)

@@ -23,6 +23,8 @@ _KINDS: dict[str, Literal["jsonl", "parquet"]] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+# of addresses on this machine
+_HERE = ("file", "local")
 # what the decompressors raise
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
@@ -145,11 +147,19 @@ def is_address(source: str) -> bool:
     return bool(mark) and scheme.isalnum()
 
 
+def place_here(source: str) -> Path | None:
+    """Where a corpus is on this machine; None if it is on another."""
+    scheme, _, path = source.partition("://")
+    if not is_address(source):
+        return Path(source)
+    return Path(path) if scheme in _HERE else None
+
+
 def file_system(address: str) -> tuple[Any, str]:
     """The file system of an address, by fsspec, and the path in it.
 
     Raises:
-        TinyLLMError: there is none for this kind of address.
+        TinyLLMError: there is none for this kind of address, or it cannot be reached.
     """
     import fsspec  # noqa: PLC0415 - for remote corpora only
 
@@ -160,6 +170,13 @@ def file_system(address: str) -> tuple[Any, str]:
         raise TinyLLMError(
             f"prepare.source is {plain(address)}, which cannot be opened ({why}); install the "
             f"package that fsspec needs for it, such as s3fs."
+        ) from None
+    # some connect at once, and raise whatever their protocol has
+    except Exception as error:
+        why = " ".join(str(error).split())
+        raise TinyLLMError(
+            f"prepare.source is {plain(address)}, which cannot be reached ({why}); check the "
+            f"address."
         ) from None
     return system, path
 
