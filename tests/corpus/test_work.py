@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import tracemalloc
 
 import pytest
 
@@ -121,6 +122,23 @@ def test_what_a_job_returns_does_not_grow_with_the_alphabet(tmp_path):
     assert json.loads((tmp_path / val["alphabet"]).read_bytes()) == {
         chr(code): 1 for code in range(0x4E00 + 8000, 0x4E00 + 9000)
     }
+
+
+def test_a_line_of_many_pieces_is_held_few_times(tmp_path):
+    count = 30_000_000
+    text = "x y" * (count // 3) + "\nend\n"
+    (tmp_path / "a.txt").write_text(text)
+    (piece,) = clean_unit(clean_job(tmp_path / "a.txt"), lambda _bytes: None)["pieces"]
+    job = CutJob(0, (piece,), None, PrepareConfig(), str(tmp_path))
+    del text
+    tracemalloc.start()
+    found = cut_piece(job, lambda _bytes: None)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [shard["characters"] for shard in found["train"]] == [count + 1]
+    # which the last line is the first to be due for
+    assert [shard["characters"] for shard in found["test"]] == [4]
+    assert most < 5 * count
 
 
 @pytest.mark.parametrize("kept", [5, None])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tinyllm.base.code_points import code_points
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.corpus.cut import PIECE
 
 # bytes of a shard, but for the rest of the last chunk
 SHARD = 1 << 26
@@ -104,13 +105,16 @@ class ShardWriter:
     def _flush(self) -> None:
         text = "".join(self._waiting)
         self._waiting, self._count = [], 0
-        data = text.encode("utf-8")
-        self._facts.add(text, data)
-        try:
-            assert self._file is not None  # noqa: S101 - by _open
-            self._file.write(data)
-        except OSError as error:
-            raise TinyLLMError(f"Cannot write to {self._folder}: {error.strerror}.") from None
+        # what a text is turned into takes many times its memory
+        for start in range(0, len(text), PIECE):
+            part = text[start : start + PIECE]
+            data = part.encode("utf-8")
+            self._facts.add(part, data)
+            try:
+                assert self._file is not None  # noqa: S101 - by _open
+                self._file.write(data)
+            except OSError as error:
+                raise TinyLLMError(f"Cannot write to {self._folder}: {error.strerror}.") from None
 
 
 class Facts:

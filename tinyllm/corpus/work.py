@@ -152,21 +152,26 @@ def _by_lines(job: CutJob, advance: Advance) -> Iterator[tuple[str, str]]:
 
 def _lines_of_files(job: CutJob, advance: Advance) -> Iterator[tuple[int, Sequence[str]]]:
     """The lines of each file, some at a time; a line may go on in the next piece."""
-    rest, of = "", -1
+    # of the line that is not whole yet
+    waiting: list[str] = []
+    of = -1
     for piece in job.pieces:
         with _open(job, piece) as file:
             for number, count in piece["segments"]:
-                if number != of and rest:
-                    yield of, [rest]
-                    rest = ""
+                if number != of and waiting:
+                    yield of, ["".join(waiting)]
+                    waiting = []
                 of = number
                 for text in _blocks(file, count):
                     # lines end with a line feed, and with nothing else
-                    *lines, rest = (rest + text).split("\n")
-                    yield number, [f"{line}\n" for line in lines]
+                    waiting.append(text)
+                    if "\n" in text:
+                        *lines, rest = "".join(waiting).split("\n")
+                        waiting = [rest] if rest else []
+                        yield number, [f"{line}\n" for line in lines]
         advance(piece["bytes"])
-    if rest:
-        yield of, [rest]
+    if waiting:
+        yield of, ["".join(waiting)]
 
 
 @contextmanager
