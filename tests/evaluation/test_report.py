@@ -198,7 +198,10 @@ def test_curves_are_drawn_from_the_history_of_the_run(
     metrics = evaluate_checkpoint(CONFIG, checkpoint, tokens, out, arithmetic, history)
     assert metrics == report[1]
     assert {path.name for path in out.iterdir()} == FILES | {"curves.png"}
-    draw_curves(HISTORY, metrics["baseline_bits_per_character"], tmp_path / "expected.png")
+    bits = [
+        row | {key: row[key] / math.log(2) for key in ("train_loss", "val_loss")} for row in HISTORY
+    ]
+    draw_curves(bits, metrics["baseline_bits_per_character"], tmp_path / "expected.png")
     assert (out / "curves.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
     for name in FILES:
         assert (out / name).read_bytes() == (report[0] / name).read_bytes()

@@ -101,7 +101,7 @@ def evaluate_checkpoint(
         draw_positions(positions, metrics["baseline_bits_per_character"], folder / "positions.png")
         draw_surprise(*surprise, folder / "surprise.png")
         if losses:
-            curves = _per_character(losses, read_meta(tokens).splits)
+            curves = _bits_per_character(losses, read_meta(tokens).splits)
             draw_curves(curves, metrics["baseline_bits_per_character"], folder / "curves.png")
         write_text(folder / "samples.txt", draw_samples(config, checkpoint))
     return metrics
@@ -152,11 +152,14 @@ def _what_was_scored(
     }
 
 
-def _per_character(losses: list[dict[str, float]], splits: Splits) -> list[dict[str, float]]:
-    """A history in nats per character."""
-    train, val = splits.train.tokens_per_character, splits.val.tokens_per_character
+def _bits_per_character(losses: list[dict[str, float]], splits: Splits) -> list[dict[str, float]]:
+    """A history of nats per token in bits per character."""
     return [
-        {**row, "train_loss": row["train_loss"] * train, "val_loss": row["val_loss"] * val}
+        {
+            **row,
+            "train_loss": splits.train.bits_per_character(row["train_loss"]),
+            "val_loss": splits.val.bits_per_character(row["val_loss"]),
+        }
         for row in losses
     ]
 
