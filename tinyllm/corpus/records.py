@@ -11,7 +11,7 @@ from tinyllm.corpus.source import ReadProgress, SourceFile
 # bytes of a line of JSON Lines
 _LONGEST_RECORD = 1 << 28
 # of Parquet, read at once: bytes, and rows
-_PART, _MOST_ROWS = 1 << 20, 1024
+_PART, _MOST_ROWS = 1 << 18, 1024
 
 
 def json_texts(file: SourceFile, column: str, advance: Advance) -> Iterator[str]:
@@ -81,7 +81,7 @@ def parquet_texts(file: SourceFile, column: str, advance: Advance) -> Iterator[s
 
 
 def _rows_at_once(metadata: Any) -> int:
-    """How many rows of a Parquet file make about a megabyte."""
+    """How many rows of a Parquet file make a part."""
     size = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
     rows: int = _PART * metadata.num_rows // max(size, 1)
     return max(1, min(_MOST_ROWS, rows))
