@@ -12,6 +12,7 @@ from pyarrow import parquet
 from tests.conftest import read_split
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.splits import SPLITS
+from tinyllm.corpus import records as records_module
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.prepare import prepare_corpus
 from tinyllm.corpus.read import read_chunks
@@ -83,6 +84,17 @@ def test_a_group_of_rows_is_not_read_at_once(tmp_path, size):
     tracemalloc.stop()
     assert count == sum(len(text) + 1 for text in texts)
     assert most < 8_000_000
+
+
+def test_a_record_of_the_longest_length_is_read_and_a_longer_one_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    store(["x" * 100] * 3, path)
+    length = path.stat().st_size // 3
+    monkeypatch.setattr(records_module, "_LONGEST_RECORD", length)
+    assert "".join(chunks_of(path)) == ("x" * 100 + "\n") * 3
+    store(["x" * 100, "x" * 101], path)
+    with pytest.raises(TinyLLMError, match=rf"a\.jsonl, line 2, is longer than the {length} bytes"):
+        list(chunks_of(path))
 
 
 def test_records_are_read_as_utf_8_whatever_is_detected(tmp_path):

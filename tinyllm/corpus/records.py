@@ -22,6 +22,11 @@ def json_texts(file: SourceFile, column: str, advance: Advance) -> Iterator[str]
         while line := stored.readline(_LONGEST_RECORD):
             number += 1
             progress.passed(len(line))
+            if len(line) == _LONGEST_RECORD and not line.endswith(b"\n"):
+                raise TinyLLMError(
+                    f"{file.shown}, line {number}, is longer than the {_LONGEST_RECORD:,} bytes "
+                    f"that a record may have; divide its text."
+                )
             if line.strip() and (text := _text_of(line, column, f"{file.shown}, line {number},")):
                 yield _ended(text)
 
