@@ -1,6 +1,6 @@
 """Speed and memory of prepare and tokenize beside `cp` and what others use for the same.
 
-    python benchmarks/corpus.py FILE [WORKERS ...] [--peers PYTHON]
+    python benchmarks/corpus.py FILE [WORKERS ...] [--peers PYTHON] [--turns TURNS]
 
 Prepares and tokenizes a text (see large_text.py) in a temporary folder, with each number of
 workers, and prints megabytes of text a second and the peak of memory: the proportional set size of
@@ -97,13 +97,14 @@ def main() -> None:
     parser.add_argument("--peers", help="a Python that has datasets and tokenizers")
     parser.add_argument("--turns", type=int, default=1)
     options = parser.parse_args()
+    options.file = options.file.resolve()
     megabytes = options.file.stat().st_size / 1e6
     with tempfile.TemporaryDirectory(prefix="corpus-", dir=options.file.parent) as folder:
         place = Path(folder)
-        copy = f"cp '{options.file}' {place}/copy"
+        paths = [str(options.file), f"{place}/copy"]
         commands = {
-            "cp": ["cp", str(options.file), f"{place}/copy"],
-            "cp and sync": ["sh", "-c", f"{copy} && sync {place}/copy"],
+            "cp": ["cp", *paths],
+            "cp and sync": ["sh", "-c", 'cp "$0" "$1" && sync "$1"', *paths],
             **our_commands(options.file, place, options.workers),
         }
         for name in ("datasets", "nanogpt") if options.peers else ():

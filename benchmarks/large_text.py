@@ -45,7 +45,7 @@ def block(kind: str, number: int) -> bytes:
 
 
 def write(size: int, path: Path, kind: str) -> None:
-    """Write a text of `size` bytes; the last character may be cut off."""
+    """Write a text of `size` bytes; newlines stand for a last character that does not fit."""
     blocks = [block(kind, number) for number in range(min(_BLOCKS, 1 + size // 2_000_000))]
     order = random.Random(0)
     with path.open("wb") as file:

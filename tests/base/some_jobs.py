@@ -5,8 +5,10 @@
 does four that wait until somebody ends this process.
 """
 
+import inspect
 import os
 import signal
+import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -45,6 +47,13 @@ def do(job: SomeJob, advance: Advance) -> str:
         raise TinyLLMError(f"Job {job.number} failed; mend it.")
     if job.fate == "is wrong":
         raise ZeroDivisionError
+    if job.fate == "loses its connection":
+        raise ConnectionResetError("the store hung up")
+    if job.fate == "is lost in mid-sentence once" and first:
+        pipe = inspect.getclosurevars(advance).nonlocals["pipe"]
+        # a message of a thousand bytes begins with their number
+        os.write(pipe.fileno(), struct.pack("!i", 1000) + b"abc")
+        os._exit(1)
     if job.fate == "is lost" or (job.fate == "is lost once" and first):
         os.kill(os.getpid(), signal.SIGKILL)
     if job.fate == "waits":

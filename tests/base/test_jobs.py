@@ -81,6 +81,12 @@ def test_a_mistake_in_a_job_shows_where_it_is(tmp_path):
     assert "some_jobs.py" in "".join(caught.value.__notes__)
 
 
+def test_a_connection_that_a_job_loses_is_its_error_and_no_lost_worker(tmp_path):
+    with pytest.raises(ConnectionResetError, match="the store hung up"):
+        run_jobs(do, jobs(tmp_path, "loses its connection", "waits"), RuntimeConfig(workers=2))
+    assert len(attempts(tmp_path, 0)) == 1
+
+
 def test_what_receives_a_result_may_stop_the_rest(tmp_path):
     def refuse(result: str) -> None:
         raise TinyLLMError(f"{result} is not good enough.")
@@ -90,9 +96,10 @@ def test_what_receives_a_result_may_stop_the_rest(tmp_path):
     assert not multiprocessing.active_children()
 
 
-def test_a_lost_worker_costs_only_its_job_which_is_tried_again(tmp_path):
+@pytest.mark.parametrize("fate", ["is lost once", "is lost in mid-sentence once"])
+def test_a_lost_worker_costs_only_its_job_which_is_tried_again(tmp_path, fate):
     read = []
-    fates = ("is lost once", "takes a second", "")
+    fates = (fate, "takes a second", "")
     found = run_jobs(do, jobs(tmp_path, *fates), RuntimeConfig(workers=2), read.append)
     assert found == [f"result {number}" for number in range(3)]
     assert [len(attempts(tmp_path, number)) for number in range(3)] == [2, 1, 1]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.conftest import read_split
 from tests.corpus.oracle import split_texts
 from tinyllm.base.errors import ConfigError, TinyLLMError
-from tinyllm.base.splits import SPLITS
+from tinyllm.base.splits import SPLITS, shard_name
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.prepare import prepare_corpus
 from tinyllm.corpus.shards import describe
@@ -154,9 +154,22 @@ def test_a_folder_of_others_stays(plays, tmp_path):
     assert (tmp_path / "out/notes.txt").read_text() == "mine"
 
 
-def test_no_share_for_test_writes_an_empty_file(plays, tmp_path):
+def test_shards_are_replaced_but_what_is_only_named_like_one_stays(plays, tmp_path):
+    config, out = PrepareConfig(source=str(plays)), tmp_path / "out"
+    prepare_corpus(config, out)
+    for number in (0, 99_999, 100_000):
+        (out / shard_name("train", number, "txt")).write_text("old")
+    prepare_corpus(config, out)
+    assert len(list(out.iterdir())) == 4
+    (out / "train-notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"holds 'train-notes\.txt'"):
+        prepare_corpus(config, out)
+    assert (out / "train-notes.txt").read_text() == "mine"
+
+
+def test_no_share_for_test_writes_no_shard_of_it(plays, tmp_path):
     prepare_corpus(PrepareConfig(source=str(plays), test_fraction=0), tmp_path / "out")
-    assert read_split(tmp_path / "out", "test") == ""
+    assert not list((tmp_path / "out").glob("test*"))
 
 
 def test_what_was_taken_left_out_and_detected_is_told(plays, tmp_path):

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.corpus.detect import detect_encoding
 from tinyllm.corpus.find import find_files
 from tinyllm.corpus.read import read_text
 
@@ -159,3 +160,11 @@ def test_a_language_in_two_encodings_that_read_alike_is_refused(play):
     message = refusal(read_text, path, "detect")
     assert message.startswith(f"The encoding of {path} is doubtful: it may be ")
     assert "prepare.encoding" in message
+
+
+def test_the_beginning_of_a_file_may_end_within_a_character():
+    text = "日本語の文章を読みます。ここに色々な漢字があります。\n学校へ行きました。\n"
+    data = (text * 40).encode("shift_jis")
+    for cut in range(4, 12):
+        found = detect_encoding("a.txt", data[:-cut], whole=False)
+        assert data.decode(found) == text * 40

@@ -2,20 +2,16 @@
 
 import bz2
 import gzip
-import json
 import lzma
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from tests.conftest import read_split
 from tests.corpus.oracle import split
-from tinyllm.base.errors import TinyLLMError
-from tinyllm.base.partial import partial_folder
-from tinyllm.base.runtime import RuntimeConfig
+from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.splits import SPLITS
 from tinyllm.corpus.clean import clean_stream, clean_text, strip_gutenberg
 from tinyllm.corpus.config import PrepareConfig
@@ -167,43 +163,6 @@ def test_a_compressed_file_that_is_cut_off_is_refused(tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
-RECORDS = [f"Record {number}: é😀\nand more" for number in range(500)]
-
-
-@pytest.fixture(params=["jsonl", "jsonl.gz", "parquet"])
-def records(request, tmp_path):
-    path = tmp_path / f"records.{request.param}"
-    if request.param == "parquet":
-        parquet.write_table(pa.table({"id": range(500), "body": RECORDS}), path, row_group_size=99)
-    else:
-        lines = "".join(json.dumps({"id": 1, "body": text}) + "\n" for text in RECORDS)
-        data = lines.encode()
-        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
-
-
-def test_records_are_read_in_order_each_ended_by_a_newline(records, tmp_path):
-    config = PrepareConfig(source=str(records), text_column="body")
-    prepare_corpus(config, tmp_path / "out")
-    found = "".join(read_split(tmp_path / "out", split) for split in SPLITS)
-    assert found == "".join(f"{text}\n" for text in RECORDS)
-
-
-def test_a_column_that_is_not_there_is_named(records, tmp_path):
-    config = PrepareConfig(source=str(records), text_column="content")
-    with pytest.raises(TinyLLMError, match=r"'content'.*prepare\.text_column"):
-        prepare_corpus(config, tmp_path / "out")
-
-
-def test_parquet_that_is_not_text_inside_is_refused_with_a_sentence(tmp_path):
-    path = tmp_path / "records.parquet"
-    # Arrow does not look at the bytes of a string
-    broken = pa.array([b"good", b"b\x94d"]).view(pa.string())
-    parquet.write_table(pa.table({"text": broken}), path)
-    with pytest.raises(TinyLLMError, match=r"records\.parquet is damaged.*0x94"):
-        prepare_corpus(PrepareConfig(source=str(path)), tmp_path / "out")
-
-
 def test_a_corpus_at_an_address_is_read(tmp_path):
     fsspec = pytest.importorskip("fsspec")
     system = fsspec.filesystem("memory")
@@ -221,50 +180,18 @@ def test_a_corpus_at_an_address_is_read(tmp_path):
         prepare_corpus(PrepareConfig(source="nonsense://x"), tmp_path / "out")
 
 
-@pytest.mark.medium
-@pytest.mark.parametrize("split_by", ["file", "corpus", "lines"])
-def test_any_number_of_workers_gives_the_same_bytes(tmp_path, split_by):
+@pytest.mark.parametrize("address", ["zip://x.txt", "ftp://host.invalid/x.txt"])
+def test_an_address_that_cannot_be_reached_is_refused(tmp_path, address):
+    with pytest.raises(TinyLLMError, match=rf"{address}, which cannot be reached .*check the"):
+        prepare_corpus(PrepareConfig(source=address), tmp_path / "out")
+
+
+@pytest.mark.parametrize("scheme", ["file", "local"])
+def test_an_address_on_this_machine_is_a_place_that_the_out_keeps_clear_of(tmp_path, scheme):
     (tmp_path / "raw").mkdir()
-    for number in range(5):
-        (tmp_path / f"raw/{number}.txt").write_text(CORPUS * (number + 1), encoding="utf-8")
-    config = PrepareConfig(source=str(tmp_path / "raw"), split_by=split_by)
-    for workers in (1, 2, 4):
-        runtime = RuntimeConfig(workers=workers)
-        prepare_corpus(config, tmp_path / f"out{workers}", runtime=runtime, unit=20_000)
-    names = sorted(path.name for path in (tmp_path / "out1").iterdir())
-    assert len(names) > 10
-    for workers in (2, 4):
-        other = tmp_path / f"out{workers}"
-        assert sorted(path.name for path in other.iterdir()) == names
-        assert all(
-            (other / name).read_bytes() == (tmp_path / "out1" / name).read_bytes() for name in names
-        )
-
-
-def test_finished_units_are_not_read_again(tmp_path):
-    (tmp_path / "raw").mkdir()
-    for number in range(3):
-        (tmp_path / f"raw/{number}.txt").write_text(CORPUS, encoding="utf-8")
-    bad = tmp_path / "raw/3.txt"
-    bad.write_bytes(b"\xff" * 9000)
-    config = PrepareConfig(source=str(tmp_path / "raw"))
-    with pytest.raises(TinyLLMError, match="is not utf-8"):
-        prepare_corpus(config, tmp_path / "out", unit=9000)
-    (kept,) = tmp_path.glob(".*.parts.unfinished")
-    finished = [kept / f"{path.stem}-00.txt" for path in kept.glob("unit-*.json")]
-    before = {path: path.stat().st_mtime_ns for path in finished}
-    assert len(before) >= 3
-    with pytest.raises(TinyLLMError, match="is not utf-8"):
-        prepare_corpus(config, tmp_path / "out", unit=9000)
-    assert before == {path: path.stat().st_mtime_ns for path in finished}
-    bad.write_text("good\n" * 2000, encoding="utf-8")
-    prepare_corpus(config, tmp_path / "out", unit=9000)
-    assert not list(tmp_path.glob(".*.unfinished"))
-
-
-def test_the_same_work_is_not_done_twice_at_once(tmp_path):
-    out, key = tmp_path / "out", "0" * 32
-    folders = partial_folder(out, key), partial_folder(out, key)
-    with folders[0], pytest.raises(TinyLLMError) as caught, folders[1]:
-        pass
-    assert "Another process is already writing" in str(caught.value)
+    (tmp_path / "raw/a.txt").write_text(CORPUS, encoding="utf-8", newline="")
+    config = PrepareConfig(source=f"{scheme}://{tmp_path}/raw")
+    for out in ("raw", "raw/out"):
+        with pytest.raises(ConfigError, match=r"lie in each other"):
+            prepare_corpus(config, tmp_path / out)
+    assert prepare_corpus(config, tmp_path / "out")["files"] == 1

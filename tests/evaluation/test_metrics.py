@@ -116,6 +116,13 @@ def test_bits_by_position_are_means_over_equal_context():
     ]
 
 
+def test_bits_by_position_are_those_of_the_whole_split_if_there_is_one_position():
+    scores = Scores(np.array([6 * LN2]), np.array([3]))
+    some = split(tokens=3, characters=4, unknown={"é": 1})
+    (row,) = bits_by_position(scores, some)
+    assert row["bits"] == summarize(scores, some)["bits_per_character"] > 5
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [(1 / 3, 0.333333), (2, 2.0), (np.float32(0.5), 0.5), (1e-9, 0.0)]
 )

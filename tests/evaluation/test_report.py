@@ -27,6 +27,7 @@ from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.encode import tokenize_corpus
 from tinyllm.tokens.loaders import EvaluationLoader
 from tinyllm.tokens.shards import load_tokens
+from tinyllm.tokens.tokenizer import load_tokenizer
 from tinyllm.tokens.windows import OptimizedTextDataset
 from tinyllm.training.validation import evaluate
 
@@ -197,7 +198,10 @@ def test_curves_are_drawn_from_the_history_of_the_run(
     metrics = evaluate_checkpoint(CONFIG, checkpoint, tokens, out, arithmetic, history)
     assert metrics == report[1]
     assert {path.name for path in out.iterdir()} == FILES | {"curves.png"}
-    draw_curves(HISTORY, metrics["baseline_bits_per_character"], tmp_path / "expected.png")
+    bits = [
+        row | {key: row[key] / math.log(2) for key in ("train_loss", "val_loss")} for row in HISTORY
+    ]
+    draw_curves(bits, metrics["baseline_bits_per_character"], tmp_path / "expected.png")
     assert (out / "curves.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
     for name in FILES:
         assert (out / name).read_bytes() == (report[0] / name).read_bytes()
@@ -249,6 +253,23 @@ def test_a_part_of_the_split_is_measured_by_model_and_baseline_alike(
     bits = baseline.bits_per_token(held_out, loader.ranges())
     assert metrics["baseline_bits_per_character"] == pytest.approx(bits, abs=1e-6)
     assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_one_character_is_not_taken_for_all_of_them(tmp_path, arithmetic):
+    words = "the house and the tree " * 300
+    prepared = write_prepared(tmp_path / "prepared", train=words, val=words, test=words)
+    tokenize_corpus(TokenizeConfig(kind="bpe", vocab_size=300), prepared, tmp_path / "tokens")
+    tokenizer = load_tokenizer(tmp_path / "tokens/tokenizer.json")
+    shape = ModelConfig(d_model=8, num_heads=1, num_layers=1, d_ff=8, sequence_length=16)
+    weights = Transformer(shape, tokenizer.vocab_size).state_dict()
+    checkpoint = Checkpoint.from_weights(weights, shape, tokenizer, arithmetic)
+    config = EvaluateConfig(sample_seeds=0, max_characters=1)
+    found = evaluate_checkpoint(
+        config, checkpoint, tmp_path / "tokens", tmp_path / "out", arithmetic
+    )
+    assert found["tokens"] < found["characters"] / 2
+    # a window of 16 tokens
+    assert found["scored_characters"] == round(16 * found["characters"] / found["tokens"])
 
 
 def test_what_is_measured_whole_names_no_part(report):

@@ -51,14 +51,14 @@ def run_in_processes(
                 worker.begin(number, work, jobs[number])
             ready = wait_for_any([worker.pipe for worker in team if worker.is_busy])
             for worker in [worker for worker in team if worker.pipe in ready]:
-                try:
-                    _receive(worker, advance, results)
-                except (EOFError, ConnectionError):
+                if (said := _hear(worker)) is None:
                     team.remove(worker)
                     advance(-worker.read)
                     lost[worker.number] = lost.get(worker.number, 0) + 1
                     _note_loss(worker, lost[worker.number])
                     waiting.appendleft(worker.number)
+                else:
+                    _receive(worker, *said, advance, results)
         for worker in team:
             worker.dismiss()
     finally:
@@ -77,13 +77,21 @@ def _free(team: list["_Worker"], workers: int) -> "_Worker | None":
     return team[-1]
 
 
-def _receive(worker: "_Worker", advance: Advance, results: Results[Any]) -> None:
-    """Take what a worker says.
+def _hear(worker: "_Worker") -> tuple[str, Any] | None:
+    """What a worker says: a word and what belongs to it; None if it ended."""
+    try:
+        data = worker.pipe.recv_bytes()
+    # OSError: it ended within a message
+    except (EOFError, OSError):
+        return None
+    said: tuple[str, Any] = pickle.loads(data)  # noqa: S301 - from our own worker
+    return said
 
-    Raises:
-        EOFError, ConnectionError: it ended.
-    """
-    kind, value = worker.pipe.recv()
+
+def _receive(
+    worker: "_Worker", kind: str, value: Any, advance: Advance, results: Results[Any]
+) -> None:
+    """Take what a worker says; an error is raised as it is."""
     if kind == "read":
         worker.read += value
         advance(value)

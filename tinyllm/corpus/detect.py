@@ -43,6 +43,9 @@ def detect_encoding(shown: str, data: bytes, *, whole: bool = True) -> str:
     for mark, name in _MARKS:
         if data.startswith(mark):
             return name
+    if not whole:
+        # what is cut may be half a character: in no encoding does one go on behind a line feed
+        data = data[: data.rfind(b"\n") + 1] or data
     try:
         codecs.getincrementaldecoder("utf-8")().decode(data, final=whole)
     except UnicodeDecodeError:

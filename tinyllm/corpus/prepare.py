@@ -12,20 +12,20 @@ from typing import Any
 
 from tinyllm.base.errors import ConfigError, TinyLLMError
 from tinyllm.base.events import Advance, progress
-from tinyllm.base.files import write_json
+from tinyllm.base.files import read_json, write_json
 from tinyllm.base.jobs import run_jobs
 from tinyllm.base.outs import OutFolder, check_places
 from tinyllm.base.partial import key_of, partial_folder, place_file
 from tinyllm.base.prepared import SUMMARY
 from tinyllm.base.replacing import new_directory
 from tinyllm.base.runtime import RuntimeConfig
-from tinyllm.base.splits import SPLITS
+from tinyllm.base.splits import SPLITS, shard_name, shard_patterns
 from tinyllm.base.text import plain
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.listing import list_corpus
 from tinyllm.corpus.read import DETECT
 from tinyllm.corpus.shards import join_facts
-from tinyllm.corpus.source import SourceFile, is_address
+from tinyllm.corpus.source import SourceFile, place_here
 from tinyllm.corpus.split import Slice, connected, cut_pieces
 from tinyllm.corpus.units import UNIT, divide
 from tinyllm.corpus.warn import some, warn
@@ -33,7 +33,7 @@ from tinyllm.corpus.work import CleanJob, CutJob, clean_unit, cut_piece
 
 PREPARED = OutFolder(
     writer="tinyllm prepare",
-    files=(*(f"{name}-*.txt" for name in SPLITS), *(f"{name}.txt" for name in SPLITS), SUMMARY),
+    files=(*shard_patterns("txt"), SUMMARY),
     mark=SUMMARY,
     sign=frozenset({"files", *SPLITS}),
 )
@@ -62,19 +62,19 @@ def prepare_corpus(
         ConfigError: `out` holds something else, or overlaps with the corpus.
         TinyLLMError: no corpus, an unreadable or undecodable file, or too little text.
     """
-    inputs = {} if is_address(config.source) else {"prepare.source": Path(config.source)}
-    inputs = {} if is_address(config.source) else {"prepare.source": Path(config.source)}
-    check_places({"--out": (out, PREPARED)}, inputs)
+    place = place_here(config.source)
+    check_places({"--out": (out, PREPARED)}, {"prepare.source": place} if place else {})
     files, found = list_corpus(config)
     tell(f"{plain(config.source)}: {found}")
     _refuse_links_into(out, files)
     key = key_of({"prepare": config.model_dump(), "unit": unit}, "base", "corpus")
     with partial_folder(out, key) as folder:
-        cleaned = _clean(files, _Plan(config, folder, runtime or RuntimeConfig(), unit))
+        plan = _Plan(config, folder, runtime or RuntimeConfig(), unit)
+        cleaned = _clean(files, plan)
         if config.encoding == DETECT:
             _tell_encodings(files, cleaned, tell)
-        shards = _cut(cleaned, _Plan(config, folder, runtime or RuntimeConfig(), unit))
-        summary = {"files": len(files), **{name: join_facts(shards[name]) for name in SPLITS}}
+        shards = _cut(cleaned, plan)
+        summary = {"files": len(files), **{name: _join(shards[name], folder) for name in SPLITS}}
         _check(config, summary)
         warn(config, files, cleaned, shards, folder)
         _publish(summary, shards, folder, out)
@@ -131,6 +131,10 @@ def _cut(cleaned: Sequence[dict[str, Any]], plan: _Plan) -> dict[str, list[dict[
     return shards
 
 
+def _join(shards: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    return join_facts(shards, (read_json(folder / shard["alphabet"]) for shard in shards))
+
+
 def _check(config: PrepareConfig, summary: dict[str, Any]) -> None:
     """Refuse a corpus that leaves nothing for a split.
 
@@ -157,7 +161,7 @@ def _publish(
         for name in SPLITS:
             summary[name]["shards"] = []
             for number, shard in enumerate(shards[name]):
-                file = f"{name}-{number:05d}.txt"
+                file = shard_name(name, number, "txt")
                 place_file(folder / shard["file"], new / file)
                 facts = {key: shard[key] for key in ("characters", "bytes", "sha256")}
                 summary[name]["shards"].append({"file": file, **facts})

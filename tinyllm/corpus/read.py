@@ -1,7 +1,6 @@
 """Reading files of a corpus as text in chunks, with errors that name file and byte."""
 
 import codecs
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -12,13 +11,12 @@ from tinyllm.base.files import check_regular
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.detect import SAMPLE, detect_encoding
 from tinyllm.corpus.find import find_files
-from tinyllm.corpus.source import SourceFile, local_file
+from tinyllm.corpus.records import json_texts, parquet_texts
+from tinyllm.corpus.source import ReadProgress, SourceFile, local_file
 
 DETECT = "detect"
 # bytes that are read at once
 _CHUNK = 1 << 18
-# of a line of JSON Lines
-_LONGEST_RECORD = 1 << 28
 _BOM = "\ufeff"
 # other codecs may give lone surrogates, which no UTF-8 file can hold
 _STRICT = ("utf-8", "utf-8-sig")
@@ -63,7 +61,8 @@ def read_chunks(
 ) -> Iterator[str]:
     """The text of a file, in chunks of some hundred kilobytes.
 
-    Of JSON Lines and Parquet it is the text of each record, each ended by a newline.
+    Of JSON Lines and Parquet it is the text of each record, each ended by a newline; a record whose
+    text is empty or null gives none.
 
     Args:
         file: of any kind.
@@ -75,20 +74,22 @@ def read_chunks(
         TinyLLMError: the file cannot be read, is damaged, does not decode, or has no such column.
     """
     if file.kind == "parquet":
-        yield from _parquet(file, config.text_column, advance)
+        yield from parquet_texts(file, config.text_column, advance)
     elif file.kind == "jsonl":
-        yield from _json_lines(file, config.text_column, advance)
+        yield from json_texts(file, config.text_column, advance)
     else:
         yield from _decoded(file, config.encoding, span or (0, -1), advance)
 
 
 def encoding_of(file: SourceFile, encoding: str) -> str:
-    """The name of a file's encoding: the one that is set, or the one that is detected.
+    """The name of a file's encoding: of records theirs, else the one that is set or detected.
 
     Raises:
         TinyLLMError: what is to be detected is doubtful.
     """
-    if encoding != DETECT or file.kind != "text":
+    if file.kind != "text":
+        return "utf-8"
+    if encoding != DETECT:
         return encoding
     with file.open() as stored:
         beginning = _read_exactly(stored, SAMPLE)
@@ -101,7 +102,7 @@ def _decoded(file: SourceFile, name: str, span: tuple[int, int], advance: Advanc
     begin, end = span
     place, is_first = begin, begin == 0
     with file.open(begin) as stored:
-        reader = _Progress(file, advance)
+        reader = ReadProgress(file, advance)
         while True:
             data = stored.read(_CHUNK if end < 0 else min(_CHUNK, end - place))
             pending = decoder.getstate()[0]
@@ -147,69 +148,6 @@ def _not_decoding(file: SourceFile, name: str, where: str) -> TinyLLMError:
     )
 
 
-def _json_lines(file: SourceFile, column: str, advance: Advance) -> Iterator[str]:
-    progress = _Progress(file, advance)
-    with file.open() as stored:
-        number = 0
-        while line := stored.readline(_LONGEST_RECORD):
-            number += 1
-            progress.passed(len(line))
-            if line.strip():
-                yield _ended(_text_of(line, column, f"{file.shown}, line {number},"))
-
-
-def _text_of(line: bytes, column: str, where: str) -> str:
-    try:
-        record = json.loads(line)
-        text = record[column] if isinstance(record, dict) else None
-        if isinstance(text, str):
-            text.encode("utf-8")
-            return text
-    except KeyError:
-        text = None
-    except (ValueError, RecursionError):
-        raise TinyLLMError(
-            f"{where} is no JSON object in UTF-8; mend the line, or name another pattern."
-        ) from None
-    raise TinyLLMError(
-        f"{where} has no text in {column!r}; set prepare.text_column to the name of its text."
-    )
-
-
-def _parquet(file: SourceFile, column: str, advance: Advance) -> Iterator[str]:
-    import pyarrow as pa  # noqa: PLC0415 - slow, and for such files only
-    from pyarrow import parquet  # noqa: PLC0415 - see above
-
-    progress = _Progress(file, advance)
-    try:
-        with file.open() as stored:
-            table = parquet.ParquetFile(stored)
-            if column not in table.schema_arrow.names:
-                raise TinyLLMError(
-                    f"{file.shown} has no column {column!r}, but "
-                    f"{', '.join(table.schema_arrow.names)}; set prepare.text_column to one of "
-                    f"them."
-                )
-            for batch in table.iter_batches(batch_size=1024, columns=[column]):
-                values = batch.column(0)
-                if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-                    raise TinyLLMError(
-                        f"{file.shown} has {values.type} in {column!r}, not text; set "
-                        f"prepare.text_column to a column of text."
-                    )
-                progress.passed(values.nbytes)
-                yield "".join(_ended(text) for text in values.to_pylist() if text)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise TinyLLMError(
-            f"{file.shown} is damaged: it is not Parquet ({' '.join(str(error).split())})."
-        ) from None
-
-
-def _ended(text: str) -> str:
-    """The text of a record, with a newline at its end."""
-    return text if text.endswith("\n") else text + "\n"
-
-
 def _read_exactly(stored: IO[bytes], count: int) -> bytes:
     """The next `count` bytes, or what there is."""
     parts = []
@@ -217,21 +155,3 @@ def _read_exactly(stored: IO[bytes], count: int) -> bytes:
         parts.append(data)
         count -= len(data)
     return b"".join(parts)
-
-
-class _Progress:
-    """Says how many bytes of a file, as it is stored, have been read."""
-
-    def __init__(self, file: SourceFile, advance: Advance) -> None:
-        self._file, self._advance, self._told = file, advance, 0
-        self._is_plain = not file.compression and file.kind == "text"
-
-    def passed(self, count: int) -> None:
-        """Tell of `count` more bytes of text; those of a compressed file are estimated."""
-        if self._is_plain:
-            self._advance(count)
-            return
-        # never more than there is
-        more = min(count // 4, max(0, self._file.size - self._told))
-        self._told += more
-        self._advance(more)

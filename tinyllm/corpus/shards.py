@@ -1,8 +1,9 @@
 """Writing text in shards, with the facts about each: counts, fingerprint, alphabet."""
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from tinyllm.base.code_points import code_points
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.corpus.cut import PIECE
 
 # bytes of a shard, but for the rest of the last chunk
 SHARD = 1 << 26
@@ -21,14 +23,19 @@ _BUFFER = 1 << 16
 class ShardWriter:
     """Writes text to files `NAME-00.txt`, `NAME-01.txt` and so on, each of about `SHARD` bytes.
 
+    The alphabet of each lies beside it, `NAME-00.alphabet`: of a large corpus in Chinese, those of
+    all shards together fill a memory.
+
     Attributes:
         shards: the facts of each file, as plain values: `file`, `characters`, `bytes`, `lines`,
-            `sha256`, `alphabet` and `segments`, which says how many characters of it are from
-            which file of the corpus.
+            `sha256`, `segments`, which says how many characters of it are from which file of the
+            corpus, and `alphabet`, the file of that.
+        files: SHA-256 of each file that was written, by name.
     """
 
     def __init__(self, folder: Path, name: str, size: int = SHARD) -> None:
         self.shards: list[dict[str, Any]] = []
+        self.files: dict[str, str] = {}
         self._folder, self._name, self._size = folder, name, size
         self._file: IO[bytes] | None = None
         self._waiting: list[str] = []
@@ -72,14 +79,19 @@ class ShardWriter:
         if self._file is None:
             return
         self._flush()
+        facts, beside = self._facts.as_dict(), self._path.with_suffix(".alphabet")
+        alphabet = json.dumps(facts["alphabet"]).encode()
         try:
             self._file.close()
+            beside.write_bytes(alphabet)
         except OSError as error:
             raise TinyLLMError(f"Cannot write {self._path}: {error.strerror}.") from None
         finally:
             self._file = None
-        facts = {"file": self._path.name, **self._facts.as_dict(), "segments": self._segments}
+        facts |= {"file": self._path.name, "alphabet": beside.name, "segments": self._segments}
         self.shards.append(facts)
+        self.files[self._path.name] = facts["sha256"]
+        self.files[beside.name] = hashlib.sha256(alphabet).hexdigest()
 
     def _open(self) -> None:
         self._path = self._folder / f"{self._name}-{len(self.shards):02d}.txt"
@@ -93,13 +105,16 @@ class ShardWriter:
     def _flush(self) -> None:
         text = "".join(self._waiting)
         self._waiting, self._count = [], 0
-        data = text.encode("utf-8")
-        self._facts.add(text, data)
-        try:
-            assert self._file is not None  # noqa: S101 - by _open
-            self._file.write(data)
-        except OSError as error:
-            raise TinyLLMError(f"Cannot write to {self._folder}: {error.strerror}.") from None
+        # what a text is turned into takes many times its memory
+        for start in range(0, len(text), PIECE):
+            part = text[start : start + PIECE]
+            data = part.encode("utf-8")
+            self._facts.add(part, data)
+            try:
+                assert self._file is not None  # noqa: S101 - by _open
+                self._file.write(data)
+            except OSError as error:
+                raise TinyLLMError(f"Cannot write to {self._folder}: {error.strerror}.") from None
 
 
 class Facts:
@@ -154,14 +169,17 @@ def describe(text: str) -> dict[str, Any]:
     """The facts of a whole text, with its fingerprint; see `TextFacts`."""
     facts = Facts()
     facts.add(text, text.encode("utf-8"))
-    return join_facts([facts.as_dict()] if text else [])
+    shards = [facts.as_dict()] if text else []
+    return join_facts(shards, (shard["alphabet"] for shard in shards))
 
 
-def join_facts(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The facts of a split from those of its shards."""
+def join_facts(
+    shards: Sequence[dict[str, Any]], alphabets: Iterable[Mapping[str, int]]
+) -> dict[str, Any]:
+    """The facts of a split from those of its shards, and their alphabets."""
     alphabet: Counter[str] = Counter()
-    for shard in shards:
-        alphabet.update(shard["alphabet"])
+    for one in alphabets:
+        alphabet.update(one)
     hashes = [shard["sha256"] for shard in shards]
     return {
         "characters": sum(shard["characters"] for shard in shards),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.events import Advance
 from tinyllm.base.text import plain
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -22,6 +23,8 @@ _KINDS: dict[str, Literal["jsonl", "parquet"]] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+# of addresses on this machine
+_HERE = ("file", "local")
 # what the decompressors raise
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
@@ -34,7 +37,8 @@ class SourceFile:
         path: on this machine, or an address such as `s3://bucket/key`.
         name: relative to the corpus.
         size: in bytes, as it is stored.
-        version: changes when the file does: the time of its last change, or its ETag.
+        version: changes when the file does: its ETag, or when its content and when anything about
+            it changed last; of the two, programs that copy set the first one back.
     """
 
     path: str
@@ -72,6 +76,28 @@ class SourceFile:
         compression = self.compression
         inner = self.name[: -len(compression)] if compression else self.name
         return _KINDS.get(_suffix(inner), "text")
+
+    def check_unchanged(self) -> None:
+        """Check that the file is the one that was listed; of remote ones nothing is known.
+
+        Raises:
+            TinyLLMError: it is another, so that part of what was read may be of either.
+        """
+        if self.is_remote:
+            return
+        try:
+            now = local_file(Path(self.path), self.name)
+        except OSError:
+            now = None
+        # not the second time: a new link to the file is no change
+        if now is None or (now.size, now.version.split()[0]) != (
+            self.size,
+            self.version.split()[0],
+        ):
+            raise TinyLLMError(
+                f"{self.shown} was changed while it was read; run it again when nothing writes "
+                f"to it."
+            )
 
     @contextmanager
     def open(self, begin: int = 0) -> Iterator[IO[bytes]]:
@@ -121,11 +147,19 @@ def is_address(source: str) -> bool:
     return bool(mark) and scheme.isalnum()
 
 
+def place_here(source: str) -> Path | None:
+    """Where a corpus is on this machine; None if it is on another."""
+    scheme, _, path = source.partition("://")
+    if not is_address(source):
+        return Path(source)
+    return Path(path) if scheme in _HERE else None
+
+
 def file_system(address: str) -> tuple[Any, str]:
     """The file system of an address, by fsspec, and the path in it.
 
     Raises:
-        TinyLLMError: there is none for this kind of address.
+        TinyLLMError: there is none for this kind of address, or it cannot be reached.
     """
     import fsspec  # noqa: PLC0415 - for remote corpora only
 
@@ -136,6 +170,13 @@ def file_system(address: str) -> tuple[Any, str]:
         raise TinyLLMError(
             f"prepare.source is {plain(address)}, which cannot be opened ({why}); install the "
             f"package that fsspec needs for it, such as s3fs."
+        ) from None
+    # some connect at once, and raise whatever their protocol has
+    except Exception as error:
+        why = " ".join(str(error).split())
+        raise TinyLLMError(
+            f"prepare.source is {plain(address)}, which cannot be reached ({why}); check the "
+            f"address."
         ) from None
     return system, path
 
@@ -164,4 +205,23 @@ def _decompressed(stored: IO[bytes], compression: str) -> Iterator[IO[bytes]]:
 def local_file(path: Path, name: str) -> SourceFile:
     """A file of this machine as part of a corpus."""
     found = path.stat()
-    return SourceFile(str(path.absolute()), name, found.st_size, str(found.st_mtime_ns))
+    version = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+    return SourceFile(str(path.absolute()), name, found.st_size, version)
+
+
+class ReadProgress:
+    """Says how many bytes of a file, as it is stored, have been read."""
+
+    def __init__(self, file: SourceFile, advance: Advance) -> None:
+        self._file, self._advance, self._told = file, advance, 0
+        self._is_plain = not file.compression and file.kind == "text"
+
+    def passed(self, count: int) -> None:
+        """Tell of `count` more bytes of text; those of a compressed file are estimated."""
+        if self._is_plain:
+            self._advance(count)
+            return
+        # never more than there is
+        more = min(count // 4, max(0, self._file.size - self._told))
+        self._told += more
+        self._advance(more)

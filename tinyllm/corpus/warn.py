@@ -62,9 +62,11 @@ def warn(
     for span in spans:
         if span["sha256"] and not span["blank"]:
             same.setdefault(span["sha256"], []).append(files[span["number"]].base)
-    for names in same.values():
-        if len(names) > 1:
-            _log.warning("These files hold the same text: %s.", some(names))
+    groups = [names for names in same.values() if len(names) > 1]
+    for names in groups[:_NAMED]:
+        _log.warning("These files hold the same text: %s.", some(names))
+    if len(groups) > _NAMED:
+        _log.warning("There are more such groups of files: %d.", len(groups) - _NAMED)
 
 
 def some(names: Sequence[str]) -> str:

@@ -3,14 +3,18 @@
 import hashlib
 import io
 import json
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import Advance
 from tinyllm.base.partial import read_part, write_part
 from tinyllm.base.splits import SPLITS
+from tinyllm.base.work import HOW_TO_GO_ON
 from tinyllm.corpus.clean import clean_stream, has_gutenberg
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.corpus.cut import PIECE
@@ -66,7 +70,7 @@ def clean_unit(job: CleanJob, advance: Advance) -> dict[str, Any]:
         `pieces`, the facts of what was written, and `files`, the facts of each span.
 
     Raises:
-        TinyLLMError: a file cannot be read or decoded, or the disk is full.
+        TinyLLMError: a file cannot be read or decoded, or was changed, or the disk is full.
     """
     folder, name = Path(job.folder), job.unit.name
     if (found := read_part(folder, name)) is not None:
@@ -74,8 +78,10 @@ def clean_unit(job: CleanJob, advance: Advance) -> dict[str, Any]:
         return dict(found)
     with ShardWriter(folder, name, job.shard) as writer:
         files = [_clean_span(span, job.config, writer, advance) for span in job.unit.spans]
+    for span in job.unit.spans:
+        span.file.check_unchanged()
     result = {"pieces": writer.shards, "files": files}
-    write_part(folder, name, result, {piece["file"]: piece["sha256"] for piece in writer.shards})
+    write_part(folder, name, result, writer.files)
     return result
 
 
@@ -110,7 +116,7 @@ def cut_piece(job: CutJob, advance: Advance) -> dict[str, Any]:
         For each split the facts of the shards that were written.
 
     Raises:
-        TinyLLMError: the disk is full.
+        TinyLLMError: a piece is gone, or the disk is full.
     """
     folder = Path(job.folder)
     if (found := read_part(folder, job.name)) is not None:
@@ -119,12 +125,11 @@ def cut_piece(job: CutJob, advance: Advance) -> dict[str, Any]:
     writers = {name: ShardWriter(folder, f"{job.name}-{name}", job.shard) for name in SPLITS}
     for name, text in _by_lines(job, advance) if job.slices is None else _by_slices(job, advance):
         writers[name].write(text)
-    result = {}
-    for name, writer in writers.items():
+    for writer in writers.values():
         writer.close()
-        result[name] = writer.shards
-    written = [shard for shards in result.values() for shard in shards]
-    write_part(folder, job.name, result, {shard["file"]: shard["sha256"] for shard in written})
+    result = {name: writer.shards for name, writer in writers.items()}
+    written = [writer.files for writer in writers.values()]
+    write_part(folder, job.name, result, dict(ChainMap(*written)))
     return result
 
 
@@ -147,29 +152,42 @@ def _by_lines(job: CutJob, advance: Advance) -> Iterator[tuple[str, str]]:
 
 def _lines_of_files(job: CutJob, advance: Advance) -> Iterator[tuple[int, Sequence[str]]]:
     """The lines of each file, some at a time; a line may go on in the next piece."""
-    rest, of = "", -1
+    # of the line that is not whole yet
+    waiting: list[str] = []
+    of = -1
     for piece in job.pieces:
         with _open(job, piece) as file:
             for number, count in piece["segments"]:
-                if number != of and rest:
-                    yield of, [rest]
-                    rest = ""
+                if number != of and waiting:
+                    yield of, ["".join(waiting)]
+                    waiting = []
                 of = number
                 for text in _blocks(file, count):
                     # lines end with a line feed, and with nothing else
-                    *lines, rest = (rest + text).split("\n")
-                    yield number, [f"{line}\n" for line in lines]
+                    waiting.append(text)
+                    if "\n" in text:
+                        *lines, rest = "".join(waiting).split("\n")
+                        waiting = [rest] if rest else []
+                        yield number, [f"{line}\n" for line in lines]
         advance(piece["bytes"])
-    if rest:
-        yield of, [rest]
+    if waiting:
+        yield of, ["".join(waiting)]
 
 
-def _open(job: CutJob, piece: dict[str, Any]) -> io.TextIOWrapper:
-    return (Path(job.folder) / str(piece["file"])).open(encoding="utf-8", newline="")
+@contextmanager
+def _open(job: CutJob, piece: dict[str, Any]) -> Iterator[io.TextIOWrapper]:
+    path = Path(job.folder) / str(piece["file"])
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise TinyLLMError(f"Cannot read {path}: {why}; {HOW_TO_GO_ON}.") from None
 
 
 def _blocks(file: io.TextIOWrapper, count: int) -> Iterator[str]:
     while count:
-        text = file.read(min(count, PIECE))
+        if not (text := file.read(min(count, PIECE))):
+            raise OSError("it is shorter than it was")
         yield text
         count -= len(text)

@@ -96,10 +96,7 @@ def summarize(scores: Scores, split: SplitFacts) -> dict[str, Any]:
 def bits_by_position(scores: Scores, split: SplitFacts) -> list[dict[str, Any]]:
     """Mean loss in bits per character by the number of tokens of context, from one."""
     return [
-        {
-            "context": context,
-            "bits": rounded(nats / count / math.log(2) * split.tokens_per_character),
-        }
+        {"context": context, "bits": rounded(split.bits_per_character(nats / count))}
         for context, (nats, count) in enumerate(zip(scores.nats, scores.counts, strict=True), 1)
         if count
     ]

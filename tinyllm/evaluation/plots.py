@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,18 @@ def _plain_style() -> Iterator[None]:
 
 @_plain_style()
 def draw_curves(history: Sequence[Mapping[str, Any]], baseline: float, path: Path) -> None:
-    """Training and validation loss, in bits per character, over steps; the n-gram model's mean."""
+    """Training and validation loss over steps, and the n-gram model's mean.
+
+    Args:
+        history: `step`, and `train_loss` and `val_loss` in bits per character.
+        baseline: in bits per character.
+        path: the PNG file to write.
+    """
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     steps = [row["step"] for row in history]
     for key, label in (("train_loss", "training"), ("val_loss", "validation")):
-        axes.plot(steps, [row[key] / math.log(2) for row in history], marker=".", label=label)
+        axes.plot(steps, [row[key] for row in history], marker=".", label=label)
     best = min(history, key=lambda row: row["val_loss"])
     axes.axvline(best["step"], color="gray", linestyle=":", label=f"best, step {best['step']:.0f}")
     axes.axhline(baseline, color="gray", linewidth=1, label="n-gram model, held-out text")

@@ -78,7 +78,8 @@ def evaluate_checkpoint(
     """
     losses = read_csv(history, HISTORY) if history else []
     facts = _facts_of_split(tokens, config.split, checkpoint)
-    most = round(config.max_characters * facts.tokens_per_character)
+    # at least one, since 0 stands for all of them
+    most = math.ceil(config.max_characters * facts.tokens_per_character)
     loader = _loader(config, load_tokens(tokens, config.split), checkpoint, arithmetic, most)
     scores = score_tokens(checkpoint.model, loader, arithmetic)
     of_baseline = _measure_baseline(config, tokens, loader, facts)
@@ -100,7 +101,7 @@ def evaluate_checkpoint(
         draw_positions(positions, metrics["baseline_bits_per_character"], folder / "positions.png")
         draw_surprise(*surprise, folder / "surprise.png")
         if losses:
-            curves = _per_character(losses, read_meta(tokens).splits)
+            curves = _bits_per_character(losses, read_meta(tokens).splits)
             draw_curves(curves, metrics["baseline_bits_per_character"], folder / "curves.png")
         write_text(folder / "samples.txt", draw_samples(config, checkpoint))
     return metrics
@@ -151,11 +152,14 @@ def _what_was_scored(
     }
 
 
-def _per_character(losses: list[dict[str, float]], splits: Splits) -> list[dict[str, float]]:
-    """A history in nats per character."""
-    train, val = splits.train.tokens_per_character, splits.val.tokens_per_character
+def _bits_per_character(losses: list[dict[str, float]], splits: Splits) -> list[dict[str, float]]:
+    """A history of nats per token in bits per character."""
     return [
-        {**row, "train_loss": row["train_loss"] * train, "val_loss": row["val_loss"] * val}
+        {
+            **row,
+            "train_loss": splits.train.bits_per_character(row["train_loss"]),
+            "val_loss": splits.val.bits_per_character(row["val_loss"]),
+        }
         for row in losses
     ]
 

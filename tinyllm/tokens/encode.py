@@ -16,7 +16,7 @@ from tinyllm.base.partial import key_of, partial_folder, place_file, read_part, 
 from tinyllm.base.prepared import REMEDY, TextFacts, TextShard, read_summary
 from tinyllm.base.replacing import new_directory
 from tinyllm.base.runtime import RuntimeConfig
-from tinyllm.base.splits import SPLITS
+from tinyllm.base.splits import SPLITS, shard_patterns
 from tinyllm.tokens.config import TokenizeConfig
 from tinyllm.tokens.meta import META
 from tinyllm.tokens.pieces import pieces
@@ -27,12 +27,7 @@ _TOKENIZER = "tokenizer.json"
 _PART = 1 << 18
 TOKENS = OutFolder(
     writer="tinyllm tokenize",
-    files=(
-        *(f"{name}-*.bin" for name in SPLITS),
-        *(f"{name}.bin" for name in SPLITS),
-        META,
-        _TOKENIZER,
-    ),
+    files=(*shard_patterns("bin"), META, _TOKENIZER),
     mark=META,
     sign=frozenset({"vocab_size", "dtype", "splits"}),
 )
