@@ -34,7 +34,7 @@ def run_on_ray(
     advance: Advance,
     results: Results[R],
 ) -> None:
-    """Do all jobs, so many at a time; 0: as many as the cluster has cores for.
+    """Do all jobs, so many at a time; 0: whatever the cluster has cores for.
 
     See `tinyllm.base.jobs.run_jobs`.
 
@@ -47,11 +47,13 @@ def run_on_ray(
         place = (str(Path(tinyllm.__file__).parent.parent), work.__module__, work.__qualname__)
         # this process counts the attempts, and says what was lost
         remote = ray.remote(max_retries=0, **_resources(ray, needs))(_call())
+        # some wait at the cluster, so that it is never idle, and grows if it can
+        most = workers or 2 * int(ray.cluster_resources().get("CPU", 1))
         waiting = deque(range(len(jobs)))
         sent: dict[Any, int] = {}
         lost: dict[int, int] = {}
         while sent or waiting:
-            while waiting and (not workers or len(sent) < workers):
+            while waiting and len(sent) < most:
                 number = waiting.popleft()
                 sent[remote.remote(*place, pickle.dumps(jobs[number]))] = number
             for reference in ray.wait([*sent])[0]:
