@@ -199,6 +199,7 @@ def test_few_modules_are_included():
         "byte_level",
         "byte_pairs",
         "characters",
+        "code_points",
         "config",
         "documents",
         "errors",
