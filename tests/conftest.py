@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tinyllm.corpus.config import PrepareConfig
 from tinyllm.kernels.arithmetic import Arithmetic
@@ -19,6 +20,10 @@ from tinyllm.training.config import TrainingConfig
 # before anything imports torch: kernels are chosen once per process; one thread, since threads
 # that wait for each other are very slow when tests run in parallel
 ARITHMETIC = setup_numerics(NumericsConfig(threads=1))
+
+# how long an example takes depends on what else the machine does
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # a shell has what runs in its background ignore Ctrl-C, which the processes of tests would inherit
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

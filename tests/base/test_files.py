@@ -155,7 +155,7 @@ def tables(draw):
     return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tables())
 def test_a_table_of_numbers_reads_back_as_it_was(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "table.csv"

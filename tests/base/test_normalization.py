@@ -25,7 +25,7 @@ TEXTS = st.text(st.characters() | st.sampled_from(MARKS + JOINING))
 
 @pytest.mark.parametrize("form", FORMS)
 @given(TEXTS, st.text(MARKS, max_size=300), TEXTS)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_text_is_normalized_as_unicode_says(form, before, marks, after):
     text = before + marks + after
     assert normalize(form, text) == unicodedata.normalize(form, text)

@@ -4,7 +4,7 @@ import math
 from typing import ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -97,13 +97,11 @@ def test_what_is_not_a_learning_rate_is_refused(value):
 
 
 @given(st.floats(min_value=1e-300, max_value=10))
-@settings(deadline=None)
 def test_a_float_round_trips_through_text(value):
     assert TrainingConfig.parse({"learning_rate": repr(value)}).learning_rate == value
 
 
 @given(st.integers(min_value=0, max_value=2**63 - 1))
-@settings(deadline=None)
 def test_an_integer_round_trips_through_text(value):
     assert TrainingConfig.parse({"seed": f" {value} "}).seed == value
 

@@ -10,7 +10,7 @@ from tests.campaign.contents import missing
 from tests.campaign.killing import repro_command, run_and_kill
 from tests.campaign.kills import Reference, Round, run_round
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,6 @@ def reference(tmp_path_factory):
     return Reference.make(tmp_path_factory.mktemp("kills") / "reference")
 
 
-@pytest.mark.exhaustive
 def test_five_kills_leave_everything_well(reference, tmp_path):
     outcomes = run_round(reference, tmp_path / "round", 5, seed=5)
     assert len(outcomes) == 5

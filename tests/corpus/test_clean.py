@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.corpus.clean import clean_text
@@ -25,7 +25,6 @@ def clean(text, **steps):
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_without_steps_the_text_stays_as_it_is(text):
     assert clean(text) == text
 
@@ -126,7 +125,6 @@ def test_the_defaults_keep_directions_and_headings(text):
 
 
 @given(st.text("ab[]. \t\n\rACTExit"))
-@settings(deadline=None)
 def test_text_that_was_cleaned_by_default_is_clean(text):
     once = clean_text(text, PrepareConfig())
     assert clean_text(once, PrepareConfig()) == once

@@ -20,7 +20,7 @@ MARKS = {
 
 
 @given(st.lists(PIECES, max_size=40).map("".join) | st.text(" \t[]\nab"))
-@settings(deadline=None, max_examples=2000)
+@settings(max_examples=2000)
 def test_brackets_are_dropped_as_by_the_plain_pattern(text):
     config = PrepareConfig(
         normalize_newlines=False,

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import read_split
@@ -31,7 +31,6 @@ def refusal(config, out):
 
 
 @given(st.text(), FRACTIONS, FRACTIONS)
-@settings(deadline=None)
 def test_the_parts_of_a_text_make_the_text(text, val, test):
     parts = split_texts([text], val, test)
     assert list(parts) == list(SPLITS)
@@ -41,7 +40,6 @@ def test_the_parts_of_a_text_make_the_text(text, val, test):
 
 
 @given(st.lists(st.text(max_size=30), max_size=6), FRACTIONS, FRACTIONS)
-@settings(deadline=None)
 def test_the_parts_of_several_texts_are_joined_in_order(texts, val, test):
     alone = [split_texts([text], val, test) for text in texts]
     together = split_texts(texts, val, test)

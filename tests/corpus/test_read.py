@@ -96,7 +96,7 @@ def test_a_byte_order_mark_is_dropped(play, encoding):
 
 
 @given(st.text(), st.sampled_from(["utf-8", "utf-16", "utf-16-le", "utf-32", "utf-8-sig"]))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_what_was_encoded_is_read_back(tmp_path_factory, text, encoding):
     path = tmp_path_factory.getbasetemp() / "encoded.txt"
     path.write_bytes(text.encode(encoding))

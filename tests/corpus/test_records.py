@@ -60,6 +60,23 @@ def test_records_without_text_give_none(tmp_path, name):
     assert "".join(chunks_of(tmp_path / name)) == "a\nb\n\n"
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())],
+    ids=str,
+)
+def test_every_type_of_text_in_parquet_is_read(kind, tmp_path):
+    texts = pa.array(["One.", None, "Two.", "One."]).cast(kind)
+    parquet.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    assert "".join(chunks_of(tmp_path / "a.parquet")) == "One.\nTwo.\nOne.\n"
+
+
+def test_a_parquet_column_of_numbers_is_no_text(tmp_path):
+    parquet.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
+    with pytest.raises(TinyLLMError, match="has int64 in 'text', not text"):
+        list(chunks_of(tmp_path / "a.parquet"))
+
+
 def test_a_parquet_text_that_is_no_utf_8_is_refused(tmp_path):
     good = pa.array([b"a", b"\xff"])
     texts = pa.Array.from_buffers(pa.string(), len(good), good.buffers())

@@ -53,7 +53,7 @@ def in_chunks(text, size):
 
 
 @given(TEXTS, CONFIGS, st.integers(1, 9), st.integers(1, 30))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_cleaning_in_pieces_is_cleaning_the_text(text, config, chunk, size):
     found = "".join(clean_stream(in_chunks(text, chunk), config, size))
     assert found == clean_text(text, config)
@@ -63,7 +63,7 @@ def test_cleaning_in_pieces_is_cleaning_the_text(text, config, chunk, size):
     st.lists(st.sampled_from(["a", "\n", "*", START, END, "x" * 501, "y" * 66_000]), max_size=12),
     st.sampled_from([700, 1000, 5000, 70_000]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_book_is_the_same_however_it_is_read(parts, size):
     text = "".join(parts)
     whole = "".join(strip_gutenberg([text]))
@@ -71,7 +71,7 @@ def test_a_book_is_the_same_however_it_is_read(parts, size):
 
 
 @given(st.lists(TEXTS.filter(str.strip), min_size=1, max_size=4), CONFIGS, st.integers(10, 90))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_small_units_and_shards_give_the_splits_of_whole_texts(
     tmp_path_factory, texts, config, unit
 ):
@@ -99,7 +99,7 @@ def test_small_units_and_shards_give_the_splits_of_whole_texts(
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=2))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_normalization_does_not_reach_across_a_place_to_cut(text):
     from unicodedata import normalize
 

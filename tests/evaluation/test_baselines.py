@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.evaluation import baselines
@@ -25,7 +25,6 @@ def after(model, context):
     )
 
 
-@settings(deadline=None)
 @given(
     text=st.lists(TOKENS, min_size=8, max_size=200),
     context=st.lists(TOKENS, min_size=1, max_size=9),
@@ -36,7 +35,6 @@ def test_probabilities_add_up_to_one_after_any_context(text, context, order):
     assert after(model, context).sum() == pytest.approx(1.0, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(text=st.lists(TOKENS, min_size=8, max_size=200), order=st.integers(2, 6))
 def test_probabilities_add_up_to_one_after_contexts_that_were_seen(text, order):
     model = KneserNeyModel(np.array(text, dtype=np.uint8), VOCABULARY, order)
@@ -182,7 +180,6 @@ def test_the_highest_order_that_fits_works():
     assert KneserNeyModel(text, 62, 10).bits_per_token(text) < 0.1
 
 
-@settings(deadline=None)
 @given(data=st.data(), order=st.integers(1, 6), most=st.integers(6, 300))
 def test_counts_of_a_part_are_those_within_its_passages(data, order, most):
     text = np.array(data.draw(st.lists(TOKENS, min_size=6, max_size=300)), dtype=np.uint8)
@@ -203,7 +200,6 @@ def test_counts_of_a_part_are_those_within_its_passages(data, order, most):
     assert found == {int(np.dot(gram, powers)): count for gram, count in counts.items()}
 
 
-@settings(deadline=None)
 @given(data=st.data(), order=st.integers(1, 6))
 def test_bits_are_the_same_in_blocks_of_any_size_and_in_ranges(data, order):
     texts = st.lists(TOKENS, min_size=8, max_size=200)

@@ -92,7 +92,6 @@ def test_an_unknown_character_costs_what_its_token_leaves_open():
 
 
 @given(st.text("ab\u00e9\u6f22\U0001f600 "), st.sampled_from(["char", "byte", "bpe"]))
-@settings(deadline=None)
 def test_the_surprise_of_a_text_is_that_of_its_tokens(text, kind):
     tokenizer = learned(kind)
     tokens = tokenizer.encode(text).tolist()
@@ -176,7 +175,7 @@ def test_every_character_but_the_first_is_scored_once_as_in_validation(
     assert scores.loss == pytest.approx(checkpoint.training["val_loss"])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data=st.data(), windows=st.integers(1, 40), time=st.integers(1, 6))
 def test_sums_do_not_depend_on_the_batches_they_come_in(data, windows, time):
     random = np.random.default_rng(data.draw(st.integers(0, 2**32)))

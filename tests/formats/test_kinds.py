@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.formats.test_gguf import fields
@@ -57,7 +57,6 @@ def theirs(folder):
 
 
 @given(text=TEXTS | st.sampled_from(DIFFICULT))
-@settings(deadline=None)
 def test_transformers_has_the_same_tokens_and_gives_the_text_back(theirs, model, text):
     tokens = model.tokenizer.encode(text).tolist()
     assert theirs(text)["input_ids"] == tokens

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.formats.test_gguf import drawn
@@ -30,7 +30,6 @@ def runtime(model, tmp_path_factory):
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(DIFFICULT))
-@settings(deadline=None)
 def test_a_text_becomes_the_tokens_of_our_tokenizer(runtime, model, text):
     assert runtime.tokenize(text) == model.tokenizer.encode(text).tolist()
 

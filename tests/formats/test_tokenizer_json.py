@@ -29,7 +29,7 @@ def rust():
 
 
 @given(st.text())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_tokenizer_comes_back_from_its_file(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "hf-tokenizer.json"
     tokenizer = CharacterTokenizer(text)
@@ -47,7 +47,6 @@ def test_the_vocabulary_numbers_characters_as_ours_does(text):
 
 
 @given(st.text(st.sampled_from(ALPHABET)) | st.text())
-@settings(deadline=None)
 def test_their_library_gives_the_same_tokens(rust, text):
     assert rust.encode(text).ids == CharacterTokenizer(ALPHABET).encode(text).tolist()
 
@@ -59,7 +58,6 @@ def test_their_library_sees_no_special_tokens(rust, text):
 
 
 @given(st.text(st.sampled_from(ALPHABET)))
-@settings(deadline=None)
 def test_their_library_joins_characters_without_spaces(rust, text):
     tokens = CharacterTokenizer(ALPHABET).encode(text).tolist()
     assert rust.decode(tokens, False) == text

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.inference.config import SamplingConfig
@@ -35,7 +35,6 @@ def draw_many(logits, config, count):
     return [next_token(logits, config, index, UNKNOWN_ID) for index in range(count)]
 
 
-@settings(deadline=None)
 @given(logits=LOGITS)
 def test_temperature_zero_takes_the_likeliest_known_token(logits):
     token = next_token(np.array(logits), SamplingConfig(temperature=0), 0, UNKNOWN_ID)
@@ -52,7 +51,6 @@ def test_a_temperature_close_to_zero_takes_the_likeliest_token(temperature, scal
     assert set(draw_many(logits - 1e4 * scale, config, 50)) == {2}
 
 
-@settings(deadline=None)
 @given(logits=LOGITS, seed=st.integers(0, 2**32), temperature=st.floats(0.01, 100))
 def test_a_drawn_token_is_one_of_the_vocabulary_and_never_the_unknown_one(
     logits, seed, temperature
@@ -63,7 +61,6 @@ def test_a_drawn_token_is_one_of_the_vocabulary_and_never_the_unknown_one(
     assert UNKNOWN_ID < token < len(logits)
 
 
-@settings(deadline=None)
 @given(weights=shares(), top_k=st.integers(0, 15), share=st.integers(1, WHOLE))
 def test_truncation_agrees_with_adding_up_one_at_a_time(weights, top_k, share):
     config = SamplingConfig(top_k=top_k, top_p=share / WHOLE)

@@ -1,7 +1,7 @@
 """Bytes as tokens."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tokenizers import DIFFICULT
@@ -9,13 +9,11 @@ from tinyllm.tokens.byte_level import PRINTABLE, ByteTokenizer, spelled, whole_t
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-@settings(deadline=None)
 def test_the_tokens_are_the_bytes_of_utf8(text):
     assert ByteTokenizer().encode(text).tolist() == list(text.encode())
 
 
 @given(st.binary())
-@settings(deadline=None)
 def test_bytes_that_are_no_text_become_replacement_characters(data):
     assert ByteTokenizer().decode(list(data)) == data.decode("utf-8", "replace")
 

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tokenizers import DIFFICULT, learned
@@ -24,7 +24,6 @@ def alone(tokenizer, text):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])) | st.text("ab \n\t,.'s\u3000\u00e9"))
-@settings(deadline=None)
 def test_the_tokens_are_those_of_the_library(text):
     tokenizer = learned("bpe")
     assert tokenizer.encode(text).tolist() == alone(tokenizer, text)

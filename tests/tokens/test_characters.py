@@ -27,7 +27,6 @@ def refusal(path):
 
 
 @given(TEXTS | ASTRAL)
-@settings(deadline=None)
 def test_a_text_of_known_characters_round_trips(text):
     tokenizer = CharacterTokenizer(text)
     tokens = tokenizer.encode(text)
@@ -37,7 +36,6 @@ def test_a_text_of_known_characters_round_trips(text):
 
 
 @given(TEXTS, TEXTS | ASTRAL)
-@settings(deadline=None)
 def test_unknown_characters_become_the_replacement_character(alphabet, text):
     tokenizer = CharacterTokenizer(alphabet)
     tokens = tokenizer.encode(text)
@@ -47,7 +45,6 @@ def test_unknown_characters_become_the_replacement_character(alphabet, text):
 
 
 @given(TEXTS)
-@settings(deadline=None)
 def test_decoded_tokens_encode_to_the_same_tokens(alphabet):
     tokenizer = CharacterTokenizer(alphabet)
     tokens = np.arange(1, tokenizer.vocab_size)
@@ -55,7 +52,7 @@ def test_decoded_tokens_encode_to_the_same_tokens(alphabet):
 
 
 @given(TEXTS | ASTRAL)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_saved_tokenizer_loads_as_the_same_one(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "tokenizer.json"
     tokenizer = CharacterTokenizer(text)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.tokens.permutation import Permutation
@@ -24,7 +24,6 @@ def test_every_number_of_millions_comes_once(count):
 
 
 @given(data=st.data(), count=st.integers(1, 2**62), seed=st.integers(0, 2**32))
-@settings(deadline=None)
 def test_a_part_is_the_same_however_it_is_read(data, count, seed):
     start = data.draw(st.integers(0, count - 1))
     whole = permutation(count, seed)[start : start + 50]

@@ -1,7 +1,7 @@
 """Pieces of a stream: the same however it is divided, and cut where no word is."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.tokens import pieces as module
@@ -18,7 +18,6 @@ def small(monkeypatch):
 
 
 @given(text=TEXTS, cuts=st.lists(st.integers(0, 100)))
-@settings(deadline=None)
 def test_pieces_do_not_depend_on_how_the_text_is_divided(text, cuts):
     text *= 5
     ends = sorted({min(cut, len(text)) for cut in cuts})
@@ -43,6 +42,5 @@ def test_without_any_place_a_piece_ends_anywhere():
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_chunks_make_the_text(text):
     assert "".join(CHUNK.findall(text)) == text

@@ -22,7 +22,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\uf
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=TEXTS)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_text_of_known_characters_round_trips(kind, text):
     tokenizer = CharacterTokenizer(text) if kind == "char" else learned(kind)
     assert tokenizer.decode(tokenizer.encode(text)) == text
@@ -30,7 +30,7 @@ def test_a_text_of_known_characters_round_trips(kind, text):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=st.text())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_tokens_are_within_the_vocabulary_and_its_type(kind, text):
     tokenizer = learned(kind)
     tokens = tokenizer.encode(text)
@@ -41,7 +41,7 @@ def test_tokens_are_within_the_vocabulary_and_its_type(kind, text):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=st.text())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_text_that_arrives_token_by_token_is_the_text(kind, text):
     tokenizer = learned(kind)
     tokens = tokenizer.encode(text).tolist()
@@ -52,7 +52,7 @@ def test_a_text_that_arrives_token_by_token_is_the_text(kind, text):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_whatever_tokens_a_model_writes_are_text(kind, data):
     tokenizer = learned(kind)
     tokens = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1)))

@@ -67,7 +67,10 @@ def parquet_texts(file: SourceFile, column: str, advance: Advance) -> Iterator[s
                 )
             for batch in table.iter_batches(_rows_at_once(table.metadata), columns=[column]):
                 values = batch.column(0)
-                if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+                # as pandas writes categories
+                if pa.types.is_dictionary(values.type):
+                    values = values.dictionary_decode()
+                if values.type not in (pa.string(), pa.large_string(), pa.string_view()):
                     raise TinyLLMError(
                         f"{file.shown} has {values.type} in {column!r}, not text; set "
                         f"prepare.text_column to a column of text."

@@ -168,7 +168,7 @@ def test_defaults_come_back_with_flags_and_without(section):
 
 
 @given(NAMES, st.floats(min_value=0, max_value=1, exclude_min=True), st.booleans())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_any_text_and_number_comes_back_from_the_command_line(source, share, flag):
     section = PrepareConfig(
         source=source, val_fraction=min(share, 0.5), test_fraction=0, normalize_newlines=flag
@@ -177,7 +177,7 @@ def test_any_text_and_number_comes_back_from_the_command_line(source, share, fla
 
 
 @given(st.lists(st.text(), min_size=1))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_any_list_of_texts_comes_back_from_the_command_line(prompts):
     section = EvaluateConfig(prompts=prompts)
     assert parse(EvaluateConfig, section_arguments(section)) == section

@@ -90,10 +90,26 @@ def test_a_result_is_an_experiment_of_the_project(project, snapshot, tmp_path):
     assert not (project / "out.txt").exists()
 
 
+@pytest.fixture
+def in_the_background():
+    """As a shell starts what it runs there."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def ignores(process: psutil.Process, number: int) -> bool:
+    words = Path(f"/proc/{process.pid}/status").read_text().partition("SigIgn:")[2].split()
+    return bool(int(words[0], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.usefixtures("in_the_background")
 def test_stopping_ends_all_processes(snapshot, tmp_path):
     with Keeper(order(snapshot, tmp_path, 600)) as keeper:
         keeper.wait(60)
         found = processes(tmp_path)
+        # DVC itself ignores it as long as a stage runs
+        assert not ignores(found[0], signal.SIGINT)
         with pytest.raises(Timeout), lock_of(tmp_path / "copies" / "one").acquire(timeout=0):
             pass
     wait_until(lambda: not live(found))

@@ -122,7 +122,7 @@ def test_dvc_reads_what_was_meant(tmp_path, value):
 
 
 @given(st.text("a'\"\\${},[]=:~+#\n -", min_size=1, max_size=12))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_dvc_reads_any_text(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("params")
     assert read_by_dvc(folder, override("prepare.source", text)) == text

@@ -105,7 +105,7 @@ def test_nothing_is_opened_where_nothing_is_pending(tmp_path):
     assert Delivery(Journal(tmp_path, "e" * 32), refuse).deliver() is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(failures=st.lists(st.sampled_from(["before", "after", None]), max_size=12))
 def test_interruptions_lose_nothing_and_repeat_at_most_the_last(tmp_path_factory, failures):
     journal = fill(Journal(tmp_path_factory.mktemp("journal"), "f" * 32))

@@ -202,6 +202,9 @@ def main() -> None:
     given = json.loads(sys.stdin.readline())
     order = Order(**{**given, "snapshot": Snapshot(**given["snapshot"])})
     stopped = threading.Event()
+    # stopping begins with it, and what a shell runs in its background would pass on to DVC that it
+    # is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_listen, args=(stopped,), daemon=True).start()
     code = 1
     try:
