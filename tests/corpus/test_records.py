@@ -1,7 +1,9 @@
 """Texts of records: the same in JSON Lines and Parquet, and in memory that does not grow."""
 
+import bz2
 import gzip
 import json
+import lzma
 import random
 import tracemalloc
 
@@ -38,6 +40,48 @@ def test_records_are_read_in_order_each_ended_by_a_newline(records, tmp_path):
     prepare_corpus(config, tmp_path / "out")
     found = "".join(read_split(tmp_path / "out", split) for split in SPLITS)
     assert found == "".join(f"{text}\n" for text in RECORDS)
+
+
+COMPRESS = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_records_are_read_from_every_compression(tmp_path, name, suffix):
+    store(["One.", "Two."] * 50, tmp_path / name)
+    path = tmp_path / f"{name}{suffix}"
+    path.write_bytes(COMPRESS[suffix]((tmp_path / name).read_bytes()))
+    assert "".join(chunks_of(path)) == "One.\nTwo.\n" * 50
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("spoil", [lambda data: data[:-9], lambda data: b"no such thing" + data])
+def test_what_does_not_decompress_is_damaged(tmp_path, name, suffix, spoil):
+    path = tmp_path / f"{name}{suffix}"
+    path.write_bytes(spoil(COMPRESS[suffix](random.Random(0).randbytes(5000).hex().encode())))
+    with pytest.raises(TinyLLMError, match=r"is damaged: it does not decompress .*fetch it again"):
+        list(chunks_of(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"text": "a\\ud800"}', "line 1, has half of a surrogate pair in 'text', at character 2"),
+        ('{"body": "a", "id": 1}', r"has no text in 'text'; .*text_column .*, of body, id\."),
+        ("{}", r"has no text in 'text'; .*, of none\."),
+        ("[1, 2]", "is no JSON object in UTF-8"),
+    ],
+)
+def test_a_line_that_is_no_record_is_told_what_it_is(tmp_path, line, why):
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    with pytest.raises(TinyLLMError, match=why):
+        list(chunks_of(tmp_path / "a.jsonl"))
 
 
 def store(texts, path):

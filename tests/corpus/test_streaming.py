@@ -174,7 +174,7 @@ def test_a_corpus_at_an_address_is_read(tmp_path):
     clean = "".join(clean_text(f"{name} {CORPUS}", config) for name in ("a.txt", "b.txt"))
     assert "".join(read_split(tmp_path / "out", split) for split in SPLITS) == clean
     assert told == ["memory://corpus: taken 2 of 4 files"]
-    with pytest.raises(TinyLLMError, match=r"No file at memory://none"):
+    with pytest.raises(TinyLLMError, match=r"Nothing was found at memory://none"):
         prepare_corpus(PrepareConfig(source="memory://none"), tmp_path / "out")
     with pytest.raises(TinyLLMError, match=r"prepare\.source is nonsense://x"):
         prepare_corpus(PrepareConfig(source="nonsense://x"), tmp_path / "out")

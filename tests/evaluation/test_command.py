@@ -42,7 +42,7 @@ def test_what_was_left_out_is_said_and_written(tokens, place):
     said = call("evaluate", *places, *bounds, "--baseline-order=3")
     assert "(3-gram model: " in said
     assert "Measured on 320 of 2,000 characters, evenly spread; the rest is left out" in said
-    assert "counted from 5,000 characters of the training split, evenly spread" in said
+    assert "counted from 5,000 tokens of the training split, evenly spread" in said
     assert metrics(out)["scored_characters"] == 320
     assert metrics(out)["baseline_characters"] == 5000
 

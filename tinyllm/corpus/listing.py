@@ -42,6 +42,11 @@ def _remote(config: PrepareConfig) -> tuple[list[SourceFile], str]:
             f"Cannot read the corpus at {plain(config.source)} ({why}); check the address and its "
             f"credentials."
         ) from None
+    if not found:
+        raise TinyLLMError(
+            f"Nothing was found at {plain(config.source)}; check the address, and that it can be "
+            f"reached."
+        )
     files = []
     for path, facts in sorted(found.items()):
         name = PurePosixPath(path).name if alone else path.removeprefix(root).lstrip("/")

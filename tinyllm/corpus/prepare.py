@@ -145,10 +145,11 @@ def _check(config: PrepareConfig, summary: dict[str, Any]) -> None:
         raise TinyLLMError(f"The corpus at {plain(config.source)} is empty; put some text into it.")
     unit = "lines" if config.split_by == "lines" else "characters"
     count = sum(summary[name][unit] for name in SPLITS)
+    amount = f"{count} {unit if count != 1 else unit.removesuffix('s')}"
     for name in SPLITS:
         if not summary[name]["characters"] and (name != "test" or config.test_fraction > 0):
             raise TinyLLMError(
-                f"The corpus at {plain(config.source)} has {count} {unit}, too few to leave any "
+                f"The corpus at {plain(config.source)} has {amount}, too few to leave any "
                 f"for {name}; add text, or change prepare.{name}_fraction or prepare.split_by."
             )
 

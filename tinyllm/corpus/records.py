@@ -1,15 +1,21 @@
 """The texts of records, in JSON Lines or Parquet: one by one, each ended by a newline."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import IO, Any
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import Advance
+from tinyllm.base.text import plain
 from tinyllm.corpus.source import ReadProgress, SourceFile
 
 # bytes of a line of JSON Lines
 _LONGEST_RECORD = 1 << 28
+# characters of the names of its fields, in a message
+_SHOWN = 200
 # of Parquet, read at once: bytes, and rows
 _PART, _MOST_ROWS = 1 << 18, 1024
 
@@ -34,19 +40,27 @@ def json_texts(file: SourceFile, column: str, advance: Advance) -> Iterator[str]
 def _text_of(line: bytes, column: str, where: str) -> str:
     try:
         record = json.loads(line)
-        text = record[column] if isinstance(record, dict) else 0
-        if text is None or isinstance(text, str):
-            (text or "").encode("utf-8")
-            return text or ""
-    except KeyError:
-        pass
     except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
         raise TinyLLMError(
             f"{where} is no JSON object in UTF-8; mend the line, or name another pattern."
+        )
+    text = record.get(column, 0)
+    if text is not None and not isinstance(text, str):
+        names = plain(", ".join(record))[:_SHOWN]
+        raise TinyLLMError(
+            f"{where} has no text in {column!r}; set prepare.text_column to the name of its text, "
+            f"of {names or 'none'}."
+        )
+    try:
+        (text or "").encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise TinyLLMError(
+            f"{where} has half of a surrogate pair in {column!r}, at character {error.start + 1}, "
+            f"which no text can hold; mend the line."
         ) from None
-    raise TinyLLMError(
-        f"{where} has no text in {column!r}; set prepare.text_column to the name of its text."
-    )
+    return text or ""
 
 
 def parquet_texts(file: SourceFile, column: str, advance: Advance) -> Iterator[str]:
@@ -56,7 +70,7 @@ def parquet_texts(file: SourceFile, column: str, advance: Advance) -> Iterator[s
 
     progress = ReadProgress(file, advance)
     try:
-        with file.open() as stored:
+        with _with_places(file) as stored:
             # in parts: a group of rows may be as large as the file
             table = parquet.ParquetFile(stored, buffer_size=_PART, pre_buffer=False)
             if column not in table.schema_arrow.names:
@@ -86,6 +100,18 @@ def parquet_texts(file: SourceFile, column: str, advance: Advance) -> Iterator[s
             f"{file.shown} has a text in {column!r} that is not UTF-8 ({error.reason}); mend the "
             f"file, or move it away."
         ) from None
+
+
+@contextmanager
+def _with_places(file: SourceFile) -> Iterator[IO[bytes]]:
+    """Open a file whose end is read first: one that is compressed is decompressed to the disk."""
+    with file.open() as stored:
+        if not file.compression:
+            yield stored
+            return
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(stored, copy)
+            yield copy
 
 
 def _rows_at_once(metadata: Any) -> int:

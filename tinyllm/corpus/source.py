@@ -25,8 +25,10 @@ _KINDS: dict[str, Literal["jsonl", "parquet"]] = {
 }
 # of addresses on this machine
 _HERE = ("file", "local")
-# what the decompressors raise
-_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+# what the decompressors raise, besides OSError
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
+# bytes that are decompressed at once
+_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,16 @@ class SourceFile:
                     stored.seek(begin)
                 with _decompressed(stored, self.compression) as file:
                     yield file
-        except _DAMAGED as error:
+        except (*_DAMAGED, OSError) as error:
+            why = " ".join(str(error).split())
+            # the system's errors have a number, those of some decompressors have none
+            if isinstance(error, OSError) and (error.errno or not self.compression):
+                why = error.strerror or why
+                raise TinyLLMError(f"Cannot read {self.shown}: {why}.") from None
             raise TinyLLMError(
-                f"{self.shown} is damaged: it does not decompress "
-                f"({' '.join(str(error).split())}); fetch it again, or move it away."
+                f"{self.shown} is damaged: it does not decompress ({why}); fetch it again, or move "
+                f"it away."
             ) from None
-        except OSError as error:
-            why = error.strerror or " ".join(str(error).split())
-            raise TinyLLMError(f"Cannot read {self.shown}: {why}.") from None
 
     def _open_stored(self) -> IO[bytes]:
         if self.is_remote:
@@ -191,7 +195,7 @@ def _decompressed(stored: IO[bytes], compression: str) -> Iterator[IO[bytes]]:
         import pyarrow as pa  # noqa: PLC0415 - slow, and for such files only
 
         with pa.CompressedInputStream(pa.PythonFile(stored, "r"), "zstd") as stream:
-            yield stream
+            yield io.BufferedReader(stream, _BUFFER)
         return
     opened: dict[str, Callable[[IO[bytes]], Any]] = {
         ".gz": lambda file: gzip.GzipFile(fileobj=file),
@@ -199,7 +203,7 @@ def _decompressed(stored: IO[bytes], compression: str) -> Iterator[IO[bytes]]:
         ".xz": lzma.LZMAFile,
     }
     with opened[compression](stored) as file:
-        yield io.BufferedReader(file, 1 << 20)
+        yield io.BufferedReader(file, _BUFFER)
 
 
 def local_file(path: Path, name: str) -> SourceFile:

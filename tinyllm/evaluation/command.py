@@ -81,6 +81,6 @@ def _left_out(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
     if counted := metrics.get("baseline_characters"):
         yield (
-            f"The n-gram model was counted from {counted:,} characters of the training split, "
+            f"The n-gram model was counted from {counted:,} tokens of the training split, "
             f"evenly spread; the rest is left out (evaluate.baseline_characters)."
         )

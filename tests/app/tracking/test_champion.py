@@ -64,7 +64,9 @@ def test_a_model_tested_on_another_text_waits_for_a_person(store):
     export(store, "of the play", 2.0)
     export(store, "of the poem", 1.0, split=POEM)
     assert standing(store) == ("of the play", "of the poem")
-    assert "read different texts; --force" in tinyllm("promote", code=1)
+    assert "different parts of one (evaluate.split, evaluate.max_characters); --force" in tinyllm(
+        "promote", code=1
+    )
     tinyllm("promote", "--force")
     assert aliased(store, "champion") == "of the poem"
     export(store, "better on the poem", 0.9, split=POEM)

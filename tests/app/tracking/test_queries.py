@@ -110,7 +110,7 @@ def test_a_run_that_was_not_evaluated_has_nothing_to_show(ids):
 def test_runs_prints_a_table(ids):
     lines = tinyllm("runs").splitlines()
     assert lines[0].split() == [
-        *["id", "run", "status", "started", "bits/char", "val", "loss", "learning_rate"],
+        *["id", "run", "status", "started", "bits/char", "val", "bits/char", "learning_rate"],
     ]
     assert [line.split()[1] for line in lines[1:]] == ["fast", "slow", "unfinished"]
     assert "2.0000" in lines[1]

@@ -41,7 +41,7 @@ def _show(found: "list[RunFacts]", sort: str | None) -> None:
     from tinyllm.app.tracking.differences import telling
 
     scores = {sort: sort} if sort else {}
-    scores |= {"test_bits_per_character": "bits/char", "best_val_loss": "val loss"}
+    scores |= {"test_bits_per_character": "bits/char", "val_bits_per_character": "val bits/char"}
     differing = telling([run.params for run in found])
     heads = ["id", "run", "status", "started", *scores.values()]
     heads += [key.partition(".")[2] or key for key in differing]

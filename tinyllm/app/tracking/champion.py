@@ -160,7 +160,10 @@ def refusal(version: Any, champion: Any | None, margin: float) -> str | None:
     own, best = figures(version), figures(champion)
     common = [text for text in own if text in best]
     if not common:
-        return f"version {version.version} and champion {champion.version} read different texts"
+        return (
+            f"version {version.version} and champion {champion.version} were measured on different "
+            f"texts, or on different parts of one (evaluate.split, evaluate.max_characters)"
+        )
     text = champion.tags[SPLIT_TAG] if champion.tags.get(SPLIT_TAG) in common else common[0]
     if own[text] >= best[text] - margin:
         return (
