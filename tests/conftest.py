@@ -21,9 +21,11 @@ from tinyllm.training.config import TrainingConfig
 # that wait for each other are very slow when tests run in parallel
 ARITHMETIC = setup_numerics(NumericsConfig(threads=1))
 
-# how long an example takes depends on what else the machine does
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# the same examples everywhere, and others where somebody wants to look for more; how long one takes
+# depends on what else the machine does
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # a shell has what runs in its background ignore Ctrl-C, which the processes of tests would inherit
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
