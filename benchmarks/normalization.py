@@ -2,8 +2,8 @@
 
     python benchmarks/normalization.py
 
-Normalizes a made-up text of some hundred thousand characters to NFC (see large_text.py): the best of
-five of each, in turn, and their ratio.
+Normalizes a made-up text of some hundred thousand characters to NFC (see large_text.py): the best
+of five of each, in turn, and their ratio.
 """
 
 import time
