@@ -28,8 +28,7 @@ class Arithmetic:
     @property
     def fused(self) -> bool:
         """Whether to use the functions of `tinyllm.kernels.functional` instead of torch's."""
-        on_cpu = self.device.type == "cpu" and self.precision == torch.float32
-        return on_cpu and torch.backends.mkldnn.is_available()
+        return self.device.type == "cpu" and torch.backends.mkldnn.is_available()
 
     def facts(self) -> dict[str, str]:
         """Mode, device and precision, as they are used and not as they were asked for."""
@@ -38,8 +37,8 @@ class Arithmetic:
         return {"mode": mode, "device": self.device.type, "precision": precision}
 
     def autocast(self) -> torch.autocast:
-        """The context for a model's forward pass."""
-        mixed = self.precision == torch.bfloat16
+        """The context for a model's forward pass; our own functions round by themselves."""
+        mixed = self.precision == torch.bfloat16 and not self.fused
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed)
 
     def add_product(self, x: Tensor, a: Tensor, b: Tensor, *, sign: int = 1) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from tinyllm.kernels.arithmetic import Arithmetic
+from tinyllm.kernels.products import Products
 from tinyllm.model.transformer import Rotary
 
 
@@ -56,7 +57,10 @@ class _Attention(Function):
         normal = x[:2] * inverse
         # the scale of the scores goes into the queries
         weights = torch.stack((scales[0] / math.sqrt(width), scales[1])).view(2, 1, width, 1, 1)
-        tables = tuple(table.squeeze(1).t().contiguous()[:, None] for table in (cosines, sines))
+        weights = weights.to(x.dtype)
+        tables = tuple(
+            table.squeeze(1).t().contiguous().to(x.dtype)[:, None] for table in (cosines, sines)
+        )
         queries_keys = qkv.new_empty(2, batch, heads, width, time)
         firsts, seconds = (
             tuple(table * half for table in tables) for half in weights.chunk(2, dim=2)
@@ -117,12 +121,10 @@ def _attend(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Mix `v` by softmax(q k): [batch, heads, head_dim, time] -> [batch, heads, time, head_dim].
 
-    torch's kernel (Dao 2023, https://arxiv.org/abs/2307.08691) never writes out the scores and
-    skips the masked half, but it uses MKL, and so do we only if the products do. Also returns what
-    `_attend_backward` needs.
+    Also returns what `_attend_backward` needs.
     """
     products = arithmetic.products
-    if products.by_mkl:
+    if _has_kernel(q, products):
         q, k, v = (x.mT.contiguous() for x in (q, k, v))
         result, normalizer = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(  # noqa: SLF001 - torch has no public one
             q, k, v, 0.0, is_causal=True, scale=1.0
@@ -130,9 +132,18 @@ def _attend(
         return result, (q, k, v, result, normalizer)
     batch, heads, width, time = q.shape
     q, k, v = (x.reshape(batch * heads, width, time) for x in (q, k, v))
-    attention = torch.softmax(products.multiply_pairs(q.mT, k).add_(mask), dim=-1)
+    attention = torch.softmax(products.multiply_pairs(q.mT, k).add_(mask.to(q.dtype)), dim=-1)
     result = products.multiply_pairs(attention, v.mT)
     return result.view(batch, heads, time, width), (q, k, v, result, attention)
+
+
+def _has_kernel(x: Tensor, products: Products) -> bool:
+    """Whether torch's kernel suits (Dao 2023, https://arxiv.org/abs/2307.08691).
+
+    It never writes out the scores and skips the masked half, but it uses MKL, so it takes longer
+    where that does; and three times as long in bfloat16.
+    """
+    return products.by_mkl and x.dtype == torch.float32
 
 
 def _attend_backward(
@@ -141,7 +152,7 @@ def _attend_backward(
     """Gradients of the arguments of `_attend` from that of its result."""
     q, k, v, result, rest = saved
     products = arithmetic.products
-    if products.by_mkl:
+    if _has_kernel(q, products):
         gradients = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(  # noqa: SLF001 - torch has no public one
             grad, q, k, v, result, rest, 0.0, is_causal=True, scale=1.0
         )

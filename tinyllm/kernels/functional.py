@@ -1,7 +1,8 @@
 """Linear layers, norms and SwiGLU on the CPU, forward and backward in few passes over memory.
 
 In small models the operations between the products cost as much as the products, so each function
-writes as few intermediate tensors as it can.
+writes as few intermediate tensors as it can. Activations and their gradients are in float32 or in
+bfloat16, as they come in; weights, their gradients and the statistics of norms are in float32.
 """
 
 from typing import Any
@@ -47,6 +48,7 @@ class _Linear(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, arithmetic: Arithmetic) -> Tensor:
+        weight = weight.to(x.dtype)
         ctx.save_for_backward(x, weight)
         ctx.arithmetic = arithmetic
         return _linear(x, weight, arithmetic)
@@ -65,6 +67,7 @@ class _LinearAdd(Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, residual: Tensor, arithmetic: Arithmetic
     ) -> Tensor:
+        weight = weight.to(x.dtype)
         ctx.save_for_backward(x, weight)
         ctx.arithmetic = arithmetic
         return _linear(x, weight, arithmetic, residual)
@@ -91,7 +94,7 @@ class _NormLinear(Function):
     ) -> Tensor:
         inverse = _inverse_rms(x, eps)
         normal = x * inverse
-        scaled = weight * scale
+        scaled = (weight * scale).to(x.dtype)
         ctx.save_for_backward(normal, inverse, scale, weight, scaled)
         ctx.arithmetic = arithmetic
         if not features_first:
@@ -118,7 +121,7 @@ class _NormSwiGLU(Function):
     ) -> Tensor:
         inverse = _inverse_rms(x, eps)
         normal = x * inverse
-        scaled = weight * scale
+        scaled = (weight * scale).to(x.dtype)
         gate, up = (_linear(normal, half, arithmetic) for half in scaled.chunk(2))
         result, saved = arithmetic.swiglu(gate, up)
         ctx.save_for_backward(normal, inverse, scale, weight, scaled, up, *saved)
@@ -144,8 +147,8 @@ def _inverse_rms(x: Tensor, eps: float) -> Tensor:
 
     Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467.
     """
-    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return norm.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return norm.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
 
 
 def _grad_before_norm(
@@ -166,11 +169,11 @@ def _linear(
 
 
 def _weight_gradient(grad: Tensor, x: Tensor, arithmetic: Arithmetic) -> Tensor:
-    """Gradient of a weight [outputs, inputs] from [..., outputs] and [..., inputs]."""
+    """Gradient of a weight [outputs, inputs], float32, from [..., outputs] and [..., inputs]."""
     products = arithmetic.products
     rows = grad.reshape(-1, grad.shape[-1])
     inputs = x.reshape(-1, x.shape[-1])
     # oneDNN is faster if the product is wider than high
     if rows.shape[1] > inputs.shape[1] and not products.by_mkl:
-        return products.multiply(inputs.t(), rows).t()
-    return products.multiply(rows.t(), inputs)
+        return products.multiply(inputs.t(), rows).t().float()
+    return products.multiply(rows.t(), inputs).float()

@@ -75,6 +75,12 @@ class FusedTransformer(Transformer):
             assert isinstance(block, FusedBlock)  # noqa: S101 - by `block_type`
             block.arithmetic, block.mask = arithmetic, mask
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """See `Transformer`; only training rounds."""
+        x = super().embed(tokens)
+        return x.to(self.arithmetic.precision) if self.training else x
+
     def output(self, x: Tensor) -> Tensor:
         """See `Transformer`."""
+        x = x.float()
         return norm_linear(x, self.norm, self.output_weight, self.arithmetic, features_first=False)

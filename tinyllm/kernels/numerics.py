@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from tinyllm.base.cores import usable_cores
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.kernels.config import NumericsConfig
-from tinyllm.kernels.machine import AVX512_FLAGS, cpu_flags, hindrance, is_x86
+from tinyllm.kernels.machine import (
+    AVX512_FLAGS,
+    cpu_flags,
+    hindrance,
+    is_x86,
+    multiplies_bfloat16,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +63,10 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
         os.environ.update(PORTABLE_ENVIRONMENT)
         for name in _DANGEROUS_ENVIRONMENT:
             os.environ.pop(name, None)
-    exact = is_x86() and config.precision != "bfloat16"
+    rounds = config.precision == "bfloat16" or (
+        config.precision == "auto" and not portable and multiplies_bfloat16()
+    )
+    exact = is_x86() and not rounds
     if exact:
         os.environ[ONEDNN_LIMIT] = _widest_vectors()
     if _WAIT_POLICY not in os.environ:
@@ -68,6 +77,7 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     from tinyllm.kernels.arithmetic import Arithmetic  # noqa: PLC0415 - as above
     from tinyllm.kernels.contention import Contention  # noqa: PLC0415 - as above
     from tinyllm.kernels.products import (  # noqa: PLC0415 - as above
+        Bfloat16Products,
         choose_products,
         send_products_to_onednn,
     )
@@ -81,15 +91,14 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     # would fill every new tensor, but we never read uninitialized memory
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch has no types for it
     _keep_freed_memory()
-    products = choose_products(portable=portable)
+    products = Bfloat16Products() if rounds else choose_products(portable=portable)
     if exact and not products.by_mkl:
         send_products_to_onednn()
         products = choose_products(portable=portable)
     device = choose_device(config)
-    wants_bfloat16 = config.precision == "bfloat16" or (
-        config.precision == "auto" and device.type == "cuda"
-    )
-    precision = torch.bfloat16 if wants_bfloat16 else torch.float32
+    if config.precision == "auto":
+        rounds = device.type == "cuda" or (device.type == "cpu" and rounds)
+    precision = torch.bfloat16 if rounds else torch.float32
     if device.type == "cuda":
         # without it cuBLAS may change its accumulation order from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -10,14 +10,13 @@ it is faster on Intel CPUs with AVX-512, and used there in fast mode.
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from tinyllm.kernels.accumulation import AccumulationCheck
-from tinyllm.kernels.machine import is_x86
+from tinyllm.kernels.machine import cpu_vendor, is_x86
 
 _LONGEST = 512
 # grouped convolutions keep the accumulation order only in full blocks, and not for a few columns
@@ -29,9 +28,10 @@ _SMALL = 16**3
 
 
 class Products:
-    """Products of float32 CPU matrices by torch, which calls MKL."""
+    """Products of CPU matrices by torch, which calls MKL for float32."""
 
     by_mkl = True
+    in_bfloat16 = False
 
     def multiply(self, a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
         """Return a b, or plus + a b: [m, k], [k, n] -> [m, n].
@@ -43,6 +43,12 @@ class Products:
     def multiply_pairs(self, a: Tensor, b: Tensor) -> Tensor:
         """Multiply in pairs: [n, i, k], [n, k, j] -> [n, i, j]."""
         return torch.bmm(a, b)
+
+
+class Bfloat16Products(Products):
+    """Products where training rounds to bfloat16; torch calls oneDNN for these."""
+
+    in_bfloat16 = True
 
 
 class OnednnProducts(Products):
@@ -137,12 +143,8 @@ def _torch_asks_onednn() -> bool:
 
 def _mkl_is_quicker() -> bool:
     """Whether this is an Intel CPU with AVX-512."""
-    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
-        return False
-    try:
-        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
+    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return wide and cpu_vendor() == "GenuineIntel"
 
 
 def _parts(length: int) -> Iterator[slice]:

@@ -154,12 +154,17 @@ class Transformer(nn.Module):
         if time > self.config.sequence_length:
             raise ValueError(f"{time} tokens exceed the window of {self.config.sequence_length}")
         rotary = cache.begin(time) if cache else (self.cosines[:time], self.sines[:time])
-        x = self.embedding(tokens)
+        x = self.embed(tokens)
         for block in self.blocks:
             x = block(x, rotary, cache)
         if cache:
             cache.advance(time)
         return self.output(x)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Input embedding: [batch, time] -> [batch, time, d_model]."""
+        embedded: Tensor = self.embedding(tokens)
+        return embedded
 
     def output(self, x: Tensor) -> Tensor:
         """Norm and output layer: [batch, time, d_model] -> [batch, time, vocabulary]."""

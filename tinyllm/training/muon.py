@@ -124,7 +124,7 @@ def orthogonalize(matrices: list[Tensor], products: Products) -> list[Tensor]:
     """Bring the singular values of each matrix near one, keeping its singular vectors.
 
     Matrices of the same shape, transposed or not, are batched: in float32 on the CPU, in bfloat16
-    elsewhere. Singular values above a hundredth of the Frobenius norm end up between 0.73 and
+    on others and where training rounds to it. Singular values above a hundredth of the Frobenius norm end up between 0.73 and
     1.27, smaller ones below that; close enough for an optimizer.
     """
     results: dict[int, Tensor] = {}
@@ -141,14 +141,15 @@ def orthogonalize(matrices: list[Tensor], products: Products) -> list[Tensor]:
 
 def _newton_schulz(y: Tensor, products: Products) -> Tensor:
     """Orthogonalize a stack of matrices that are at least as tall as wide: [n, tall, wide]."""
-    on_cpu = y.device.type == "cpu"
-    product = products.multiply_pairs if on_cpu else torch.bmm
+    product = products.multiply_pairs if y.device.type == "cpu" else torch.bmm
+    exact = y.device.type == "cpu" and not products.in_bfloat16
     # by rows first: a full sum of a large matrix depends on the number of threads
     norms = torch.linalg.vector_norm(torch.linalg.vector_norm(y, dim=2), dim=1)
-    x = (y / (norms + _EPSILON)[:, None, None]).to(torch.float32 if on_cpu else torch.bfloat16)
+    precision = torch.float32 if exact else torch.bfloat16
+    x = (y / (norms + _EPSILON)[:, None, None]).to(precision)
     gram = product(x.mT, x)
     # only float32 is precise enough for so many products of the Gram matrix with itself
-    if on_cpu and x.shape[1] >= _TALL * x.shape[2]:
+    if exact and x.shape[1] >= _TALL * x.shape[2]:
         x = product(x, _whitening(gram, product))
     else:
         for index, coefficients in enumerate(_COEFFICIENTS):
