@@ -19,15 +19,16 @@ def either(arithmetic, request):
     return replace(arithmetic, portable=request.param)
 
 
-def test_fused_functions_are_used_in_float32_on_the_cpu(either):
-    assert either.fused
-    assert type(build_model(SHAPE, 5, either)) is FusedTransformer
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_fused_functions_are_used_on_the_cpu(either, precision):
+    fused = replace(either, precision=precision)
+    assert fused.fused
+    assert type(build_model(SHAPE, 5, fused)) is FusedTransformer
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"precision": torch.bfloat16},
         {"precision": torch.float64},
         {"device": torch.device("meta")},
         {"device": torch.device("meta"), "precision": torch.bfloat16},
@@ -56,9 +57,19 @@ def test_both_models_have_the_same_weights_by_the_same_names(either):
 
 
 @pytest.mark.parametrize(
-    ("precision", "expected"), [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16)]
+    ("precision", "fused", "expected"),
+    [
+        (torch.float32, True, torch.float32),
+        (torch.float32, False, torch.float32),
+        (torch.bfloat16, False, torch.bfloat16),
+        # its functions round by themselves
+        (torch.bfloat16, True, torch.float32),
+    ],
 )
-def test_autocast_rounds_only_in_bfloat16(either, precision, expected):
+def test_autocast_rounds_the_plain_model_in_bfloat16(
+    either, monkeypatch, precision, fused, expected
+):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: fused)
     a = torch.ones(4, 4)
     with replace(either, precision=precision).autocast():
         assert (a @ a).dtype == expected

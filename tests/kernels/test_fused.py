@@ -8,7 +8,7 @@ from tinyllm.inference.cache import KeyValueCache
 from tinyllm.kernels import attention, functional
 from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.kernels.fused import FusedTransformer
-from tinyllm.kernels.products import OnednnProducts, Products
+from tinyllm.kernels.products import Bfloat16Products, OnednnProducts, Products
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
@@ -97,6 +97,22 @@ def test_the_fused_model_computes_what_the_plain_one_does(case, kind):
 @pytest.mark.parametrize("name", ["small", "tied", "odd length", "one token", "wide heads"])
 def test_they_agree_with_dropout_from_the_same_seed(name, kind):
     compare(SHAPES[name], ARITHMETICS[kind], dropout=0.3)
+
+
+@pytest.mark.parametrize("case", SHAPES.values(), ids=SHAPES)
+def test_in_bfloat16_each_gradient_points_where_the_plain_model_says(case):
+    shape, (batch, time) = case
+    rounding = Arithmetic(CPU, torch.bfloat16, portable=False, products=Bfloat16Products())
+    fused, plain = pair_of(shape, rounding)
+    generator = torch.Generator().manual_seed(2)
+    tokens, targets = torch.randint(VOCAB, (2, batch, time), generator=generator)
+    ours, expected = (results_of(model.train(), tokens, targets) for model in (fused, plain))
+    for name, value in expected.items():
+        assert ours[name].dtype == torch.float32
+        if value.abs().max() > 0:
+            assert F.cosine_similarity(ours[name].flatten(), value.flatten(), dim=0) > 0.9, name
+    assert not torch.equal(ours["logits"], expected["logits"])
+    torch.testing.assert_close(fused.eval()(tokens), plain.eval()(tokens), rtol=1e-4, atol=1e-4)
 
 
 def test_dropout_changes_what_both_compute():

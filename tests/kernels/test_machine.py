@@ -7,7 +7,13 @@ import pytest
 
 from tinyllm.kernels import machine
 from tinyllm.kernels.config import NumericsConfig
-from tinyllm.kernels.machine import cpu_flags, hindrance, possible_here
+from tinyllm.kernels.machine import (
+    cpu_flags,
+    cpu_vendor,
+    hindrance,
+    multiplies_bfloat16,
+    possible_here,
+)
 
 
 def pretend(monkeypatch, system="linux", processor="x86_64", flags=()):
@@ -50,8 +56,25 @@ def test_a_cpu_with_avx2_or_unknown_flags_can(monkeypatch, flags):
     assert hindrance() is None
 
 
-def test_flags_of_this_cpu_are_read():
+def test_facts_of_this_cpu_are_read():
     assert {"avx2", "fma"} <= cpu_flags()
+    assert cpu_vendor() in {"AuthenticAMD", "GenuineIntel"}
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "expected"),
+    [
+        ("AuthenticAMD", {"avx512f", "avx512_bf16"}, True),
+        ("AuthenticAMD", {"avx512f"}, False),
+        ("GenuineIntel", {"avx512f", "avx512_bf16"}, False),
+        ("GenuineIntel", {"avx512_bf16", "amx_bf16"}, True),
+        ("", set(), False),
+    ],
+)
+def test_which_cpus_multiply_bfloat16_quickly(monkeypatch, vendor, flags, expected):
+    pretend(monkeypatch, flags=flags)
+    monkeypatch.setattr(machine, "cpu_vendor", lambda: vendor)
+    assert multiplies_bfloat16() is expected
 
 
 def test_what_was_asked_for_is_done_where_it_can_be():

@@ -147,7 +147,7 @@ def test_fast_arithmetic_set_up_in_a_portable_process_is_fast(arithmetic):
     assert torch.backends.cpu.get_cpu_capability() == "AVX2"
     fast = setup_numerics(FAST)
     assert not fast.portable
-    assert fast.products._check is None
+    assert type(fast.products) is not type(arithmetic.products) or fast.products._check is None
     assert arithmetic.portable
     assert arithmetic.products._check is not None
 
@@ -233,6 +233,7 @@ def test_only_where_bytes_depend_on_them_threads_may_outnumber_the_cores(
 def test_fast_mode_limits_onednn_to_float32_and_nothing_else(monkeypatch, machine):
     machine()
     monkeypatch.setattr(numerics, "cpu_flags", lambda: AVX512_FLAGS)
+    monkeypatch.setattr(numerics, "multiplies_bfloat16", lambda: False)
     before = {"OMP_DYNAMIC": "TRUE", "OMP_WAIT_POLICY": "PASSIVE"}
     monkeypatch.setattr(os, "environ", dict(before))
     setup_numerics(NumericsConfig(mode="fast", precision="bfloat16"))
@@ -331,20 +332,30 @@ def test_choose_device(machine, mode, asked, devices, expected):
 
 
 @pytest.mark.parametrize(
-    ("devices", "precision", "expected"),
+    ("devices", "quick", "precision", "expected"),
     [
-        ((), "auto", torch.float32),
-        ((), "float32", torch.float32),
-        ((), "bfloat16", torch.bfloat16),
-        (("mps",), "auto", torch.float32),
-        (("cuda",), "auto", torch.bfloat16),
-        (("cuda",), "float32", torch.float32),
+        ((), False, "auto", torch.float32),
+        ((), True, "auto", torch.bfloat16),
+        ((), True, "float32", torch.float32),
+        ((), False, "bfloat16", torch.bfloat16),
+        (("mps",), True, "auto", torch.float32),
+        (("cuda",), False, "auto", torch.bfloat16),
+        (("cuda",), True, "float32", torch.float32),
     ],
 )
-def test_precision(machine, devices, precision, expected):
+def test_precision(machine, monkeypatch, devices, quick, precision, expected):
+    """On the CPU it depends on whether that multiplies bfloat16 quickly."""
     machine(*devices)
+    monkeypatch.setattr(numerics, "multiplies_bfloat16", lambda: quick)
     config = NumericsConfig(mode="fast", precision=precision)
     assert setup_numerics(config).precision == expected
+
+
+def test_portable_arithmetic_never_rounds_to_bfloat16(machine, monkeypatch):
+    machine()
+    monkeypatch.setattr(numerics, "multiplies_bfloat16", lambda: True)
+    found = setup_numerics(PORTABLE)
+    assert (found.precision, found.products.in_bfloat16) == (torch.float32, False)
 
 
 @pytest.mark.parametrize(("devices", "fixed"), [(("cuda",), True), ((), False)])

@@ -264,5 +264,5 @@ def test_mkl_multiplies_only_where_it_is_faster_and_in_fast_mode(
 )
 def test_mkl_is_preferred_on_intels_cpus_with_avx512(capability, maker, quicker, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(products.Path, "read_text", lambda *_, **__: f"vendor_id : {maker}")
+    monkeypatch.setattr(products, "cpu_vendor", lambda: maker)
     assert products._mkl_is_quicker() is quicker

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import StepTaken, Validated, ignore
+from tinyllm.kernels.products import Bfloat16Products
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.transformer import Transformer
 from tinyllm.tokens.loaders import EvaluationLoader
@@ -232,10 +233,29 @@ def test_evaluation_disables_dropout_and_restores_the_mode(set_up, arithmetic, i
 def test_mixed_precision_trains_on_the_cpu_too(set_up, arithmetic):
     mixed = replace(arithmetic, precision=torch.bfloat16, portable=False)
     training = set_up(arithmetic=mixed)
-    assert type(training.model) is Transformer
     before = evaluate(training.model, training.val_loader, mixed)
     train_epoch(training, ignore, lambda: None)
     assert evaluate(training.model, training.val_loader, mixed) < before - 0.2
+
+
+def test_training_in_bfloat16_learns_what_it_learns_in_float32(set_up, arithmetic):
+    products = Bfloat16Products()
+    rounding = replace(arithmetic, precision=torch.bfloat16, portable=False, products=products)
+    exact, rounded = Recorder(), Recorder()
+    run(set_up(), exact)
+    training = set_up(arithmetic=rounding)
+    run(training, rounded)
+    assert {p.dtype for p in training.model.parameters()} == {torch.float32}
+    for one, other in zip(exact.steps, rounded.steps, strict=True):
+        assert other.gradient_norm != one.gradient_norm
+        assert other.loss == pytest.approx(one.loss, abs=0.05)
+
+
+def test_only_training_rounds_to_bfloat16(set_up, arithmetic):
+    rounding = replace(arithmetic, precision=torch.bfloat16, portable=False)
+    training, exact = set_up(arithmetic=rounding), set_up()
+    loss = evaluate(training.model, training.val_loader, rounding)
+    assert loss == pytest.approx(evaluate(exact.model, exact.val_loader, arithmetic), abs=1e-6)
 
 
 def test_the_plain_and_the_fused_model_learn_the_same(set_up, arithmetic, monkeypatch):

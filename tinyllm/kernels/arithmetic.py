@@ -28,7 +28,8 @@ class Arithmetic:
     @property
     def fused(self) -> bool:
         """Whether to use the functions of `tinyllm.kernels.functional` instead of torch's."""
-        return self.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        on_cpu = self.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        return on_cpu and self.precision in (torch.float32, torch.bfloat16)
 
     def facts(self) -> dict[str, str]:
         """Mode, device and precision, as they are used and not as they were asked for."""

@@ -124,8 +124,8 @@ def orthogonalize(matrices: list[Tensor], products: Products) -> list[Tensor]:
     """Bring the singular values of each matrix near one, keeping its singular vectors.
 
     Matrices of the same shape, transposed or not, are batched: in float32 on the CPU, in bfloat16
-    on others and where training rounds to it. Singular values above a hundredth of the Frobenius norm end up between 0.73 and
-    1.27, smaller ones below that; close enough for an optimizer.
+    on others and where training rounds to it. Singular values above a hundredth of the Frobenius
+    norm end up between 0.73 and 1.27, smaller ones below that; close enough for an optimizer.
     """
     results: dict[int, Tensor] = {}
     groups: dict[tuple[int, ...], list[int]] = {}
