@@ -13,6 +13,7 @@ from tinyllm.kernels.products import OnednnProducts
 from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
+from tinyllm.training.adamw import AdamW
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
 from tinyllm.training.optimizer import OPTIMIZERS, Optimizers, global_norm
@@ -160,8 +161,8 @@ def test_matrices_inside_the_blocks_have_a_separate_optimizer(optimizer):
     others, matrices = Optimizers(model, config_of(optimizer=optimizer), PRODUCTS).all
     inside = {id(p) for name, p in model.named_parameters() if "_proj" in name}
     assert {id(p) for group in matrices.param_groups for p in group["params"]} == inside
-    assert isinstance(others, torch.optim.AdamW)
-    assert isinstance(matrices, Muon if optimizer == "muon" else torch.optim.AdamW)
+    assert isinstance(others, AdamW)
+    assert isinstance(matrices, Muon if optimizer == "muon" else AdamW)
     assert others.param_groups[0]["weight_decay"] == 0
 
 

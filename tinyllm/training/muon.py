@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tinyllm.kernels.products import Products
+from tinyllm.training.base_optimizer import Optimizer
 
 # odd polynomials a x + b x^3 + c x^5, each the minimax approximation of one on the interval to
 # which the previous ones map the singular values 0.01 to 1: Amsel et al. 2025, arXiv:2505.16932
@@ -25,7 +26,7 @@ _TALL = 2
 _Product = Callable[[Tensor, Tensor], Tensor]
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Optimizer):
     """Nesterov momentum, orthogonalized, row-normalized; decoupled weight decay.
 
     Args:
@@ -54,7 +55,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__([weight for weight, _ in pairs], defaults)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002 - no closure, unlike torch's
+    def step(self) -> None:
         """Update every weight that has a gradient."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
@@ -90,7 +91,7 @@ class Muon(torch.optim.Optimizer):
         return updates
 
     def _state(self, weight: Tensor) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = self.state[weight]
+        state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
             state["row_squares"] = weight.new_zeros(len(weight), 1)

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
 
 from tinyllm.kernels.products import Products
 from tinyllm.model.transformer import Transformer
+from tinyllm.training.adamw import AdamW
+from tinyllm.training.base_optimizer import Optimizer
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
 from tinyllm.training.schedule import learning_rate_factor
@@ -44,8 +45,7 @@ def _adamw(
     matrices: Mapping[str, Tensor], config: TrainingConfig, _: Products, __: "Shards | None"
 ) -> Optimizer:
     betas = (config.adam_beta1, config.adam_beta2)
-    weights, decay = list(matrices.values()), config.weight_decay
-    return AdamW(weights, config.learning_rate, betas, weight_decay=decay, fused=True)
+    return AdamW(matrices.values(), config.learning_rate, betas, config.weight_decay)
 
 
 _Build = Callable[
@@ -79,8 +79,7 @@ class Optimizers:
         }
         others = [p for name, p in named.items() if name not in matrices]
         rate, betas = config.embedding_learning_rate, (config.adam_beta1, config.adam_beta2)
-        # fused: the square roots of other implementations differ between CPU vendors
-        rest = AdamW(others, rate, betas, weight_decay=0.0, fused=True)
+        rest = AdamW(others, rate, betas, weight_decay=0.0)
         self.all = [rest, OPTIMIZERS[config.optimizer](matrices, config, products, shards)]
         self.parameters = list(named.values())
         self._peaks = [config.embedding_learning_rate, config.learning_rate]
@@ -92,7 +91,7 @@ class Optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
 
     def clip_gradients(self) -> Tensor:
         """Scale the gradients to at most the norm allowed; return the norm before."""
