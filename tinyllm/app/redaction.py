@@ -1,5 +1,6 @@
 """Keeps passwords out of what is shown, logged and recorded."""
 
+import functools
 import logging
 import os
 import re
@@ -35,7 +36,7 @@ def without_secrets(text: str) -> str:
     if ":" in before:
         scheme, colon, _ = before.partition("://")
         text = text.replace(f"{before}@", f"{scheme}://" if colon else "")
-    for secret in _known_secrets():
+    for secret in _known_secrets(tuple(os.environ.items())):
         text = text.replace(secret, _HIDDEN)
     return _QUERY.sub(rf"\1{_HIDDEN}", _USER_INFO.sub(r"\1", text))
 
@@ -107,9 +108,10 @@ def _before_host() -> str:
     return "" if url.startswith("sqlite:") else url.rpartition("@")[0]
 
 
-def _known_secrets() -> list[str]:
+@functools.lru_cache(maxsize=1)
+def _known_secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
     """Secrets of this process's environment, plain and URL-encoded, the longest first."""
-    found = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)}
+    found = {value for name, value in environment if _SECRET_NAME.search(name)}
     password = _before_host().partition("://")[2].partition(":")[2]
     # a driver that ends the password at its first `@` shows the rest as the host
     found |= {password, unquote(password), *password.split("@")}

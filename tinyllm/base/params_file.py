@@ -1,5 +1,7 @@
 """Reading params.yaml, so that every program that reads it reads the same."""
 
+import copy
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -73,8 +75,8 @@ def parse_yaml(text: str, where: str) -> dict[Any, Any]:
         ConfigError: the text is not a YAML mapping, or is ambiguous.
     """
     try:
-        # a subclass of SafeLoader
-        raw = yaml.load(text, _Loader)  # noqa: S506  # see above
+        # whoever gets it may change it
+        raw = copy.deepcopy(_parsed(text))
     except ConfigError as error:
         raise ConfigError(f"{where}, {error}.") from None
     # a hostile text makes PyYAML raise anything, an IndexError for `!!int`
@@ -84,3 +86,10 @@ def parse_yaml(text: str, where: str) -> dict[Any, Any]:
     if not isinstance(raw, dict):
         raise ConfigError(f"{where} must hold sections such as 'train:', each with parameters.")
     return raw
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    """What a YAML text means; a command asks for the same one in several places."""
+    # a subclass of SafeLoader
+    return yaml.load(text, _Loader)  # noqa: S506  # see above

@@ -11,11 +11,13 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinyllm.base.cores import usable_cores
 from tinyllm.base.errors import TinyLLMError
+from tinyllm.base.imports import without_collections
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.machine import (
     AVX512_FLAGS,
@@ -72,6 +74,7 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     if _WAIT_POLICY not in os.environ:
         # read when torch loads OpenMP; the user's choice takes precedence
         os.environ.setdefault(_SPIN, _SPIN_TURNS)
+    _import_torch()
     import torch  # noqa: PLC0415 - the environment has to be set first
 
     from tinyllm.kernels.arithmetic import Arithmetic  # noqa: PLC0415 - as above
@@ -132,6 +135,15 @@ def choose_device(config: NumericsConfig) -> torch.device:
     if config.mode == "portable":
         return torch.device("cpu")
     return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+
+
+def _import_torch() -> None:
+    if "torch" in sys.modules:
+        return
+    # torch imports what is installed for devices other than ours, and fails if that does
+    os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+    with without_collections():
+        import torch  # noqa: F401, PLC0415 - see setup_numerics
 
 
 def _widest_vectors() -> str:

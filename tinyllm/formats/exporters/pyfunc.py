@@ -1,5 +1,6 @@
 """An MLflow model for the registry; it includes the Hugging Face folder with its graphs."""
 
+import functools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,38 +25,24 @@ _EARLIER_CODE = (
 )
 
 
+_NAMES = (
+    "MLmodel",
+    "conda.yaml",
+    "input_example.json",
+    "python_env.yaml",
+    "pyfunc_model.py",
+    "requirements.txt",
+    "serving_input_example.json",
+    PARITY,
+    CARD,
+)
+
+
 class Pyfunc:
     """See `Exporter`."""
 
     needs = ("mlflow", "onnx", "onnxruntime")
     opened_by = None
-    _code = (
-        *(path.as_posix() for path in import_closure("tinyllm.formats.pyfunc_model")),
-        *(f"tinyllm/{path}" for path in _EARLIER_CODE),
-    )
-    _folders = frozenset(path.rpartition("/")[0] for path in _code)
-    _names = (
-        "MLmodel",
-        "conda.yaml",
-        "input_example.json",
-        "python_env.yaml",
-        "pyfunc_model.py",
-        "requirements.txt",
-        "serving_input_example.json",
-        PARITY,
-        CARD,
-    )
-    files = tuple(
-        f"pyfunc/{name}"
-        for name in (
-            *_names,
-            *[f"code/{path}" for path in _code],
-            # Python compiles the code when somebody opens the model
-            "__pycache__/*.pyc",
-            *[f"code/{path}/__pycache__/*.pyc" for path in sorted(_folders)],
-            *[f"artifacts/{path}" for path in {*HuggingFace.files, *Onnx.files}],
-        )
-    )
     usage = """\
 ### MLflow
 
@@ -65,6 +52,24 @@ curl localhost:8080/invocations -H 'Content-Type: application/json' \\
   -d '{{"dataframe_records": [{{"prompt": {quoted}}}], "params": {{"seed": 1}}}}'
 ```
 """
+
+    @functools.cached_property
+    def files(self) -> tuple[str, ...]:
+        """See `Exporter`; not known before the project's code has been parsed."""
+        code = [
+            *(path.as_posix() for path in import_closure("tinyllm.formats.pyfunc_model")),
+            *(f"tinyllm/{path}" for path in _EARLIER_CODE),
+        ]
+        folders = {path.rpartition("/")[0] for path in code}
+        names = (
+            *_NAMES,
+            *[f"code/{path}" for path in code],
+            # Python compiles the code when somebody opens the model
+            "__pycache__/*.pyc",
+            *[f"code/{path}/__pycache__/*.pyc" for path in sorted(folders)],
+            *[f"artifacts/{path}" for path in {*HuggingFace.files, *Onnx.files}],
+        )
+        return tuple(f"pyfunc/{name}" for name in names)
 
     def write(self, config: ExportConfig, source: Source, folder: Path) -> None:
         """See `Exporter`."""
