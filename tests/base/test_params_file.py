@@ -67,3 +67,9 @@ def test_what_is_no_mapping_of_sections_is_refused(text):
 def test_a_folder_is_not_read(tmp_path):
     with pytest.raises(ConfigError, match="it is a folder"):
         read_params(tmp_path)
+
+
+def test_what_one_reader_changes_another_does_not_see():
+    text = "train: {seed: 1}"
+    parse_yaml(text, "one")["train"]["seed"] = 2
+    assert parse_yaml(text, "another") == {"train": {"seed": 1}}
