@@ -180,6 +180,7 @@ def test_no_values_mean_the_defaults(values):
         (NumericsConfig, {"device": "cuda"}, "for device 'cuda' use mode 'fast'"),
         (NumericsConfig, {"device": "mps"}, "for device 'mps' use mode 'fast'"),
         (NumericsConfig, {"precision": "bfloat16"}, "for bfloat16 use mode 'fast'"),
+        (NumericsConfig, {"compile": True}, "mode 'portable' never compiles the model"),
         (EvaluateConfig, {"split": "train"}, "evaluate.split"),
         (EvaluateConfig, {"baseline_order": 9}, "evaluate.baseline_order"),
         (EvaluateConfig, {"prompts": "one"}, "evaluate.prompts"),

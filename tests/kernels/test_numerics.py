@@ -351,6 +351,14 @@ def test_precision(machine, monkeypatch, devices, quick, precision, expected):
     assert setup_numerics(config).precision == expected
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_is_compiled_is_the_plain_model(machine, wanted):
+    machine()
+    found = setup_numerics(NumericsConfig(mode="fast", precision="float32", compile=wanted))
+    assert found.compiler == ("inductor" if wanted else "")
+    assert found.fused == (not wanted)
+
+
 def test_portable_arithmetic_never_rounds_to_bfloat16(machine, monkeypatch):
     machine()
     monkeypatch.setattr(numerics, "multiplies_bfloat16", lambda: True)

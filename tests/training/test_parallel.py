@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,8 +32,9 @@ def train(group, tokens, parallelism, settings, stop_at=0, folder=None):
     """Losses of steps and validations, and the sum and number of the weights; in each process."""
     training = {"max_steps": STEPS, "batch_size": 6, "eval_interval": 4, "warmup_steps": 2}
     training |= {"learning_rate": 0.02, "embedding_learning_rate": 0.005} | settings
-    tied = training.pop("tie_embeddings", False)
-    numerics = NumericsConfig(mode="fast", device="cpu", threads=1, parallelism=parallelism)
+    tied, compiler = training.pop("tie_embeddings", False), training.pop("compiler", "")
+    how = {"device": "cpu", "precision": "float32", "threads": 1, "parallelism": parallelism}
+    numerics = NumericsConfig(mode="fast", **how)
     model = MODEL.model_copy(update={"tie_embeddings": tied})
     recipe = Recipe(model, TrainingConfig(**training), numerics)
     losses = {}
@@ -46,6 +48,7 @@ def train(group, tokens, parallelism, settings, stop_at=0, folder=None):
 
     resume = Resume(WorkingCheckpoints(folder), 1e9, stop) if folder else None
     data, arithmetic = load_token_data(tokens), setup_numerics(numerics)
+    arithmetic = replace(arithmetic, compiler=compiler)
     try:
         result = run_training(data, recipe, arithmetic, tell=tell, resume=resume, group=group)
     except Interrupted:
@@ -74,10 +77,19 @@ def assert_close(found, expected, first=1):
             {"optimizer": "adamw", "gradient_accumulation_steps": 4},
             marks=[pytest.mark.slow, pytest.mark.exhaustive],
         ),
+        *(
+            pytest.param(
+                2,
+                parallelism,
+                {"compiler": "aot_eager", "gradient_accumulation_steps": 2},
+                marks=[pytest.mark.slow, pytest.mark.exhaustive],
+            )
+            for parallelism in ("ddp", "fsdp")
+        ),
     ],
 )
 def test_several_processes_train_what_one_trains(size, parallelism, settings, tokens, tmp_path):
-    (alone,) = run_together(train, 1, tmp_path, tokens, "ddp", settings)
+    (alone,) = run_together(train, 1, tmp_path, tokens, "ddp", settings | {"compiler": ""})
     assert alone[0][STEPS] < alone[0][1] - 0.3
     first, *others = run_together(train, size, tmp_path, tokens, parallelism, settings)
     assert_close(first, alone)

@@ -63,6 +63,7 @@ OTHER_NUMERICS = {
     "threads": 3,
     "processes": 4,
     "parallelism": "fsdp",
+    "compile": True,
 }
 FAST = NumericsConfig(mode="fast")
 

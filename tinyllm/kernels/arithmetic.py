@@ -16,20 +16,22 @@ class Arithmetic:
 
     torch's fused operations round once where two operations round twice, but not at the end of a
     thread's share. Portable arithmetic therefore uses operations that round separately; fast
-    arithmetic prefers fewer passes over memory.
+    arithmetic prefers fewer passes over memory. `compiler` is a back end of `torch.compile`, which
+    then compiles the plain model; empty for none.
     """
 
     device: torch.device
     precision: torch.dtype
     portable: bool
     products: Products
+    compiler: str = ""
     contention: Contention = field(default_factory=lambda: Contention(1), compare=False)
 
     @property
     def fused(self) -> bool:
         """Whether to use the functions of `tinyllm.kernels.functional` instead of torch's."""
         on_cpu = self.device.type == "cpu" and torch.backends.mkldnn.is_available()
-        return on_cpu and self.precision in (torch.float32, torch.bfloat16)
+        return on_cpu and not self.compiler and self.precision in (torch.float32, torch.bfloat16)
 
     def facts(self) -> dict[str, str]:
         """Mode, device and precision, as they are used and not as they were asked for."""

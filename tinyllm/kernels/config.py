@@ -35,6 +35,11 @@ class NumericsConfig(Section):
         description="in fast mode, each process has a copy of the model, or a share of it (FSDP2)",
     )
 
+    compile: bool = Field(
+        False,
+        description="in fast mode, compile the model, which takes a minute at the start; for GPUs",
+    )
+
     def decisive(self) -> dict[str, Any]:
         """The fields that affect bytes; in fast mode also threads and parallelism.
 
@@ -56,6 +61,8 @@ class NumericsConfig(Section):
             )
         if self.mode == "portable" and self.precision == "bfloat16":
             raise ValueError("mode 'portable' computes in float32; for bfloat16 use mode 'fast'")
+        if self.mode == "portable" and self.compile:
+            raise ValueError("mode 'portable' never compiles the model; for that use mode 'fast'")
         if self.mode == "portable" and self.parallelism == "fsdp":
             raise ValueError(
                 "in mode 'portable' each process has a copy of the model; for parallelism 'fsdp' "

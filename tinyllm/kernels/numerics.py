@@ -78,6 +78,7 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
     import torch  # noqa: PLC0415 - the environment has to be set first
 
     from tinyllm.kernels.arithmetic import Arithmetic  # noqa: PLC0415 - as above
+    from tinyllm.kernels.compilation import COMPILER, check_compiler  # noqa: PLC0415 - as above
     from tinyllm.kernels.contention import Contention  # noqa: PLC0415 - as above
     from tinyllm.kernels.products import (  # noqa: PLC0415 - as above
         Bfloat16Products,
@@ -106,7 +107,10 @@ def setup_numerics(config: NumericsConfig, *, processes: int = 1) -> Arithmetic:
         # without it cuBLAS may change its accumulation order from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     contention = Contention(torch.get_num_threads() if device.type == "cpu" else 1)
-    arithmetic = Arithmetic(device, precision, portable, products, contention)
+    if config.compile:
+        check_compiler(device)
+    compiler = COMPILER if config.compile else ""
+    arithmetic = Arithmetic(device, precision, portable, products, compiler, contention)
     if portable:
         _check_portable(arithmetic)
     return arithmetic

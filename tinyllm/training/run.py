@@ -124,7 +124,10 @@ def set_up_training(
         look_back(model)
     model.to(arithmetic.device)
     group = group or Group()
-    network, shards = spread(model, group, recipe.numerics, arithmetic)
+    if arithmetic.compiler:
+        _log.info("The first step waits until the model is compiled, for a minute or so.")
+    accumulates = config.gradient_accumulation_steps > 1
+    network, shards = spread(model, group, recipe.numerics, arithmetic, accumulates=accumulates)
     taught = config.teacher_order and (config.teacher_weight or config.final_teacher_weight)
     return Training(
         model=model,

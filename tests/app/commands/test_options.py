@@ -91,6 +91,7 @@ CHANGED = [
         precision="bfloat16",
         threads=7,
         parallelism="fsdp",
+        compile=True,
     ),
     EvaluateConfig(
         split="val",
