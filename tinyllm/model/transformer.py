@@ -61,6 +61,14 @@ def rotate(x: Tensor, rotary: Rotary) -> Tensor:
     return torch.cat(halves, dim=-1).to(x.dtype)
 
 
+class HeadNorm(nn.RMSNorm):
+    """RMSNorm in its input's type, without which torch has no fused kernel in mixed precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., head_dim] -> [..., head_dim]."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 class MultiHeadAttention(nn.Module):
     """Causal self-attention with rotary embedding and normalized queries and keys."""
 
@@ -70,8 +78,8 @@ class MultiHeadAttention(nn.Module):
         self.num_heads, self.head_dim = config.num_heads, config.head_dim
         self.qkv_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
         self.o_proj = nn.Linear(config.d_model, config.d_model, bias=False)
-        self.q_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
-        self.k_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
+        self.q_norm = HeadNorm(config.head_dim, config.norm_eps)
+        self.k_norm = HeadNorm(config.head_dim, config.norm_eps)
 
     def forward(self, x: Tensor, rotary: Rotary, cache: Cache | None = None) -> Tensor:
         """[batch, time, d_model] -> [batch, time, d_model]."""

@@ -8,7 +8,7 @@ import torch
 
 from tinyllm.tokens.limits import validation_windows
 from tinyllm.tokens.spread import Spread
-from tinyllm.tokens.windows import Batch, OptimizedTextDataset, TokenData, TrainLoader
+from tinyllm.tokens.windows import Batch, OptimizedTextDataset, TokenData, TrainLoader, on_device
 
 # characters of a validation that stay on the device from one to the next: 16 MiB
 _MOST_KEPT = 1 << 20
@@ -83,7 +83,7 @@ class EvaluationLoader:
             tail = self.dataset.tokens[self._predicted - self._rest :].astype(np.int64)
             rest = torch.from_numpy(tail)[None]
             inputs, targets = rest[:, :-1].contiguous(), rest[:, 1:].contiguous()
-        return inputs.to(self.device), targets.to(self.device)
+        return on_device((inputs, targets), self.device)
 
 
 def build_dataloaders(

@@ -59,6 +59,15 @@ def load_token_data(folder: Path) -> TokenData:
     return TokenData(train, val, read_meta(folder).vocab_size)
 
 
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on a device; a GPU gets it while it still computes what it was told before."""
+    if device.type != "cuda":
+        return batch[0].to(device), batch[1].to(device)
+    pinned = (part.pin_memory() for part in batch)
+    inputs, targets = (part.to(device, non_blocking=True) for part in pinned)
+    return inputs, targets
+
+
 class OptimizedTextDataset:
     """Windows of a token array: inputs, and targets one character later."""
 

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.model.transformer import token_losses
+from tinyllm.tokens.windows import on_device
 from tinyllm.training.exchange import OrderedSum
 from tinyllm.training.schedule import teacher_weight
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from tinyllm.training.loop import Training
 
 
-def batch_gradients(training: Training, inputs: Tensor, targets: Tensor) -> float:
-    """Compute the gradients of a batch, and return its mean loss in nats.
+def batch_gradients(training: Training, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Compute the gradients of a batch, and return its mean loss in nats: a single number.
 
     Raises:
         RuntimeError: another process has ended.
@@ -38,7 +39,7 @@ def batch_gradients(training: Training, inputs: Tensor, targets: Tensor) -> floa
     return _averaged(training, inputs, targets)
 
 
-def _in_order(training: Training, inputs: Tensor, targets: Tensor) -> float:
+def _in_order(training: Training, inputs: Tensor, targets: Tensor) -> Tensor:
     count, group = training.config.gradient_accumulation_steps, training.group
     parameters = training.optimizers.parameters
     microbatches = list(zip(inputs.chunk(count), targets.chunk(count), strict=True))
@@ -56,10 +57,10 @@ def _in_order(training: Training, inputs: Tensor, targets: Tensor) -> float:
                 total.zero_()
                 for parameter in parameters:
                     parameter.grad = None
-    return total.item()
+    return total[0]
 
 
-def _averaged(training: Training, inputs: Tensor, targets: Tensor) -> float:
+def _averaged(training: Training, inputs: Tensor, targets: Tensor) -> Tensor:
     group, network = training.group, training.network
     inputs, targets = (part.chunk(group.size)[group.rank] for part in (inputs, targets))
     size = training.config.batch_size
@@ -73,7 +74,7 @@ def _averaged(training: Training, inputs: Tensor, targets: Tensor) -> float:
         total += loss
     if training.shards:
         training.shards.take_gradients()
-    return group.mean(total).item()
+    return group.mean(total)[0]
 
 
 def _exchanging(network: Any, *, now: bool) -> contextlib.AbstractContextManager[None]:
@@ -105,12 +106,12 @@ def _microbatch_losses(
         inputs: tokens, [batch, time].
         targets: the token after each.
     """
-    config, device = training.config, training.arithmetic.device
+    config = training.config
     if training.model.config.dropout:
         # depends only on the place, so any process can take any microbatch, also after a resume
         place = [config.seed, training.progress.step, index]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
-    inputs, targets = inputs.to(device), targets.to(device)
+    inputs, targets = on_device((inputs, targets), training.arithmetic.device)
     losses, logits = token_losses_of(training.network, inputs, targets, training.arithmetic)
     loss = losses.mean(dim=1).mean() * share
     weight = teacher_weight(training.progress.step, config)

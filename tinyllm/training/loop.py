@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from tinyllm.base.errors import TinyLLMError
@@ -94,14 +95,16 @@ def take_step(training: Training) -> StepTaken:
     """
     config, optimizers, progress = training.config, training.optimizers, training.progress
     inputs, targets = training.train_loader.next_batch()
-    loss_value = batch_gradients(training, inputs, targets)
-    _check_finite("loss", loss_value, progress.step + 1)
-    norm = optimizers.clip_gradients().item()
-    _check_finite("gradient norm", norm, progress.step + 1)
+    loss_tensor = batch_gradients(training, inputs, targets)
+    norm_tensor = optimizers.clip_gradients()
     optimizers.step(progress.step)
+    # read together and last: until then a GPU is told what to do next while it computes
+    loss, norm = torch.stack((loss_tensor, norm_tensor)).tolist()
+    _check_finite("loss", loss, progress.step + 1)
+    _check_finite("gradient norm", norm, progress.step + 1)
     return StepTaken(
         step=progress.step + 1,
-        loss=loss_value,
+        loss=loss,
         learning_rate=config.learning_rate * learning_rate_factor(progress.step, config),
         gradient_norm=norm,
         tokens=targets.numel(),

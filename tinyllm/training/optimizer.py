@@ -132,8 +132,11 @@ class Optimizers:
 def global_norm(tensors: list[Tensor]) -> Tensor:
     """Euclidean norm of all tensors together.
 
-    By rows first: a full sum of a large tensor depends on the number of threads.
+    On the CPU by rows first: a full sum of a large tensor depends on the number of threads.
     """
+    if tensors[0].device.type != "cpu":
+        whole: Tensor = torch.nn.utils.get_total_norm(tensors)
+        return whole
     rows = [torch.linalg.vector_norm(tensor, dim=-1).reshape(1, -1) for tensor in tensors]
     by_tensor = torch.cat([torch.linalg.vector_norm(row, dim=1) for row in rows])
     norm: Tensor = torch.linalg.vector_norm(by_tensor.view(1, -1), dim=1)[0]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from tinyllm.kernels.arithmetic import Arithmetic, default_arithmetic
 from tinyllm.model.transformer import Transformer
@@ -42,17 +43,19 @@ def evaluate(
     total, count = 0.0, 0
     for first in range(0, len(batches), _BATCHES_AT_ONCE * group.size):
         last = min(first + _BATCHES_AT_ONCE * group.size, len(batches))
-        sums: list[tuple[float, int]] = []
+        rows: list[tuple[Tensor, int]] = []
         rounds = -(-(last - first) // group.size) * group.size if in_step else last - first
         for index in range(first + group.rank, first + rounds, group.size):
             group.check()
             inputs, targets = batches[min(index, last - 1)]
             losses, _ = token_losses_of(model, inputs, targets, arithmetic)
-            # by rows, then in double: the same bits for any number of threads
             if index < last:
-                sums.append((losses.sum(dim=1).double().sum().item(), targets.numel()))
+                rows.append((losses.sum(dim=1), targets.numel()))
             arithmetic.contention.watch()
             after_batch()
+        # by rows, then in double: the same bits for any number of threads. Read behind all batches,
+        # so that a GPU waits for nothing in between
+        sums = [(row_sums.cpu().double().sum().item(), numel) for row_sums, numel in rows]
         for batch_sum, batch_count in group.in_turn(sums):
             total += batch_sum
             count += batch_count
