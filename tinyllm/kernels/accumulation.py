@@ -38,9 +38,12 @@ class AccumulationCheck:
         pair, row, column = (torch.tensor(part) for part in zip(*places, strict=True))
         left = a.view(-1, *a.shape[-2:])[pair, row].detach().numpy()
         right = b.view(-1, *b.shape[-2:])[pair, :, column].detach().numpy()
+        if not (left.any() and right.any()):
+            # weights that are still zero say nothing about the order
+            return
         numbers = _accumulate(left, right)
         if not np.isfinite(numbers).all() or not numbers.any():
-            # diverged runs and weights that are still zero say nothing about the order
+            # neither do diverged runs
             return
         if plus is not None:
             numbers += plus[row, column].detach().numpy()

@@ -47,6 +47,8 @@ def _in_order(training: Training, inputs: Tensor, targets: Tensor) -> Tensor:
     total = torch.zeros(1, device=training.arithmetic.device)
     for index in range(group.rank, count, group.size):
         objective, loss = _microbatch_losses(training, index, 1 / count, *microbatches[index])
+        # within the first step, too, which is long where others fill the machine
+        training.arithmetic.contention.watch()
         objective.backward()
         total += loss
         if group.size > 1:
@@ -70,6 +72,7 @@ def _averaged(training: Training, inputs: Tensor, targets: Tensor) -> Tensor:
         index, share = group.rank * len(microbatches) + number, len(microbatch[0]) / len(inputs)
         with _exchanging(network, now=number == len(microbatches)):
             objective, loss = _microbatch_losses(training, index, share, *microbatch)
+            training.arithmetic.contention.watch()
             objective.backward()
         total += loss
     if training.shards:

@@ -75,9 +75,8 @@ def train_epoch(training: Training, tell: Tell, after_step: Callable[[], None]) 
     epoch = training.train_loader.place.epoch
     training.model.train()
     while progress.step < config.max_steps and training.train_loader.place.epoch == epoch:
-        # also before the first step, which is long where others fill the machine
-        training.arithmetic.contention.watch()
         taken = take_step(training)
+        training.arithmetic.contention.watch()
         progress.step += 1
         progress.loss_sum += taken.loss
         progress.loss_count += 1
