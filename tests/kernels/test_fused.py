@@ -31,6 +31,7 @@ SHAPES = {
     "one row": ((12, 2, 3, 9, 17, False), (1, 17)),
     "long sums": ((600, 4, 1, 530, 9, False), (2, 9)),
     "wide heads": ((256, 2, 1, 96, 40, True), (2, 37)),
+    "several blocks of queries": ((16, 2, 1, 24, 300, False), (2, 290)),
 }
 SMALL = SHAPES["small"]
 

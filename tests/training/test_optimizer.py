@@ -14,6 +14,7 @@ from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 from tinyllm.training.adamw import AdamW
+from tinyllm.training.bounded import BoundedSteps, equal_rows
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
 from tinyllm.training.optimizer import OPTIMIZERS, Optimizers, global_norm
@@ -158,23 +159,65 @@ def test_every_parameter_has_exactly_one_optimizer(optimizer, tie_embeddings):
 @both
 def test_matrices_inside_the_blocks_have_a_separate_optimizer(optimizer):
     model = model_of()
-    others, matrices = Optimizers(model, config_of(optimizer=optimizer), PRODUCTS).all
+    first, *others = Optimizers(model, config_of(optimizer=optimizer), PRODUCTS).all
     inside = {id(p) for name, p in model.named_parameters() if "_proj" in name}
-    assert {id(p) for group in matrices.param_groups for p in group["params"]} == inside
-    assert isinstance(others, AdamW)
-    assert isinstance(matrices, Muon if optimizer == "muon" else AdamW)
-    assert others.param_groups[0]["weight_decay"] == 0
+    assert {id(p) for group in first.param_groups for p in group["params"]} == inside
+    kinds = (Muon, BoundedSteps) if optimizer == "muon" else (AdamW, AdamW)
+    assert (type(first), *{type(other) for other in others}) == kinds
 
 
 @both
-def test_step_uses_both_peaks_and_the_schedule(optimizer):
+def test_step_uses_all_peaks_and_the_schedule(optimizer):
     model = model_of()
-    config = config_of(optimizer=optimizer, learning_rate=0.03, embedding_learning_rate=0.005)
-    optimizers = Optimizers(model, config, PRODUCTS)
+    rates = {"learning_rate": 0.03, "embedding_learning_rate": 0.005}
+    optimizers = Optimizers(model, config_of(optimizer=optimizer, **rates), PRODUCTS)
     give_gradients(model)
     optimizers.step(0)
-    assert [o.param_groups[0]["lr"] for o in optimizers.all] == [0.0025, 0.015]
+    used = [o.param_groups[0]["lr"] for o in optimizers.all]
+    assert used[:2] == [0.015, 0.0025]
+    assert set(used) == set(used[:2])
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_outside_the_blocks_every_step_has_the_same_size(tied):
+    model = model_of(tie_embeddings=tied)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    config = config_of(warmup_steps=0, embedding_learning_rate=0.2)
+    after = trained(Optimizers(model, config, PRODUCTS), model, [0])
+    rows = after["embedding.weight"] - before["embedding.weight"] * (1 - 0.2)
+    torch.testing.assert_close(rows.square().mean(dim=1).sqrt(), torch.full((VOCAB,), 0.2))
+    scales = after["norm.weight"] - before["norm.weight"]
+    torch.testing.assert_close(scales.abs(), torch.full_like(scales, 0.02))
+    if not tied:
+        output = after["lm_head.weight"] - before["lm_head.weight"] * (1 - 0.02)
+        torch.testing.assert_close(output.abs().sum(dim=1), torch.full((VOCAB,), 0.2 * 10))
+
+
+def test_decay_bounds_the_weights_outside_the_blocks():
+    model = model_of()
+    config = config_of(max_steps=400, decay_fraction=0.0, embedding_learning_rate=0.1)
+    optimizers = Optimizers(model, config, PRODUCTS)
+    for step in range(400):
+        # the same direction at every step
+        give_gradients(model, seed=0)
+        optimizers.step(step)
+    embedding, output = model.embedding.weight.detach(), model.lm_head.weight.detach()
+    torch.testing.assert_close(embedding.square().mean(dim=1).sqrt(), torch.ones(VOCAB))
+    assert output.abs().sum(dim=1).max() < 100
+    assert model.norm.weight.abs().max() > 2
+
+
+def test_a_token_without_a_gradient_stays_where_it_is():
+    model = model_of()
+    weight = model.embedding.weight
+    optimizer = BoundedSteps([weight], equal_rows, 0.1, 0.9, 1.0, 0.0)
+    before = weight.detach().clone()
+    weight.grad = torch.zeros_like(weight)
+    weight.grad[3] = 1e-6
+    optimizer.step()
+    changed = (weight.detach() != before).any(dim=1)
+    assert changed.nonzero().tolist() == [[3]]
 
 
 @both
@@ -226,7 +269,7 @@ def test_state_names_each_weight_once(optimizer):
     assert optimizers.state_tensors() == {}
     trained(optimizers, model, [0])
     matrices, others = 8, 11
-    expected = others * 3 + matrices * (2 if optimizer == "muon" else 3)
+    expected = matrices * 2 + others if optimizer == "muon" else 3 * (matrices + others)
     assert len(optimizers.state_tensors()) == expected
 
 
@@ -244,13 +287,13 @@ def test_an_unknown_optimizer_is_refused():
 
 
 def test_an_optimizer_is_one_entry(monkeypatch):
-    """An entry of `OPTIMIZERS` receives the matrices inside the blocks by name."""
+    """An entry of `OPTIMIZERS` receives all weights by name."""
     given = {}
 
-    def plain(matrices, config, products, shards):
-        given.update(matrices)
+    def plain(named, config, products, shards):
+        given.update(named)
         assert products is PRODUCTS
-        return torch.optim.SGD(list(matrices.values()), config.learning_rate)
+        return [torch.optim.SGD(list(named.values()), config.learning_rate)]
 
     monkeypatch.setitem(OPTIMIZERS, "sgd", plain)
     config = TrainingConfig.model_construct(**config_of().model_dump() | {"optimizer": "sgd"})
@@ -260,7 +303,7 @@ def test_an_optimizer_is_one_entry(monkeypatch):
     give_gradients(model)
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
     optimizers.step(5)
-    assert set(given) == {name for name in before if "_proj" in name}
+    assert set(given) == set(before)
     rate = config.learning_rate * learning_rate_factor(5, config)
     for name, weight in given.items():
         torch.testing.assert_close(weight.detach(), before[name] - rate * gradients[name])

@@ -43,7 +43,7 @@ OTHER_TRAINING = {
     "decay_fraction": 0.5,
     "final_learning_rate_fraction": 0.1,
     "weight_decay": 0.2,
-    "muon_momentum": 0.8,
+    "momentum": 0.8,
     "muon_beta2": 0.9,
     "adam_beta1": 0.8,
     "adam_beta2": 0.9,

@@ -16,6 +16,9 @@ from tinyllm.kernels.arithmetic import Arithmetic
 from tinyllm.kernels.products import Products
 from tinyllm.model.transformer import Rotary
 
+# queries that attend together: fewer waste products with masked keys, more waste calls
+_BLOCK = 128
+
 
 def causal_attention(
     qkv: Tensor, scales: Tensor, rotary: Rotary, mask: Tensor, eps: float, arithmetic: Arithmetic
@@ -132,9 +135,25 @@ def _attend(
         return result, (q, k, v, result, normalizer)
     batch, heads, width, time = q.shape
     q, k, v = (x.reshape(batch * heads, width, time) for x in (q, k, v))
-    attention = torch.softmax(products.multiply_pairs(q.mT, k).add_(mask.to(q.dtype)), dim=-1)
-    result = products.multiply_pairs(attention, v.mT)
-    return result.view(batch, heads, time, width), (q, k, v, result, attention)
+    mask, result = mask.to(q.dtype), q.new_empty(batch * heads, time, width)
+    kept = []
+    for start, end in _blocks(time):
+        scores = products.multiply_pairs(_part(q, start, end).mT, _part(k, 0, end))
+        scores[:, :, start:].add_(mask[start:end, start:end])
+        attention = torch.softmax(scores, dim=-1)
+        result[:, start:end] = products.multiply_pairs(attention, _part(v, 0, end).mT)
+        kept.append(attention)
+    return result.view(batch, heads, time, width), (q, k, v, result, *kept)
+
+
+def _blocks(time: int) -> list[tuple[int, int]]:
+    """Queries that attend together, to the keys up to their last: half of all pairs is masked."""
+    return [(start, min(start + _BLOCK, time)) for start in range(0, time, _BLOCK)]
+
+
+def _part(x: Tensor, start: int, end: int) -> Tensor:
+    """Some tokens of `x` [n, head_dim, time], without gaps, which products are slow with."""
+    return x[:, :, start:end].contiguous()
 
 
 def _has_kernel(x: Tensor, products: Products) -> bool:
@@ -150,22 +169,25 @@ def _attend_backward(
     grad: Tensor, saved: Sequence[Tensor], arithmetic: Arithmetic
 ) -> Sequence[Tensor]:
     """Gradients of the arguments of `_attend` from that of its result."""
-    q, k, v, result, rest = saved
+    q, k, v, result, *kept = saved
     products = arithmetic.products
     if _has_kernel(q, products):
         gradients = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(  # noqa: SLF001 - torch has no public one
-            grad, q, k, v, result, rest, 0.0, is_causal=True, scale=1.0
+            grad, q, k, v, result, kept[0], 0.0, is_causal=True, scale=1.0
         )
         return [x.mT for x in gradients]
     batch, heads, time, width = grad.shape
-    g, attention = grad.reshape(result.shape), rest
-    # with the large matrix on the right, the products need no transposed copy of it
-    grad_v = products.multiply_pairs(g.mT, attention)
-    grad_attention = products.multiply_pairs(g, v)
+    g = grad.reshape(result.shape)
     # gradient of softmax: torch's own adds in an order that depends on the number of threads, and
     # the inner sum also follows from the much smaller result and its gradient
     inner = (g * result).sum(dim=-1, keepdim=True)
-    grad_scores = grad_attention.sub_(inner).mul_(attention)
-    grad_q = products.multiply_pairs(grad_scores, k.mT).mT
-    grad_k = products.multiply_pairs(q, grad_scores)
-    return [x.reshape(batch, heads, width, time) for x in (grad_q, grad_k, grad_v)]
+    grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    for (start, end), attention in zip(_blocks(time), kept, strict=True):
+        g_part, q_part = g[:, start:end].contiguous(), _part(q, start, end)
+        # with the large matrix on the right, the products need no transposed copy of it
+        grad_v[:, :, :end].add_(products.multiply_pairs(g_part.mT, attention))
+        grad_scores = products.multiply_pairs(g_part, _part(v, 0, end))
+        grad_scores.sub_(inner[:, start:end]).mul_(attention)
+        grad_q[:, :, start:end] = products.multiply_pairs(grad_scores, _part(k, 0, end).mT).mT
+        grad_k[:, :, :end].add_(products.multiply_pairs(q_part, grad_scores))
+    return [x.view(batch, heads, width, time) for x in (grad_q, grad_k, grad_v)]

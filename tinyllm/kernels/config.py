@@ -19,7 +19,7 @@ class NumericsConfig(Section):
         "auto", description="where to compute; auto takes the best one in fast mode, else the CPU"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 on CUDA in fast mode, float32 elsewhere"
+        "auto", description="auto: in fast mode bfloat16 where it is quicker, float32 elsewhere"
     )
     threads: int = Field(
         2, ge=1, le=1024, description="threads of each process; in portable mode at most one a core"

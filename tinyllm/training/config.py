@@ -24,13 +24,13 @@ class TrainingConfig(Section):
         "recent", description="where heads attend at first: the last few characters, or anywhere"
     )
     optimizer: Literal["muon", "adamw"] = Field(
-        "muon", description="for matrices inside the blocks; AdamW always trains the rest"
+        "muon", description="Muon inside the blocks and bounded steps outside, or AdamW for all"
     )
     learning_rate: float = Field(
         0.07, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
     )
     embedding_learning_rate: float = Field(
-        0.01, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"
+        0.03, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"
     )
     warmup_steps: int = Field(
         _WARMUP_STEPS,
@@ -45,7 +45,7 @@ class TrainingConfig(Section):
         0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak"
     )
     weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay of the matrices")
-    muon_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of Muon")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of Muon and bounded steps")
     muon_beta2: float = Field(
         0.95, ge=0, lt=1, description="decay of the rows' mean squares, by which Muon normalizes"
     )

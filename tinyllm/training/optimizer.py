@@ -10,6 +10,7 @@ from tinyllm.kernels.products import Products
 from tinyllm.model.transformer import Transformer
 from tinyllm.training.adamw import AdamW
 from tinyllm.training.base_optimizer import Optimizer
+from tinyllm.training.bounded import BoundedSteps, equal_rows, equal_signs
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
 from tinyllm.training.schedule import learning_rate_factor
@@ -19,40 +20,77 @@ if TYPE_CHECKING:
 
 # how many separate matrices a fused weight holds
 _FUSED = {"qkv_proj": 3, "gate_up_proj": 2}
+# relative to the learning rate
+_OUTPUT_STEP, _OUTPUT_DECAY, _SCALE_STEP = 10.0, 0.1, 0.1
 
 
 def _muon(
-    matrices: Mapping[str, Tensor],
+    named: Mapping[str, Tensor],
     config: TrainingConfig,
     products: Products,
     shards: "Shards | None",
-) -> Optimizer:
-    pairs = [(p, _FUSED.get(name.split(".")[-2], 1)) for name, p in matrices.items()]
+) -> list[Optimizer]:
+    """Muon for the matrices inside the blocks, steps of bounded size for all others."""
+    inside, embedding, output, scales = _kinds(named)
+    pairs = [(p, _FUSED.get(name.split(".")[-2], 1)) for name, p in inside.items()]
     settings = {
         "lr": config.learning_rate,
-        "momentum": config.muon_momentum,
+        "momentum": config.momentum,
         "beta2": config.muon_beta2,
         "weight_decay": config.weight_decay,
     }
     if shards is None:
-        return Muon(pairs, products, **settings)
-    from tinyllm.training.sharded_muon import ShardedMuon  # noqa: PLC0415 - imports FSDP, which is slow
+        muon = Muon(pairs, products, **settings)
+    else:
+        from tinyllm.training.sharded_muon import ShardedMuon  # noqa: PLC0415 - imports FSDP, which is slow
 
-    return ShardedMuon(pairs, products, shards, **settings)
+        muon = ShardedMuon(pairs, products, shards, **settings)
+    others = (
+        (embedding, equal_rows, 1.0, 1.0),
+        (output, equal_signs, _OUTPUT_STEP, _OUTPUT_DECAY),
+        (scales, torch.sign, _SCALE_STEP, 0.0),
+    )
+    rate, momentum = config.embedding_learning_rate, config.momentum
+    bounded = [
+        BoundedSteps(part.values(), rule, rate, momentum, size, decay)
+        for part, rule, size, decay in others
+        if part
+    ]
+    return [muon, *bounded]
 
 
 def _adamw(
-    matrices: Mapping[str, Tensor], config: TrainingConfig, _: Products, __: "Shards | None"
-) -> Optimizer:
+    named: Mapping[str, Tensor], config: TrainingConfig, _: Products, __: "Shards | None"
+) -> list[Optimizer]:
+    """AdamW for all weights, with decay for the matrices inside the blocks."""
+    inside, embedding, output, scales = _kinds(named)
+    parts = (
+        (inside, config.learning_rate, config.weight_decay),
+        (embedding | output | scales, config.embedding_learning_rate, 0.0),
+    )
     betas = (config.adam_beta1, config.adam_beta2)
-    return AdamW(matrices.values(), config.learning_rate, betas, config.weight_decay)
+    return [AdamW(part.values(), rate, betas, weight_decay=decay) for part, rate, decay in parts]
+
+
+def _kinds(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], ...]:
+    """Matrices inside the blocks, embedding, output layer and the scales of norms, by name."""
+
+    def those(wanted: Callable[[str, Tensor], bool]) -> dict[str, Tensor]:
+        return {name: weight for name, weight in named.items() if wanted(name, weight)}
+
+    return (
+        those(lambda name, weight: name.startswith("blocks.") and weight.ndim == 2),
+        those(lambda name, _: name.startswith("embedding.")),
+        those(lambda name, _: name.startswith("lm_head.")),
+        those(lambda _, weight: weight.ndim == 1),
+    )
 
 
 _Build = Callable[
     [Mapping[str, Tensor], TrainingConfig, Products, "Shards | None"],
-    Optimizer,
+    list[Optimizer],
 ]
-# `train.optimizer` -> optimizer for the matrices inside the blocks, by name
+# `train.optimizer` -> optimizers, which together have all of the weights, given by name
 OPTIMIZERS: dict[str, _Build] = {
     "muon": _muon,
     "adamw": _adamw,
@@ -60,7 +98,7 @@ OPTIMIZERS: dict[str, _Build] = {
 
 
 class Optimizers:
-    """One of `OPTIMIZERS` for the matrices inside the blocks, AdamW for everything else.
+    """Those that an entry of `OPTIMIZERS` makes for all weights of a model.
 
     If the model is shared out, they update this process's rows of its weights.
     """
@@ -74,15 +112,9 @@ class Optimizers:
     ) -> None:
         self.config, self.shards = config, shards
         named = shards.weights if shards else dict(model.named_parameters())
-        matrices = {
-            name: p for name, p in named.items() if name.startswith("blocks.") and p.ndim == 2
-        }
-        others = [p for name, p in named.items() if name not in matrices]
-        rate, betas = config.embedding_learning_rate, (config.adam_beta1, config.adam_beta2)
-        rest = AdamW(others, rate, betas, weight_decay=0.0)
-        self.all = [rest, OPTIMIZERS[config.optimizer](matrices, config, products, shards)]
+        self.all = OPTIMIZERS[config.optimizer](named, config, products, shards)
         self.parameters = list(named.values())
-        self._peaks = [config.embedding_learning_rate, config.learning_rate]
+        self._peaks = [optimizer.param_groups[0]["lr"] for optimizer in self.all]
 
     def step(self, step: int) -> None:
         """Update all weights with the learning rate of `step` (counted from 0)."""
