@@ -1,0 +1,99 @@
+"""Fit the scaling rules to the measured runs, and say how well they predict texts they have not seen.
+
+    python benchmarks/scaling/fit.py [RUNS]
+
+reads benchmarks/scaling/runs.csv, writes tinyllm/planning/law.json, and prints, for each text, the
+error of a law fitted to all others: before any run of that text, and after four short ones, as
+`tinyllm plan` makes them.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from benchmarks.scaling.collect import RUNS
+from tinyllm.base.files import write_text
+from tinyllm.planning.law import FITTED, Law, error_of
+from tinyllm.planning.terms import TERMS, term_values
+from tinyllm.planning.texts import TextFacts
+
+PILOTS = 4
+FACTS = tuple(TextFacts.__dataclass_fields__)
+
+
+def read_runs(path: Path) -> list[dict[str, object]]:
+    """The rows, with numbers where there are any."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v if k == "text" else float(v) for k, v in row.items()} for row in rows]
+
+
+def expected(law: Law, rows) -> np.ndarray:
+    """What the law expects of runs that may be of different texts."""
+    columns = {k: np.array([row[k] for row in rows]) for k in rows[0] if k != "text"}
+    logs = term_values(columns, columns, columns["steps"]) @ law.mean
+    return columns["anchor"] * np.exp(logs)
+
+
+def after_pilots(law: Law, rows):
+    """The same for the longest half of a text's runs of one size, after its shortest ones."""
+    sizes = sorted({row["train_tokens"] for row in rows})
+    for size in sizes:
+        group = sorted((r for r in rows if r["train_tokens"] == size), key=_operations)
+        if len(group) < PILOTS + 2:
+            continue
+        pilots, others = group[:PILOTS], group[PILOTS:]
+        columns = {k: np.array([row[k] for row in pilots]) for k in pilots[0] if k != "text"}
+        whole = {"train_tokens", "val_tokens", "vocab_size"}
+        text = TextFacts(**{k: int(pilots[0][k]) if k in whole else pilots[0][k] for k in FACTS})
+        taught = law.learn(text, columns, columns["steps"], columns["loss"])
+        yield expected(taught, others), reached(others)
+
+
+def _operations(row) -> float:
+    weights = row["num_layers"] * (4 * row["d_model"] ** 2 + 3 * row["d_model"] * row["d_ff"])
+    return weights * row["steps"] * row["batch_size"] * row["sequence_length"]
+
+
+def reached(rows) -> np.ndarray:
+    """What the runs reached."""
+    return np.array([row["loss"] for row in rows])
+
+
+@click.command()
+@click.argument("runs", type=click.Path(exists=True, path_type=Path), default=RUNS)
+@click.option("--out", type=click.Path(path_type=Path), default=FITTED, show_default=True)
+def main(runs: Path, out: Path) -> None:
+    """Fit, write, and print the errors."""
+    rows = read_runs(runs)
+    law = Law.fit(rows)
+    write_text(out, law.to_json())
+    print(f"{len(rows)} runs: noise {law.noise:.3f}, between texts {law.offset:.3f}")
+    inside, _ = error_of(expected(law, rows), reached(rows))
+    print(f"error on the runs that it was fitted to, root mean square: {inside:.2%}")
+    apart, piloted = [], []
+    for text in sorted({row["text"] for row in rows}):
+        own = [row for row in rows if row["text"] == text]
+        others = Law.fit([row for row in rows if row["text"] != text])
+        apart.append((expected(others, own), reached(own)))
+        mean, largest = error_of(*apart[-1])
+        print(f"{text:10} {len(own):4} runs: {mean:7.2%}, largest {largest:7.2%}")
+        piloted += after_pilots(others, own)
+    for name, pairs in (("texts never seen", apart), (f"after {PILOTS} short runs", piloted)):
+        if pairs:
+            ours, theirs = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+            mean, largest = error_of(ours, theirs)
+            print(f"{name}, {len(ours)} runs: {mean:.2%}, largest {largest:.2%}")
+    for name, mean, deviation in zip(
+        TERMS, law.mean, np.sqrt(np.diag(law.covariance)), strict=True
+    ):
+        print(f"  {name:24} {mean:+.4f} +- {deviation:.4f}")
+
+
+if __name__ == "__main__":
+    main()

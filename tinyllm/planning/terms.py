@@ -1,0 +1,145 @@
+"""The terms of the law: what the logarithm of the loss may depend on, and how far we expect it to.
+
+The law says ln(loss / anchor) = sum of coefficient x term. Most terms are logarithms of a quantity
+over a usual value of it, their squares and some products: near its minimum, every smooth function
+looks like this. Each has a coefficient that we expect without data, and how far from that it may
+be; a squared term is expected to be positive, since too much and too little both cost.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinyllm.planning.points import Array, Points, block_weights, step_tokens
+from tinyllm.planning.texts import TextFacts
+
+_Logs = Mapping[str, Any]
+
+
+def term_values(text: TextFacts | Mapping[str, Any], points: Points, steps: Any) -> Array:
+    """All terms of some runs, [runs, terms].
+
+    Args:
+        text: one text for all runs, or its facts for each run.
+        points: of the runs.
+        steps: of each.
+    """
+    facts = text.to_dict() if isinstance(text, TextFacts) else text
+    logs = _logarithms(facts, points, np.asarray(steps, dtype=np.float64))
+    count = len(logs["steps"])
+    columns = [np.broadcast_to(term(logs), count) for term, _, _ in TERMS.values()]
+    return np.stack(columns, axis=1)
+
+
+def _logarithms(facts: Mapping[str, Any], points: Points, steps: Any) -> dict[str, Any]:
+    tokens, weights = steps * step_tokens(points), block_weights(points)
+    taught = np.asarray(points["teacher_order"] > 0, dtype=np.float64)
+    order = np.where(taught > 0, points["teacher_order"], 7)
+    depth = points["d_model"] / points["num_layers"]
+    return {
+        "steps": np.log(steps / 500),
+        "tokens": np.log(tokens / 1e6),
+        "weights": np.log(weights / 3e5),
+        "text": np.log(np.asarray(facts["train_tokens"], dtype=np.float64) / 5e5),
+        "epochs": np.log(tokens / facts["train_tokens"]),
+        "anchor": np.log(np.asarray(facts["anchor"], dtype=np.float64) / 1.6),
+        "gain": np.log(np.asarray(facts["short_anchor"] / np.asarray(facts["anchor"]))),
+        "vocabulary": np.log(np.asarray(facts["vocab_size"], dtype=np.float64) / 100),
+        "context": np.log(points["sequence_length"] / 128),
+        "depth": np.log(depth / 48),
+        "hidden": np.log(points["d_ff"] / points["d_model"] / 4),
+        "heads": np.log(points["head_dim"] / 32),
+        "rate": np.log(points["learning_rate"] / 0.05),
+        "embedding": np.log(points["embedding_learning_rate"] / 0.012),
+        "momentum": np.log((1 - points["muon_momentum"]) / 0.1),
+        "decay": np.log(points["weight_decay"] / 0.05),
+        "dropout": points["dropout"] / 0.1,
+        "taught": taught,
+        "teacher": taught * (points["final_teacher_weight"] - 0.25),
+        "order": taught * np.log(order / 7),
+        "wavelength": np.log(points["rope_theta"] / 1000),
+    }
+
+
+def _one(name: str) -> Callable[[_Logs], Any]:
+    return lambda logs: logs[name]
+
+
+def _product(first: str, second: str) -> Callable[[_Logs], Any]:
+    return lambda logs: logs[first] * logs[second]
+
+
+# term -> its expected coefficient, and how far from it that may be (one standard deviation)
+_EXPECTED: dict[str, tuple[float, float]] = {
+    # the text
+    "anchor": (0.0, 0.15),
+    "gain": (0.0, 0.3),
+    "vocabulary": (0.0, 0.05),
+    # more tokens, weights and text help, ever less; many weights on little text do not
+    "tokens": (-0.10, 0.1),
+    "tokens tokens": (0.015, 0.015),
+    "weights": (-0.04, 0.1),
+    "weights weights": (0.01, 0.015),
+    "tokens weights": (0.0, 0.02),
+    "text": (-0.03, 0.1),
+    "text text": (0.01, 0.015),
+    "text tokens": (-0.01, 0.02),
+    "text weights": (-0.01, 0.02),
+    # for the same tokens, many small steps are worth more than few large ones
+    "steps": (-0.06, 0.06),
+    "steps steps": (0.01, 0.015),
+    # the shape
+    "context": (-0.03, 0.05),
+    "context context": (0.01, 0.02),
+    "context tokens": (0.0, 0.015),
+    "gain context": (0.0, 0.03),
+    "depth": (0.0, 0.03),
+    "depth depth": (0.01, 0.01),
+    "hidden": (0.0, 0.03),
+    "hidden hidden": (0.01, 0.01),
+    "heads": (0.0, 0.02),
+    "wavelength": (0.0, 0.01),
+    "wavelength wavelength": (0.001, 0.001),
+    "context wavelength": (0.0, 0.003),
+    # rates: the longer the run, the lower
+    "rate": (0.0, 0.05),
+    "rate rate": (0.03, 0.02),
+    "rate steps": (0.015, 0.015),
+    "rate weights": (0.0, 0.015),
+    "embedding": (0.0, 0.03),
+    "embedding embedding": (0.01, 0.007),
+    "embedding steps": (0.005, 0.01),
+    "momentum": (0.0, 0.03),
+    "momentum momentum": (0.01, 0.01),
+    "momentum steps": (0.005, 0.01),
+    # regularization pays off where a text is read often
+    "decay": (0.0, 0.01),
+    "decay decay": (0.003, 0.003),
+    "decay epochs": (-0.002, 0.004),
+    "dropout": (0.02, 0.02),
+    "dropout epochs": (-0.006, 0.006),
+    "dropout weights": (-0.002, 0.005),
+    "dropout dropout": (0.002, 0.002),
+    # a teacher helps where it is read once or twice
+    "taught": (-0.02, 0.04),
+    "taught epochs": (0.015, 0.02),
+    "teacher": (0.0, 0.05),
+    "teacher epochs": (0.02, 0.02),
+    "teacher teacher": (0.05, 0.05),
+    "order": (0.0, 0.03),
+    "order order": (0.05, 0.05),
+}
+
+
+def _terms() -> dict[str, tuple[Callable[[_Logs], Any], float, float]]:
+    found: dict[str, tuple[Callable[[_Logs], Any], float, float]] = {
+        "one": (lambda _: 1.0, -0.1, 0.3)
+    }
+    for name, (mean, deviation) in _EXPECTED.items():
+        parts = name.split()
+        found[name] = (_one(*parts) if len(parts) == 1 else _product(*parts), mean, deviation)
+    return found
+
+
+TERMS = _terms()
