@@ -28,6 +28,8 @@ from tinyllm.kernels.numerics import setup_numerics
 RUNS = Path(__file__).with_name("runs.csv")
 SIZES = (120_000, 300_000, 1_000_000, 3_000_000)
 VALIDATIONS, VALIDATED = 8, 40_000
+# steps of a run, below which no plan is of interest
+FEWEST = 120
 
 
 @functools.cache
@@ -61,9 +63,11 @@ def draw(number: int, low: float, high: float):
         return name, None, None, 0
     wanted = np.exp(random.uniform(np.log(low), np.log(high), 1))
     near = usual(wanted, found[1].train_tokens)
-    point = pick(around(near, random), 0)
-    steps = round(float(wanted[0] / operations(point, found[1].vocab_size)))
-    return name, found, point, max(steps, 20)
+    steps = 0
+    while steps < FEWEST:
+        point = pick(around(near, random), 0)
+        steps = round(float(wanted[0] / operations(point, found[1].vocab_size)))
+    return name, found, point, steps
 
 
 def measure(data, point, steps: int, seed: int, arithmetic):

@@ -1,4 +1,4 @@
-"""Fit the scaling rules to the measured runs, and say how well they predict texts they have not seen.
+"""Fit the scaling rules to the measured runs, and say how well they predict other texts.
 
     python benchmarks/scaling/fit.py [RUNS]
 
@@ -73,7 +73,10 @@ def main(runs: Path, out: Path) -> None:
     rows = read_runs(runs)
     law = Law.fit(rows)
     write_text(out, law.to_json())
-    print(f"{len(rows)} runs: noise {law.noise:.3f}, between texts {law.offset:.3f}")
+    print(
+        f"{len(rows)} runs: noise {law.noise:.3f}, between texts {law.offset:.3f} "
+        f"and {law.slope:.3f} for each factor e of tokens"
+    )
     inside, _ = error_of(expected(law, rows), reached(rows))
     print(f"error on the runs that it was fitted to, root mean square: {inside:.2%}")
     apart, piloted = [], []

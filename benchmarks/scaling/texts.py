@@ -1,4 +1,4 @@
-"""Texts for measuring: what Debian and Python have on a machine, cut to a size, in a fixed order."""
+"""Texts for measuring: what Debian and Python bring along, cut to a size, in a fixed order."""
 
 import bz2
 import gzip

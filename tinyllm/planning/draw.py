@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.planning.points import KNOBS, Array, Points, snapped
+from tinyllm.planning.points import KNOBS, Array, Points, snapped, usual_weights
 
 # how far points are drawn from the usual one: standard deviations, of logarithms where a value may
 # be any number
@@ -18,8 +18,8 @@ _SPREADS = {
     "weight_decay": 0.7,
     "rope_theta": 1.2,
 }
-# of the same for usual runs: operations, weights in blocks and tokens grow together
-_OPERATIONS, _WEIGHTS, _STEP_TOKENS = 8e12, 8e5, 1536.0
+# of a usual run, and the tokens of a step of it
+_OPERATIONS, _STEP_TOKENS = 8e12, 1536.0
 
 
 def usual(operations: Any, train_tokens: float) -> dict[str, Array]:
@@ -31,7 +31,7 @@ def usual(operations: Any, train_tokens: float) -> dict[str, Array]:
     """
     operations = np.asarray(operations, dtype=np.float64)
     scale = operations / _OPERATIONS
-    weights = _WEIGHTS * scale**0.44
+    weights = usual_weights(operations)
     layers = np.clip(np.round(2 * scale**0.2), 1, 6)
     hidden = np.where(layers < 3, 5.0, 3.0)
     width = np.sqrt(weights / (layers * (4 + 3 * hidden)))

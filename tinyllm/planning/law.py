@@ -1,12 +1,13 @@
 """The law of the loss: a linear regression on the terms, with what it does not know.
 
 Coefficients have a normal distribution: an expected one (`tinyllm.planning.terms`) that the
-measured runs of benchmarks/scaling/runs.csv narrow. Every text may lie a little off, by the same
-factor for all of its runs, so runs of a text that nobody has seen before teach the law that factor
-too. This is Bayesian linear regression with a random intercept (Bishop, Pattern Recognition and
-Machine Learning, 3.3); its evidence chooses both deviations.
+measured runs of benchmarks/scaling/runs.csv narrow. Every text may lie a little off, by a factor
+that changes with the tokens seen, so short runs of a text that nobody has seen before teach the law
+that factor too. This is Bayesian linear regression with a random intercept and slope (Bishop,
+Pattern Recognition and Machine Learning, 3.3); its evidence chooses all deviations.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,13 +20,18 @@ from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.planning.points import Array, Points
-from tinyllm.planning.terms import TERMS, term_values
+from tinyllm.planning.terms import BOUNDED, TERMS, quantities, term_values
 from tinyllm.planning.texts import TextFacts
 
 FITTED = Path(__file__).with_name("law.json")
-# standard deviations of ln(loss) that are tried: between runs of a text, and between texts
-_NOISES = (0.006, 0.01, 0.015, 0.02, 0.03, 0.045)
-_OFFSETS = (0.01, 0.02, 0.04, 0.07, 0.1, 0.15)
+# standard deviations of ln(loss) that are tried: between runs of a text, between texts, and
+# between texts for each factor e of tokens
+_NOISES = (0.01, 0.015, 0.02, 0.03, 0.045)
+_OFFSETS = (0.01, 0.03, 0.06, 0.1, 0.15)
+_SLOPES = (0.003, 0.01, 0.02, 0.04)
+# how far beyond what was measured a run may lie, in logarithms
+_BEYOND = 0.3
+_ONE, _TOKENS = (list(TERMS).index(name) for name in ("one", "tokens"))
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,15 @@ class Law:
         covariance: of them, [terms, terms].
         noise: standard deviation of ln(loss) between runs of one text.
         offset: standard deviation between texts.
-        ranges: least and largest value of each quantity that was measured, by its name.
+        slope: of what that changes by for each factor e of tokens.
+        ranges: least and largest measured value of each bounded quantity, by its name.
     """
 
     mean: Array
     covariance: Array
     noise: float
     offset: float
+    slope: float
     ranges: Mapping[str, tuple[float, float]]
 
     def predict(self, text: TextFacts, points: Points, steps: Any) -> tuple[Array, Array]:
@@ -53,8 +61,18 @@ class Law:
         """
         terms = term_values(text, points, steps)
         logs = terms @ self.mean
-        variances = np.einsum("rt,ts,rs->r", terms, self.covariance, terms)
-        return text.anchor * np.exp(logs), np.sqrt(variances + self.offset**2 + self.noise**2)
+        variances = ((terms @ self._wide()) * terms).sum(axis=1)
+        return text.anchor * np.exp(logs), np.sqrt(variances + self.noise**2)
+
+    def is_within(self, text: TextFacts, points: Points, steps: Any) -> NDArray[np.bool_]:
+        """Whether the bounded quantities of runs are near those of measured ones, [runs]."""
+        logs = quantities(text, points, steps)
+        inside = [
+            (logs[name] > low - _BEYOND) & (logs[name] < high + _BEYOND)
+            for name, (low, high) in self.ranges.items()
+        ]
+        found: NDArray[np.bool_] = np.all(inside, axis=0)
+        return found
 
     def learn(self, text: TextFacts, points: Points, steps: Any, losses: Sequence[float]) -> "Law":
         """The law after some runs of one text, for other runs of it.
@@ -67,22 +85,23 @@ class Law:
         """
         terms = term_values(text, points, steps)
         found = np.log(np.asarray(losses) / text.anchor)
-        # the factor of the text becomes a part of the constant term
+        mean, covariance = _narrowed(self.mean, self._wide(), terms, found, self.noise)
+        return replace(self, mean=mean, covariance=covariance, offset=0.0, slope=0.0)
+
+    def _wide(self) -> Array:
+        """The covariance for one text, whose factor becomes a part of two terms."""
         wide = self.covariance.copy()
-        wide[0, 0] += self.offset**2
-        mean, covariance = _narrowed(self.mean, wide, terms, found, self.noise)
-        return replace(self, mean=mean, covariance=covariance, offset=0.0)
+        wide[_ONE, _ONE] += self.offset**2
+        wide[_TOKENS, _TOKENS] += self.slope**2
+        return wide
 
     @classmethod
     def fit(cls, rows: Sequence[Mapping[str, Any]]) -> Self:
         """Fit the law to measured runs; see `benchmarks/scaling/runs.csv` for their columns."""
         data = _Runs.of(rows)
-        noise, offset = max(
-            ((noise, offset) for noise in _NOISES for offset in _OFFSETS),
-            key=lambda pair: data.evidence(*pair),
-        )
-        mean, covariance = data.posterior(noise, offset)
-        return cls(mean, covariance, noise, offset, _ranges(rows))
+        tried = itertools.product(_NOISES, _OFFSETS, _SLOPES)
+        best = max(tried, key=lambda deviations: data.evidence(*deviations))
+        return cls(*data.posterior(*best), *best, data.ranges)
 
     @classmethod
     def load(cls, path: Path = FITTED) -> Self:
@@ -99,7 +118,7 @@ class Law:
             )
         arrays = np.array(found["mean"]), np.array(found["covariance"])
         ranges = {name: (low, high) for name, (low, high) in found["ranges"].items()}
-        return cls(*arrays, found["noise"], found["offset"], ranges)
+        return cls(*arrays, found["noise"], found["offset"], found["slope"], ranges)
 
     def to_json(self) -> str:
         """The law as text, with numbers of six digits."""
@@ -112,6 +131,7 @@ class Law:
             "mean": short(self.mean),
             "noise": self.noise,
             "offset": self.offset,
+            "slope": self.slope,
             "ranges": {name: short(pair) for name, pair in self.ranges.items()},
             "covariance": short(self.covariance),
         }
@@ -126,6 +146,7 @@ class _Runs:
     terms: Array
     found: Array
     texts: NDArray[np.int64]
+    ranges: Mapping[str, tuple[float, float]]
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> Self:
@@ -135,26 +156,29 @@ class _Runs:
         }
         terms = term_values(columns, columns, columns["steps"])
         found = np.log(columns["loss"] / columns["anchor"])
-        return cls(terms, found, np.array([names.index(row["text"]) for row in rows]))
+        texts = np.array([names.index(str(row["text"])) for row in rows])
+        return cls(terms, found, texts, _ranges(quantities(columns, columns, columns["steps"])))
 
-    def _wide(self, offset: float) -> tuple[Array, Array, Array]:
-        """Terms with a column for each text, and the expected mean and covariance of all."""
+    def _wide(self, offset: float, slope: float) -> tuple[Array, Array, Array]:
+        """Terms with two columns for each text, and the expected mean and covariance of all."""
         texts = np.eye(self.texts.max() + 1)[self.texts]
-        means = [mean for _, mean, _ in TERMS.values()] + [0.0] * texts.shape[1]
-        deviations = [deviation for *_, deviation in TERMS.values()] + [offset] * texts.shape[1]
-        terms = np.concatenate([self.terms, texts], axis=1)
+        means = [mean for _, mean, _ in TERMS.values()] + [0.0] * 2 * texts.shape[1]
+        deviations = [deviation for *_, deviation in TERMS.values()]
+        deviations += [offset] * texts.shape[1] + [slope] * texts.shape[1]
+        slopes = texts * self.terms[:, _TOKENS, None]
+        terms = np.concatenate([self.terms, texts, slopes], axis=1)
         return terms, np.array(means), np.diag(np.square(deviations))
 
-    def posterior(self, noise: float, offset: float) -> tuple[Array, Array]:
+    def posterior(self, noise: float, offset: float, slope: float) -> tuple[Array, Array]:
         """Mean and covariance of the coefficients of the terms."""
-        terms, mean, covariance = self._wide(offset)
+        terms, mean, covariance = self._wide(offset, slope)
         mean, covariance = _narrowed(mean, covariance, terms, self.found, noise)
         size = len(TERMS)
         return mean[:size], covariance[:size, :size]
 
-    def evidence(self, noise: float, offset: float) -> float:
+    def evidence(self, noise: float, offset: float, slope: float) -> float:
         """Logarithm of the probability of what was found, but for a constant."""
-        terms, mean, covariance = self._wide(offset)
+        terms, mean, covariance = self._wide(offset, slope)
         spread = terms @ covariance @ terms.T + noise**2 * np.eye(len(terms))
         off = self.found - terms @ mean
         _, size = np.linalg.slogdet(spread)
@@ -171,14 +195,9 @@ def _narrowed(
     return mean + gain @ (found - terms @ mean), (narrowed + narrowed.T) / 2
 
 
-def _ranges(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """What was measured, from the least to the largest."""
-    found = {}
-    for key in rows[0]:
-        if key != "text":
-            values = [float(row[key]) for row in rows]
-            found[key] = (min(values), max(values))
-    return found
+def _ranges(logs: Mapping[str, Array]) -> dict[str, tuple[float, float]]:
+    """What was measured of each bounded quantity, from the least to the largest."""
+    return {name: (float(logs[name].min()), float(logs[name].max())) for name in BOUNDED}
 
 
 def error_of(expected: Array, reached: Array) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What a training step costs on this machine: a few steps of some shapes, and a rule between them."""
+"""What a training step costs on this machine: a few steps of some shapes, and a rule for all."""
 
 import statistics
 import time

@@ -13,12 +13,14 @@ from tinyllm.planning.points import KNOBS, Point, stacked, step_tokens
 from tinyllm.planning.texts import TextFacts
 from tinyllm.planning.trials import Trial
 
+_Chosen = tuple[Point, int]
+
 _LABELS = {"learning_rate": "learning rate", "batch_size": "batch size, windows"}
 
 
 @plain_style()
 def draw_trials(
-    trials: Sequence[Trial], law: Law, text: TextFacts, chosen: tuple[Point, int], path: Path
+    trials: Sequence[Trial], law: Law, text: TextFacts, chosen: _Chosen, path: Path
 ) -> None:
     """Loss of the trials, what the law now expects of them and of the run, and the choice.
 
@@ -49,7 +51,7 @@ def _ratio(trial: Trial, trials: Sequence[Trial]) -> float:
 
 
 def _draw(
-    axes: Axes, knob: str, trials: Sequence[Trial], law: Law, text: TextFacts, chosen: tuple
+    axes: Axes, knob: str, trials: Sequence[Trial], law: Law, text: TextFacts, chosen: _Chosen
 ) -> None:
     point, steps = chosen
     sound = [trial for trial in trials if np.isfinite(trial.loss)]

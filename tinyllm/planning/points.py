@@ -38,14 +38,18 @@ class Knob:
     def nearest(self, values: Any) -> Array:
         """The values of the knob that are nearest to these, by ratio where none is zero."""
         wanted = np.clip(np.asarray(values, dtype=np.float64), self.low, self.high)
+        found: Array
         if self.choices:
             known = np.array(self.choices)
-            return known[np.abs(wanted[..., None] - known).argmin(axis=-1)]
+            found = known[np.abs(wanted[..., None] - known).argmin(axis=-1)]
+            return found
         if self.step:
-            return np.maximum(np.round(wanted / self.step) * self.step, self.low)
+            found = np.maximum(np.round(wanted / self.step) * self.step, self.low)
+            return found
         digits = 10.0 ** np.floor(np.log10(np.maximum(wanted, 1e-12)) - 1)
         # divided by a whole number, so that no digits appear behind the second
-        return np.round(wanted / digits) / np.round(1 / digits, 9)
+        found = np.round(wanted / digits) / np.round(1 / digits, 9)
+        return found
 
     def beside(self, value: float) -> list[float]:
         """The next smaller and the next larger value; by a third where every number is one."""
@@ -118,6 +122,15 @@ def operations(points: Points, vocab_size: float) -> Any:
     attention = points["num_layers"] * width * (context + 1)
     per_token = block_weights(points) + width * vocab_size + attention
     return 6 * per_token * step_tokens(points)
+
+
+def usual_weights(operations: Any) -> Any:
+    """Weights in the blocks of a model that is trained with so many operations in all.
+
+    Weights and tokens have to grow together; the size and the power are those of the best runs in
+    docs/experiments.md.
+    """
+    return 8e5 * (operations / 8e12) ** 0.44
 
 
 def step_tokens(points: Points) -> Any:

@@ -1,4 +1,4 @@
-"""The real train stage, for a few steps, in a process of its own: its start, its end, its memory."""
+"""The real train stage, for a few steps, in a process of its own: its time and its memory."""
 
 import os
 import subprocess

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinyllm.planning.draw import around, usual
 from tinyllm.planning.law import Law
@@ -41,6 +42,22 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class _Expected:
+    """For each of some points: as in `Scored`, and whether it may be a plan."""
+
+    steps: Array
+    step_seconds: Array
+    loss: Array
+    ratio: Array
+    allowed: NDArray[np.bool_]
+
+    @property
+    def score(self) -> Array:
+        """What to minimize; what the law knows little of counts as a standard deviation worse."""
+        return np.log(self.loss) + self.ratio + 10 * ~self.allowed
+
+
+@dataclass(frozen=True)
 class Search:
     """Everything that decides which point is best but the time.
 
@@ -71,18 +88,16 @@ class Search:
             chosen = random.integers(0, len(points["d_model"]), _DRAWN)
             new = around({name: v[chosen] for name, v in points.items()}, random, width)
             points = {name: np.concatenate([v, new[name]]) for name, v in points.items()}
-            score, _ = self._score(points, seconds)
-            order = np.argsort(score, kind="stable")[:_KEPT]
+            order = np.argsort(self.expect(points, seconds).score, kind="stable")[:_KEPT]
             points = {name: values[order] for name, values in points.items()}
         return self._distinct(points, seconds, count)
 
     def score(self, point: Point, seconds: float, step_seconds: float | None = None) -> Scored:
         """One point; its step takes as long as measured, or else as the rule says."""
-        one = stacked([point])
         cost = self.cost if step_seconds is None else self.cost.scaled([point], [step_seconds])
-        _, found = replace(self, cost=cost)._score(one, seconds)
-        steps, each, loss, ratio = (float(values[0]) for values in found)
-        return Scored(point, round(steps), each, loss, ratio)
+        found = replace(self, cost=cost).expect(stacked([point]), seconds)
+        values = (found.step_seconds, found.loss, found.ratio)
+        return Scored(point, round(float(found.steps[0])), *(float(value[0]) for value in values))
 
     def _starts(self, seconds: float) -> dict[str, Array]:
         """Usual points: of the operations that this machine does in the time."""
@@ -93,28 +108,24 @@ class Search:
             guess = np.array(_SCALES) * speed * seconds
         return usual(guess, self.text.train_tokens)
 
-    def _score(self, points: Points, seconds: float) -> tuple[Array, tuple[Array, ...]]:
-        """What to minimize, and steps, seconds of a step, expected loss and ratio.
-
-        What the law knows little about counts as worse, by half a standard deviation.
-        """
+    def expect(self, points: Points, seconds: float) -> "_Expected":
+        """What the law expects of runs of some points in a time."""
         each = self.cost.seconds(points)
         validations = plan_validations(points, each, self.text.val_tokens, seconds)
         steps = np.maximum((seconds - validations.seconds) / each, 1.0)
         loss, ratio = self.law.predict(self.text, points, steps)
-        score = np.log(loss) + 0.5 * ratio
-        bad = (steps < FEWEST_STEPS) | (points["sequence_length"] > self.longest)
-        return np.where(bad, score + 10, score), (steps, each, loss, ratio)
+        allowed = (steps >= FEWEST_STEPS) & (points["sequence_length"] <= self.longest)
+        allowed &= self.law.is_within(self.text, points, steps)
+        return _Expected(steps, each, loss, ratio, allowed)
 
     def _distinct(self, points: Points, seconds: float, count: int) -> list[Scored]:
         found: dict[Any, Scored] = {}
+        allowed = self.expect(points, seconds).allowed
         for index in range(len(points["d_model"])):
             point = pick(points, index)
             shape = tuple(point[name] for name in ("d_model", "num_layers", "sequence_length"))
-            if shape not in found and self.fits(point):
-                scored = self.score(point, seconds)
-                if scored.steps >= FEWEST_STEPS and point["sequence_length"] <= self.longest:
-                    found[shape] = scored
+            if shape not in found and allowed[index] and self.fits(point):
+                found[shape] = self.score(point, seconds)
             if len(found) == count:
                 break
         return list(found.values())

@@ -11,10 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.planning.points import Array, Points, block_weights, step_tokens
+from tinyllm.planning.points import (
+    Array,
+    Points,
+    block_weights,
+    operations,
+    step_tokens,
+    usual_weights,
+)
 from tinyllm.planning.texts import TextFacts
 
 _Logs = Mapping[str, Any]
+
+
+# quantities in which a plan does not go beyond what was measured; in all others the law says how
+# little it knows
+BOUNDED = ("size", "batch", "context", "depth", "hidden", "embedding", "decay", "wavelength")
+
+
+def quantities(text: TextFacts | Mapping[str, Any], points: Points, steps: Any) -> dict[str, Array]:
+    """What the terms are made of, by name, each [runs]; see `term_values` for the arguments."""
+    facts = text.to_dict() if isinstance(text, TextFacts) else text
+    return _logarithms(facts, points, np.asarray(steps, dtype=np.float64))
 
 
 def term_values(text: TextFacts | Mapping[str, Any], points: Points, steps: Any) -> Array:
@@ -25,8 +43,7 @@ def term_values(text: TextFacts | Mapping[str, Any], points: Points, steps: Any)
         points: of the runs.
         steps: of each.
     """
-    facts = text.to_dict() if isinstance(text, TextFacts) else text
-    logs = _logarithms(facts, points, np.asarray(steps, dtype=np.float64))
+    logs = quantities(text, points, steps)
     count = len(logs["steps"])
     columns = [np.broadcast_to(term(logs), count) for term, _, _ in TERMS.values()]
     return np.stack(columns, axis=1)
@@ -41,11 +58,13 @@ def _logarithms(facts: Mapping[str, Any], points: Points, steps: Any) -> dict[st
         "steps": np.log(steps / 500),
         "tokens": np.log(tokens / 1e6),
         "weights": np.log(weights / 3e5),
+        "size": np.log(weights / usual_weights(steps * operations(points, facts["vocab_size"]))),
         "text": np.log(np.asarray(facts["train_tokens"], dtype=np.float64) / 5e5),
         "epochs": np.log(tokens / facts["train_tokens"]),
         "anchor": np.log(np.asarray(facts["anchor"], dtype=np.float64) / 1.6),
         "gain": np.log(np.asarray(facts["short_anchor"] / np.asarray(facts["anchor"]))),
         "vocabulary": np.log(np.asarray(facts["vocab_size"], dtype=np.float64) / 100),
+        "batch": np.log(step_tokens(points) / 1000),
         "context": np.log(points["sequence_length"] / 128),
         "depth": np.log(depth / 48),
         "hidden": np.log(points["d_ff"] / points["d_model"] / 4),
@@ -76,6 +95,11 @@ _EXPECTED: dict[str, tuple[float, float]] = {
     "anchor": (0.0, 0.15),
     "gain": (0.0, 0.3),
     "vocabulary": (0.0, 0.05),
+    # short runs learn what two tokens of context tell, and only long ones the rest
+    "anchor tokens": (0.0, 0.03),
+    "gain tokens": (-0.05, 0.05),
+    "gain text": (0.0, 0.05),
+    "vocabulary tokens": (-0.01, 0.02),
     # more tokens, weights and text help, ever less; many weights on little text do not
     "tokens": (-0.10, 0.1),
     "tokens tokens": (0.015, 0.015),

@@ -20,7 +20,7 @@ from tinyllm.training.recipe import Recipe
 from tinyllm.training.run import set_up_training
 
 # learning rates and batches that are tried, by their ratio to what the law prefers for the length
-RATES = (0.4, 0.63, 1.0, 1.6, 2.5)
+RATES = (0.4, 1.0, 2.5)
 BATCHES = (0.5, 2.0)
 # tokens of the validation at the end of each
 _VALIDATED = 40_000

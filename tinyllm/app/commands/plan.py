@@ -129,7 +129,8 @@ def _make(
 
     arithmetic = setup_numerics(numerics)
     # torch is imported from here on, after the environment is set
-    from tinyllm.planning.plan import Limits, Wish, make_plan
+    from tinyllm.planning.measuring import Limits
+    from tinyllm.planning.plan import Wish, make_plan
 
     splits, sections = read_meta(folder).splits, source.sections
     used = {"val", sections["evaluate"].split}

@@ -1,6 +1,7 @@
 """A params.yaml with a plan: explicit values, what is expected, and why."""
 
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from tinyllm.planning.plan import Plan
 
 _BEGINNING = "# Planned by 'tinyllm plan'"
+_PERCENTAGES = (
+    "Percentages: by how much the loss is expected to be higher with that value, in the same time."
+)
 PLANNED = OutFile("tinyllm plan", _BEGINNING.encode())
 _SECTIONS = ("model", "train", "numerics")
+_WIDTH = 96
 _LARGEST = 1_000_000
 _HEAD = re.compile(r"(?P<name>[a-z]+):")
 
@@ -35,11 +40,12 @@ def write_plan(
     Args:
         plan: its sections `model`, `train` and `numerics`.
         reasons: parameter such as `train.batch_size` -> why it has its value.
-        head: lines about what is expected.
+        head: paragraphs about what is expected.
         base: a params.yaml whose other sections are kept as they are written, if there is one.
         own: values of other sections that the plan's command was given, by section.
     """
-    parts = [_BEGINNING + ": " + head[0], *(f"# {line}".rstrip() for line in head[1:])]
+    lines = [line for part in (*head, _PERCENTAGES) for line in textwrap.wrap(part, _WIDTH)]
+    parts = [f"{_BEGINNING}:", *(f"# {line}" for line in lines)]
     blocks = _blocks(base) if base else {}
     names = [name for name in SECTIONS if name in (*blocks, *_SECTIONS, *own)]
     for name in names:

@@ -1,4 +1,4 @@
-"""Why each parameter of a plan has its value, in a clause, and what the run is expected to reach."""
+"""Why each parameter of a plan has its value, and what the run is expected to reach."""
 
 import math
 from typing import TYPE_CHECKING
@@ -56,14 +56,16 @@ def expectations(plan: "Plan", meta: TokenMeta) -> list[str]:
     """What the run is expected to reach and to take, in lines."""
     chosen, bits = plan.chosen, meta.splits.val.bits_per_character
     off = chosen.loss * (1 - math.exp(-chosen.ratio))
-    return [
-        f"expected on the validation split {chosen.loss:.3f} nats per token",
-        f"(two times in three within {off:.3f}), {bits(chosen.loss):.3f} bits per character;",
-        f"the best n-gram model has {plan.text.anchor:.3f} nats.",
+    expected = (
+        f"expected on the validation split: {chosen.loss:.3f} nats per token, two times in three "
+        f"within {off:.3f}; {bits(chosen.loss):.3f} bits per character. The best n-gram model has "
+        f"{plan.text.anchor:.3f} nats."
+    )
+    spent = (
         f"The train stage takes about {duration(plan.seconds)}, {plan.fixed:.1f} s of it to start "
-        f"and to end, and {plan.memory / 1e6:,.0f} MB of memory.",
-        "Percentages: how much higher the loss is expected to be with that value in the same time.",
-    ]
+        f"and to end, and {plan.memory / 1e6:,.0f} MB of memory."
+    )
+    return [expected, spent]
 
 
 def duration(seconds: float) -> str:

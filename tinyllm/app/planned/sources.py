@@ -33,8 +33,8 @@ class Source:
         Raises:
             ConfigError: a file that is named is not there, or one cannot be used.
         """
-        base = params or Path("params.yaml")
-        if not base.is_file():
+        base: Path | None = params or Path("params.yaml")
+        if base is not None and not base.is_file():
             if params is not None:
                 raise ConfigError(f"There is no file {params}.")
             base = None

@@ -20,8 +20,7 @@ def show_plan(plan: "Plan", head: list[str], out: Path, reports: Path) -> None:
         time = f"{1000 * one.step_seconds:.3g}"
         rows.append((*cells, f"{one.steps:,}", time, f"{one.loss:.3f}"))
     show("", make_table(_HEADS, rows), "")
-    text = " ".join(head[:4])
-    show(f"The first was chosen: {text}")
+    show(f"The first was chosen; {' '.join(head)}")
     if plan.trials:
         show(f"The picture of {len(plan.trials)} short runs is {reports / 'rates.png'}.")
     show(f"Wrote {out}. Next: 'dvc repro' (with --out, copy it to params.yaml first).")
