@@ -30,7 +30,9 @@ _NOISES = (0.01, 0.015, 0.02, 0.03, 0.045)
 _OFFSETS = (0.01, 0.03, 0.06, 0.1, 0.15)
 _SLOPES = (0.003, 0.01, 0.02, 0.04)
 # how far beyond what was measured a run may lie, in logarithms
-_BEYOND = 0.3
+_BEYOND = 0.2
+# share of the runs whose quantities count as the outermost
+_OUTER = 0.03
 _ONE, _TOKENS = (list(TERMS).index(name) for name in ("one", "tokens"))
 
 
@@ -44,7 +46,7 @@ class Law:
         noise: standard deviation of ln(loss) between runs of one text.
         offset: standard deviation between texts.
         slope: of what that changes by for each factor e of tokens.
-        ranges: least and largest measured value of each bounded quantity, by its name.
+        ranges: from where to where each bounded quantity was measured, by its name.
     """
 
     mean: Array
@@ -196,8 +198,9 @@ def _narrowed(
 
 
 def _ranges(logs: Mapping[str, Array]) -> dict[str, tuple[float, float]]:
-    """What was measured of each bounded quantity, from the least to the largest."""
-    return {name: (float(logs[name].min()), float(logs[name].max())) for name in BOUNDED}
+    """What was measured of each bounded quantity, but for the outermost runs."""
+    pairs = {name: np.quantile(logs[name], (_OUTER, 1 - _OUTER)) for name in BOUNDED}
+    return {name: (float(low), float(high)) for name, (low, high) in pairs.items()}
 
 
 def error_of(expected: Array, reached: Array) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The points that the law expects the lowest loss of, in a given time on this machine."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tinyllm.planning.draw import around, usual
 from tinyllm.planning.law import Law
 from tinyllm.planning.machine import StepCost
-from tinyllm.planning.points import Array, Point, Points, operations, pick, stacked
+from tinyllm.planning.points import KNOBS, Array, Point, Points, operations, pick, stacked
 from tinyllm.planning.texts import TextFacts
 from tinyllm.planning.validations import plan_validations
 
@@ -18,6 +19,8 @@ FEWEST_STEPS = 20
 # how far the draws of each round go from the best points of the one before
 _WIDTHS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18)
 _DRAWN, _KEPT = 1500, 60
+# of times that are tried for a loss
+_FACTOR = 1.5
 # the usual point is for about so many operations; half and double of it are starts, too
 _SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -83,14 +86,18 @@ class Search:
             count: how many points at most; fewer if no others fit.
         """
         random = np.random.default_rng(0)
-        points = self._starts(seconds)
+        points, kept = self._starts(seconds), []
         for width in _WIDTHS:
             chosen = random.integers(0, len(points["d_model"]), _DRAWN)
             new = around({name: v[chosen] for name, v in points.items()}, random, width)
             points = {name: np.concatenate([v, new[name]]) for name, v in points.items()}
             order = np.argsort(self.expect(points, seconds).score, kind="stable")[:_KEPT]
             points = {name: values[order] for name, values in points.items()}
-        return self._distinct(points, seconds, count)
+            kept.append(points)
+        # the last ones are much alike
+        whole = {name: np.concatenate([part[name] for part in kept]) for name in KNOBS}
+        order = np.argsort(self.expect(whole, seconds).score, kind="stable")
+        return self._distinct({n: v[order] for n, v in whole.items()}, seconds, count)
 
     def score(self, point: Point, seconds: float, step_seconds: float | None = None) -> Scored:
         """One point; its step takes as long as measured, or else as the rule says."""
@@ -137,10 +144,14 @@ def seconds_for(search: Search, goal: float, shortest: float, longest: float) ->
     def reaches(seconds: float) -> bool:
         return any(scored.loss <= goal for scored in search.best(seconds))
 
-    if not reaches(longest):
-        return None
-    low, high = np.log(shortest), np.log(longest)
-    while high - low > 0.02:
-        middle = (low + high) / 2
-        low, high = (low, middle) if reaches(float(np.exp(middle))) else (middle, high)
-    return float(np.exp(high))
+    # one after the other, since more time for a short text is not always better
+    count = math.ceil(math.log(longest / shortest) / math.log(_FACTOR)) + 1
+    times = np.geomspace(shortest, longest, count).tolist()
+    found = next((index for index, seconds in enumerate(times) if reaches(seconds)), None)
+    if not found:
+        return None if found is None else shortest
+    low, high = times[found - 1], times[found]
+    while high > 1.02 * low:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if reaches(middle) else (middle, high)
+    return float(high)

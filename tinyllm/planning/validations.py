@@ -9,7 +9,7 @@ from tinyllm.planning.points import Points, step_tokens
 
 # validations of a run, tokens of each, and of the one at the end
 COUNT = 10
-_MOST, _FEWEST = 120_000, 20_000
+_MOST, _FEWEST = 120_000, 10_000
 _MOST_AT_END = 10_000_000
 # of the budget, for all of them together, and for the one at the end
 _SHARE, _SHARE_AT_END = 0.04, 0.04
