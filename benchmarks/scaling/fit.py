@@ -3,8 +3,8 @@
     python benchmarks/scaling/fit.py [RUNS]
 
 reads benchmarks/scaling/runs.csv, writes tinyllm/planning/law.json, and prints, for each text, the
-error of a law fitted to all others: before any run of that text, and after four short ones, as
-`tinyllm plan` makes them.
+error of a law fitted to all others: before any run of that text, and after its three shortest,
+somewhat as `tinyllm plan` corrects them.
 """
 
 import csv
@@ -19,11 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from benchmarks.scaling.collect import RUNS
 from tinyllm.base.files import write_text
 from tinyllm.planning.law import FITTED, Law, error_of
-from tinyllm.planning.terms import TERMS, term_values
-from tinyllm.planning.texts import TextFacts
+from tinyllm.planning.points import operations
+from tinyllm.planning.terms import TERMS
 
-PILOTS = 4
-FACTS = tuple(TextFacts.__dataclass_fields__)
+PILOTS = 3
 
 
 def read_runs(path: Path) -> list[dict[str, object]]:
@@ -33,31 +32,25 @@ def read_runs(path: Path) -> list[dict[str, object]]:
     return [{k: v if k == "text" else float(v) for k, v in row.items()} for row in rows]
 
 
+def columns_of(rows):
+    """The rows as arrays, by column."""
+    return {key: np.array([row[key] for row in rows]) for key in rows[0] if key != "text"}
+
+
 def expected(law: Law, rows) -> np.ndarray:
-    """What the law expects of runs that may be of different texts."""
-    columns = {k: np.array([row[k] for row in rows]) for k in rows[0] if k != "text"}
-    logs = term_values(columns, columns, columns["steps"]) @ law.mean
-    return columns["anchor"] * np.exp(logs)
+    """What the law expects of the runs of one text, in several sizes."""
+    columns = columns_of(rows)
+    return law.predict(columns, columns, columns["steps"])[0]
 
 
 def after_pilots(law: Law, rows):
-    """The same for the longest half of a text's runs of one size, after its shortest ones."""
-    sizes = sorted({row["train_tokens"] for row in rows})
-    for size in sizes:
-        group = sorted((r for r in rows if r["train_tokens"] == size), key=_operations)
-        if len(group) < PILOTS + 2:
-            continue
-        pilots, others = group[:PILOTS], group[PILOTS:]
-        columns = {k: np.array([row[k] for row in pilots]) for k in pilots[0] if k != "text"}
-        whole = {"train_tokens", "val_tokens", "vocab_size"}
-        text = TextFacts(**{k: int(pilots[0][k]) if k in whole else pilots[0][k] for k in FACTS})
-        taught = law.learn(text, columns, columns["steps"], columns["loss"])
-        yield expected(taught, others), reached(others)
-
-
-def _operations(row) -> float:
-    weights = row["num_layers"] * (4 * row["d_model"] ** 2 + 3 * row["d_model"] * row["d_ff"])
-    return weights * row["steps"] * row["batch_size"] * row["sequence_length"]
+    """What it expects of the others after the runs with the fewest operations."""
+    columns = columns_of(rows)
+    work = columns["steps"] * operations(columns, columns["vocab_size"])
+    order = np.argsort(work)
+    pilots, others = ([rows[i] for i in part] for part in (order[:PILOTS], order[PILOTS:]))
+    columns = columns_of(pilots)
+    return expected(law.learn(columns, columns, columns["steps"], columns["loss"]), others), others
 
 
 def reached(rows) -> np.ndarray:
@@ -86,7 +79,9 @@ def main(runs: Path, out: Path) -> None:
         apart.append((expected(others, own), reached(own)))
         mean, largest = error_of(*apart[-1])
         print(f"{text:10} {len(own):4} runs: {mean:7.2%}, largest {largest:7.2%}")
-        piloted += after_pilots(others, own)
+        if len(own) > PILOTS:
+            loss, runs_after = after_pilots(others, own)
+            piloted.append((loss, reached(runs_after)))
     for name, pairs in (("texts never seen", apart), (f"after {PILOTS} short runs", piloted)):
         if pairs:
             ours, theirs = (np.concatenate(parts) for parts in zip(*pairs, strict=True))

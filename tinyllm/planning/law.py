@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.planning.points import Array, Points
-from tinyllm.planning.terms import BOUNDED, TERMS, quantities, term_values
+from tinyllm.planning.terms import BOUNDED, TERMS, Facts, quantities, term_values
 from tinyllm.planning.texts import TextFacts
 
 FITTED = Path(__file__).with_name("law.json")
@@ -56,7 +56,7 @@ class Law:
     slope: float
     ranges: Mapping[str, tuple[float, float]]
 
-    def predict(self, text: TextFacts, points: Points, steps: Any) -> tuple[Array, Array]:
+    def predict(self, text: Facts, points: Points, steps: Any) -> tuple[Array, Array]:
         """Expected losses in nats per token, [runs], and by which ratio they may be off, [runs].
 
         The ratio is one standard deviation.
@@ -64,7 +64,7 @@ class Law:
         terms = term_values(text, points, steps)
         logs = terms @ self.mean
         variances = ((terms @ self._wide()) * terms).sum(axis=1)
-        return text.anchor * np.exp(logs), np.sqrt(variances + self.noise**2)
+        return _anchor(text) * np.exp(logs), np.sqrt(variances + self.noise**2)
 
     def is_within(self, text: TextFacts, points: Points, steps: Any) -> NDArray[np.bool_]:
         """Whether the bounded quantities of runs are near those of measured ones, [runs]."""
@@ -76,17 +76,17 @@ class Law:
         found: NDArray[np.bool_] = np.all(inside, axis=0)
         return found
 
-    def learn(self, text: TextFacts, points: Points, steps: Any, losses: Sequence[float]) -> "Law":
+    def learn(self, text: Facts, points: Points, steps: Any, losses: Sequence[float]) -> "Law":
         """The law after some runs of one text, for other runs of it.
 
         Args:
-            text: the text.
+            text: the text, or its facts for each run if it was cut to several sizes.
             points: of the runs.
             steps: of each.
             losses: what they reached, in nats per token.
         """
         terms = term_values(text, points, steps)
-        found = np.log(np.asarray(losses) / text.anchor)
+        found = np.log(np.asarray(losses) / _anchor(text))
         mean, covariance = _narrowed(self.mean, self._wide(), terms, found, self.noise)
         return replace(self, mean=mean, covariance=covariance, offset=0.0, slope=0.0)
 
@@ -195,6 +195,10 @@ def _narrowed(
     gain = np.linalg.solve(spread, terms @ covariance).T
     narrowed = covariance - gain @ terms @ covariance
     return mean + gain @ (found - terms @ mean), (narrowed + narrowed.T) / 2
+
+
+def _anchor(text: Facts) -> Any:
+    return text.anchor if isinstance(text, TextFacts) else np.asarray(text["anchor"])
 
 
 def _ranges(logs: Mapping[str, Array]) -> dict[str, tuple[float, float]]:

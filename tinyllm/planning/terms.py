@@ -21,6 +21,7 @@ from tinyllm.planning.points import (
 )
 from tinyllm.planning.texts import TextFacts
 
+Facts = TextFacts | Mapping[str, Any]
 _Logs = Mapping[str, Any]
 
 
@@ -29,13 +30,13 @@ _Logs = Mapping[str, Any]
 BOUNDED = ("size", "batch", "context", "depth", "hidden", "embedding", "decay", "wavelength")
 
 
-def quantities(text: TextFacts | Mapping[str, Any], points: Points, steps: Any) -> dict[str, Array]:
+def quantities(text: Facts, points: Points, steps: Any) -> dict[str, Array]:
     """What the terms are made of, by name, each [runs]; see `term_values` for the arguments."""
     facts = text.to_dict() if isinstance(text, TextFacts) else text
     return _logarithms(facts, points, np.asarray(steps, dtype=np.float64))
 
 
-def term_values(text: TextFacts | Mapping[str, Any], points: Points, steps: Any) -> Array:
+def term_values(text: Facts, points: Points, steps: Any) -> Array:
     """All terms of some runs, [runs, terms].
 
     Args:
@@ -92,12 +93,13 @@ def _product(first: str, second: str) -> Callable[[_Logs], Any]:
 # term -> its expected coefficient, and how far from it that may be (one standard deviation)
 _EXPECTED: dict[str, tuple[float, float]] = {
     # the text
-    "anchor": (0.0, 0.15),
-    "gain": (0.0, 0.3),
+    "anchor": (0.0, 0.3),
+    "gain": (0.0, 0.6),
     "vocabulary": (0.0, 0.05),
     # short runs learn what two tokens of context tell, and only long ones the rest
     "anchor tokens": (0.0, 0.03),
     "gain tokens": (-0.03, 0.04),
+    "gain steps": (0.0, 0.03),
     "gain text": (0.0, 0.04),
     "vocabulary tokens": (-0.01, 0.02),
     # more tokens, weights and text help, ever less; many weights on little text do not
@@ -106,7 +108,7 @@ _EXPECTED: dict[str, tuple[float, float]] = {
     "weights": (-0.02, 0.02),
     "weights weights": (0.008, 0.006),
     "tokens weights": (0.0, 0.01),
-    "text": (-0.03, 0.05),
+    "text": (-0.03, 0.1),
     "text text": (0.005, 0.007),
     "text tokens": (-0.01, 0.01),
     "text weights": (-0.01, 0.01),
