@@ -87,6 +87,8 @@ def time_steps(training: Training, seconds: float) -> float:
     while len(times) < _WARM_UP + _FEWEST or time.perf_counter() < end:
         since = time.perf_counter()
         take_step(training)
+        # as the loop does, which gives way to other programs
+        training.arithmetic.contention.watch()
         times.append(time.perf_counter() - since)
         if len(times) == _WARM_UP:
             end = time.perf_counter() + seconds

@@ -1,10 +1,12 @@
 """What is measured for a plan: steps, start and end of the stage, the teacher's counting."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+import torch
 
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.planning.draw import around, usual
@@ -13,6 +15,7 @@ from tinyllm.planning.points import KNOBS, Point, model_of, operations, pick, st
 from tinyllm.planning.rehearsal import Rehearsal, rehearse
 from tinyllm.planning.search import FEWEST_STEPS
 from tinyllm.planning.texts import TextFacts
+from tinyllm.planning.threads import with_quickest_threads
 from tinyllm.planning.trials import Bench
 from tinyllm.training.memory import estimate_memory
 from tinyllm.training.recipe import Recipe
@@ -54,8 +57,7 @@ class Measuring:
             text: the text.
             seconds: of the run that is planned, about.
         """
-        # before anything is known of the machine
-        point = self._within(pick(usual(np.array([1e11 * seconds]), text.train_tokens), 0))
+        point = self.guess(text, seconds)
         points, measured = [point], [self.bench.step_seconds(point, _PROBED)]
         speed = float(operations(point, text.vocab_size)) / measured[0]
         wanted = speed * seconds * np.geomspace(0.1, 3.0, _PROBES - 1)
@@ -67,6 +69,20 @@ class Measuring:
                 measured.append(self.bench.step_seconds(point, _PROBED))
         return StepCost.fit(points, measured, text.vocab_size)
 
+    def guess(self, text: TextFacts, seconds: float) -> Point:
+        """A usual point for some seconds, before anything is known of the machine."""
+        return self._within(pick(usual(np.array([1e11 * seconds]), text.train_tokens), 0))
+
+    def with_quickest_threads(self, text: TextFacts, seconds: float) -> Self:
+        """The same with as many threads as are quickest for a run of so many seconds."""
+        bench = with_quickest_threads(self.bench, self.guess(text, seconds))
+        if bench is self.bench:
+            return self
+        threads = torch.get_num_threads()
+        return replace(
+            self, bench=bench, numerics=self.numerics.model_copy(update={"threads": threads})
+        )
+
     def _within(self, point: Point) -> Point:
         contexts = KNOBS["sequence_length"].choices
         longest = max(one for one in contexts if one <= self.limits.context)
@@ -74,8 +90,7 @@ class Measuring:
 
     def fixed_seconds(self, text: TextFacts, cost: StepCost) -> float:
         """Seconds of a run without its steps, its validations and its teacher."""
-        point = self._within(pick(usual(np.array([1e11]), text.train_tokens), 0))
-        point = {**point, "teacher_order": 0}
+        point = {**self.guess(text, 1.0), "teacher_order": 0}
         found = self.rehearse(point, _SHORT_RUN)
         return found.seconds - _SHORT_RUN * float(cost.seconds(stacked([point]))[0])
 

@@ -53,13 +53,13 @@ def _ratio(trial: Trial, trials: Sequence[Trial]) -> float:
 def _draw(
     axes: Axes, knob: str, trials: Sequence[Trial], law: Law, text: TextFacts, chosen: _Chosen
 ) -> None:
-    point, steps = chosen
+    (point, steps), middle = chosen, trials[len(trials) // 2]
     sound = [trial for trial in trials if np.isfinite(trial.loss)]
     axes.plot([t.point[knob] for t in sound], [t.loss for t in sound], "o", label="short runs")
     values = [trial.point[knob] for trial in trials] + [point[knob]]
     curve = KNOBS[knob].nearest(np.geomspace(min(values) / 1.3, max(values) * 1.3, 40))
     for start, length, label in (
-        (trials[0].point, trials[len(trials) // 2].steps, "short runs, expected"),
+        (middle.point, middle.steps, "short runs, expected"),
         (point, steps, "the run, expected"),
     ):
         points = stacked([{**start, knob: float(value)} for value in curve])
@@ -69,5 +69,8 @@ def _draw(
         axes.plot(curve, losses, label=label)
     axes.axvline(point[knob], color="gray", linestyle=":", label=f"chosen: {point[knob]:g}")
     axes.set_xscale("log")
+    tried = sorted({trial.point[knob] for trial in trials})
+    axes.set_xticks(tried, [f"{value:g}" for value in tried])
+    axes.minorticks_off()
     finish(axes, _LABELS[knob], "validation loss, nats per token")
     axes.legend(frameon=False)

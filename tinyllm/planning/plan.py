@@ -13,7 +13,7 @@ from tinyllm.kernels.config import NumericsConfig
 from tinyllm.planning.law import Law
 from tinyllm.planning.measuring import Limits, Measuring
 from tinyllm.planning.points import KNOBS, model_of, stacked, training_of
-from tinyllm.planning.search import FEWEST_STEPS, Scored, Search, seconds_for
+from tinyllm.planning.search import Scored, Search, seconds_for
 from tinyllm.planning.texts import TextFacts
 from tinyllm.planning.trials import BATCHES, RATES, Bench, Trial, learn_from, trial_points
 from tinyllm.planning.validations import COUNT, plan_validations
@@ -22,11 +22,17 @@ from tinyllm.training.recipe import Recipe
 
 # of the budget, so that a run that is slower here and there stays within it
 _USED = 0.97
-# of the budget, and in seconds at most: for all trials, and for the rehearsal of the run
-_TRIALS, _REHEARSED = (0.1, 300.0), (0.04, 20.0)
+# for all trials: of the budget, and seconds at most
+_TRIALS, _LONGEST_TRIALS = 0.1, 300.0
+# steps of a trial at least, unless that takes more of the budget
+_TRIED, _MOST = 50, 0.4
+# for the rehearsal of the run: of the budget, and seconds at most
+_REHEARSED, _LONG_ENOUGH = 0.04, 20.0
 _NUMBER = len(RATES) + len(BATCHES)
 # final candidates whose steps are measured, and seconds for each
 _FINALISTS, _MEASURED = 3, 1.5
+# as long as the time for a loss is not known
+_GUESSED = 60.0
 _SHORTEST, _LONGEST = 2.0, 7 * 24 * 3600.0
 
 
@@ -37,6 +43,7 @@ class Wish:
     seconds: float | None = None
     loss: float | None = None
     find_rates: bool = True
+    find_threads: bool = True
     seed: int = 1337
 
 
@@ -100,7 +107,10 @@ def make_plan(
     tell("Counting n-grams of the text ...")
     text = TextFacts.of(data)
     tell("Measuring the start of the train stage, and steps of several shapes ...")
-    cost = measuring.step_cost(text, wish.seconds or 60.0)
+    guess = wish.seconds or _GUESSED
+    if wish.find_threads:
+        measuring = measuring.with_quickest_threads(text, guess)
+    cost = measuring.step_cost(text, guess)
     fixed = measuring.fixed_seconds(text, cost)
     search = Search(Law.load(), text, cost, limits.context, measuring.fits)
     seconds = _time_for(wish, search, fixed)
@@ -161,10 +171,11 @@ def _try(
 ) -> tuple[Search, list[Trial]]:
     """Short runs of the best candidate and its neighbors, and what they teach."""
     best = search.best(seconds)[0]
-    share = min(_TRIALS[0] * seconds, _TRIALS[1])
-    steps = int(share / _NUMBER / best.step_seconds)
-    if steps < 2 * FEWEST_STEPS:
-        tell("No short runs to find rates: the budget is too small for them.")
+    share = min(_TRIALS * seconds, _LONGEST_TRIALS)
+    steps = max(_TRIED, int(share / _NUMBER / best.step_seconds))
+    share = steps * _NUMBER * best.step_seconds
+    if share > _MOST * seconds:
+        tell("No short runs to find rates: they would take too much of so small a budget.")
         return search, []
     pairs = trial_points(search.law, search.text, best.point, steps)
     tell(f"Finding rates: {len(pairs)} short runs of about {steps} steps ...")
@@ -195,7 +206,7 @@ def _finish(
     (seconds, fixed), (candidates, trials), best = time_of, found, found[0][0]
     fixed += (taught := measuring.teacher_seconds(best.point))
     seconds = max(seconds - taught, 0.5 * seconds)
-    wanted = min(_REHEARSED[0] * seconds, _REHEARSED[1]) / best.step_seconds
+    wanted = min(_REHEARSED * seconds, _LONG_ENOUGH) / best.step_seconds
     each, memory = measuring.rehearsed_step(best.point, wanted, fixed)
     chosen = search.score(best.point, seconds, each)
     recipe, spent = _recipe(measuring, chosen, seconds)

@@ -12,6 +12,7 @@ from tinyllm.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from tinyllm.app.planned.sources import Source
+    from tinyllm.kernels.config import NumericsConfig
     from tinyllm.planning.plan import Plan
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -29,12 +30,14 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--mode", type=click.Choice(["portable", "fast"]), help="Of numerics.  [default: portable]"
 )
-@click.option("--threads", type=click.IntRange(1, 1024), help="[default: the cores that are there]")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="[default: as many as are quickest here]"
+)
 @click.option(
     "--find-rates/--no-find-rates",
     default=True,
     show_default=True,
-    help="Try learning rates and batches in short runs, a tenth of the budget together.",
+    help="Try learning rates and batches in short runs, for a tenth of the budget.",
 )
 @click.option(
     "--reports", type=FOLDER, default="reports/plan", show_default=True, help="Picture, figures."
@@ -88,7 +91,8 @@ def plan(
     with tokens_of(source, tokens) as folder:
         seconds = None if minutes is None else 60 * minutes
         numerics = _numerics(source, mode, threads)
-        found = _make(source, folder, (seconds, loss), numerics, find_rates=find_rates)
+        find = {"find_rates": find_rates, "find_threads": threads is None}
+        found = _make(source, folder, {"seconds": seconds, "loss": loss, **find}, numerics)
         _write(found, source, folder, (out, reports), as_json=as_json)
 
 
@@ -104,7 +108,7 @@ def _check_out(out: Path, *, replace: bool) -> None:
         raise ConfigError(f"{str(error).removesuffix('.')}{hint}.") from None
 
 
-def _numerics(source: "Source", mode: str | None, threads: int | None) -> Any:
+def _numerics(source: "Source", mode: str | None, threads: int | None) -> "NumericsConfig":
     from tinyllm.base.cores import usable_cores
     from tinyllm.kernels.machine import possible_here
 
@@ -116,12 +120,7 @@ def _numerics(source: "Source", mode: str | None, threads: int | None) -> Any:
 
 
 def _make(
-    source: "Source",
-    folder: Path,
-    goal: tuple[float | None, float | None],
-    numerics: Any,
-    *,
-    find_rates: bool,
+    source: "Source", folder: Path, wanted: dict[str, Any], numerics: "NumericsConfig"
 ) -> "Plan":
     from tinyllm.app.preflight import memory_limit
     from tinyllm.kernels.numerics import setup_numerics
@@ -135,7 +134,7 @@ def _make(
     splits, sections = read_meta(folder).splits, source.sections
     used = {"val", sections["evaluate"].split}
     shortest = min(getattr(splits, name).tokens for name in used)
-    wish = Wish(*goal, find_rates=find_rates, seed=sections["train"].seed)
+    wish = Wish(**wanted, seed=sections["train"].seed)
     limits = Limits(context=shortest - 1, memory=memory_limit())
     say = lambda line: click.echo(line, err=True)  # noqa: E731 - shorter than a function
     return make_plan(folder, wish, numerics, arithmetic, limits, say)
