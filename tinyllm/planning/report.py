@@ -9,7 +9,7 @@ from tinyllm.base.outs import OutFolder
 from tinyllm.base.replacing import new_directory
 
 if TYPE_CHECKING:
-    from tinyllm.planning.plan import Plan
+    from tinyllm.planning.plans import Plan
 
 REPORT = OutFolder(
     writer="tinyllm plan",

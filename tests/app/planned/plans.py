@@ -5,7 +5,7 @@ import numpy as np
 from tinyllm.kernels.config import NumericsConfig
 from tinyllm.planning.law import Law
 from tinyllm.planning.machine import StepCost
-from tinyllm.planning.plan import Plan
+from tinyllm.planning.plans import Plan
 from tinyllm.planning.points import KNOBS, model_of, training_of
 from tinyllm.planning.search import Search
 from tinyllm.planning.texts import TextFacts

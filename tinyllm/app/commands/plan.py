@@ -13,7 +13,7 @@ from tinyllm.base.errors import ConfigError
 if TYPE_CHECKING:
     from tinyllm.app.planned.sources import Source
     from tinyllm.kernels.config import NumericsConfig
-    from tinyllm.planning.plan import Plan
+    from tinyllm.planning.plans import Plan
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -129,7 +129,8 @@ def _make(
     arithmetic = setup_numerics(numerics)
     # torch is imported from here on, after the environment is set
     from tinyllm.planning.measuring import Limits
-    from tinyllm.planning.plan import Wish, make_plan
+    from tinyllm.planning.plan import make_plan
+    from tinyllm.planning.plans import Wish
 
     splits, sections = read_meta(folder).splits, source.sections
     used = {"val", sections["evaluate"].split}

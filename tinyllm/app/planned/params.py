@@ -15,7 +15,7 @@ from tinyllm.base.outs import OutFile
 from tinyllm.base.section import Section
 
 if TYPE_CHECKING:
-    from tinyllm.planning.plan import Plan
+    from tinyllm.planning.plans import Plan
 
 _BEGINNING = "# Planned by 'tinyllm plan'"
 _PERCENTAGES = (

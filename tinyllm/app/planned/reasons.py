@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from tinyllm.tokens.meta import TokenMeta
 
 if TYPE_CHECKING:
-    from tinyllm.planning.plan import Plan
+    from tinyllm.planning.plans import Plan
 
 # knob -> parameter of params.yaml
 _PARAMETERS = {

@@ -16,7 +16,7 @@ from tinyllm.app.tracking.reasons import reason
 from tinyllm.app.tracking.store import journal_folder
 
 if TYPE_CHECKING:
-    from tinyllm.planning.plan import Plan
+    from tinyllm.planning.plans import Plan
 
 _log = get_logger(__name__)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from tinyllm.app.tables import make_table, show
 
 if TYPE_CHECKING:
-    from tinyllm.planning.plan import Plan
+    from tinyllm.planning.plans import Plan
 
 _HEADS = ("layers", "wide", "hidden", "context", "batch", "rate", "steps", "ms a step", "loss")
 
