@@ -38,6 +38,10 @@ def test_what_does_not_fit_into_memory_is_no_candidate(search):
     assert all(one.point["d_model"] < wide for one in found)
 
 
+def test_a_time_far_beyond_what_was_measured_has_a_plan_too(search):
+    assert search.best(1e9)[0].steps > 10_000
+
+
 def test_nothing_fits_into_no_time(search):
     assert search.best(0.01) == []
 

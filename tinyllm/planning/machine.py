@@ -4,9 +4,10 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import torch
 
 from tinyllm.planning.points import Array, Point, Points, block_weights, operations, stacked
 from tinyllm.training.loop import Training, take_step
@@ -74,8 +75,15 @@ def _parts(points: Points, vocab_size: int) -> Array:
     return np.stack(columns, axis=-1).astype(np.float64)
 
 
-def time_steps(training: Training, seconds: float) -> float:
-    """Median seconds of a step, after some to warm up.
+class StepTime(NamedTuple):
+    """Seconds of a step, and for which share of them each thread had a core."""
+
+    seconds: float
+    share: float
+
+
+def time_steps(training: Training, seconds: float) -> StepTime:
+    """Measure steps, after some to warm up; the seconds are a median.
 
     Args:
         training: from `set_up_training`; its weights change.
@@ -83,7 +91,7 @@ def time_steps(training: Training, seconds: float) -> float:
     """
     training.model.train()
     times: list[float] = []
-    end = float("inf")
+    end, computed = float("inf"), 0.0
     while len(times) < _WARM_UP + _FEWEST or time.perf_counter() < end:
         since = time.perf_counter()
         take_step(training)
@@ -92,4 +100,7 @@ def time_steps(training: Training, seconds: float) -> float:
         times.append(time.perf_counter() - since)
         if len(times) == _WARM_UP:
             end = time.perf_counter() + seconds
-    return statistics.median(times[_WARM_UP:])
+            computed = time.process_time()
+    computed = time.process_time() - computed
+    share = computed / sum(times[_WARM_UP:]) / torch.get_num_threads()
+    return StepTime(statistics.median(times[_WARM_UP:]), share)

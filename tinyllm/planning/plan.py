@@ -1,5 +1,6 @@
 """A plan: which run of a text is expected to reach the lowest loss in a time, or a loss soonest."""
 
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from tinyllm.tokens.windows import TokenData, load_token_data
 
 # of the budget, so that a run that is slower here and there stays within it
 _USED = 0.97
+# share of the time for which threads have a core on a machine without other work
+_ALONE = 0.75
+_BUSY = (
+    "Other programs use the cores of this machine: the plan expects them to go on doing so, and is "
+    "better made when they have ended."
+)
 # as long as the time for a loss is not known
 _GUESSED = 60.0
 _SHORTEST, _LONGEST = 2.0, 7 * 24 * 3600.0
@@ -60,7 +67,10 @@ def make_plan(
     tell("Measuring the best candidates ...")
     candidates, search = measure_best(measuring, search, seconds)
     tell("Rehearsing the run ...")
-    return rehearse_best(measuring, search, (candidates, trials), (seconds, fixed))
+    plan = rehearse_best(measuring, search, (candidates, trials), (seconds, fixed))
+    if arithmetic.device.type == "cpu" and statistics.median(measuring.bench.shares) < _ALONE:
+        tell(_BUSY)
+    return plan
 
 
 def _measure(measuring: Measuring, wish: Wish, text: TextFacts) -> tuple[Measuring, Search, float]:

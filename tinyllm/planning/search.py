@@ -46,18 +46,20 @@ class Scored:
 
 @dataclass(frozen=True)
 class _Expected:
-    """For each of some points: as in `Scored`, and whether it may be a plan."""
+    """For some points: as in `Scored`, whether each may be a plan, and is like measured ones."""
 
     steps: Array
     step_seconds: Array
     loss: Array
     ratio: Array
     allowed: NDArray[np.bool_]
+    known: NDArray[np.bool_]
 
     @property
     def score(self) -> Array:
         """What to minimize; what the law knows little of counts as a standard deviation worse."""
-        return np.log(self.loss) + self.ratio + 10 * ~self.allowed
+        score: Array = np.log(self.loss) + self.ratio + 20 * ~self.allowed + 10 * ~self.known
+        return score
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ class Search:
         steps = np.maximum((seconds - validations.seconds) / each, 1.0)
         loss, ratio = self.law.predict(self.text, points, steps)
         allowed = (steps >= FEWEST_STEPS) & (points["sequence_length"] <= self.longest)
-        allowed &= self.law.is_within(self.text, points, steps)
-        return _Expected(steps, each, loss, ratio, allowed)
+        known = self.law.is_within(self.text, points, steps)
+        return _Expected(steps, each, loss, ratio, allowed, known)
 
     def _distinct(self, points: Points, seconds: float, count: int) -> list[Scored]:
         found: dict[Any, Scored] = {}

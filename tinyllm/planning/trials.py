@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,11 +38,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where short runs are made: the data, the arithmetic of this process, the seed."""
+    """Where short runs are made: the data, the arithmetic of this process, the seed.
+
+    `shares` are those of the time for which each thread had a core, of all steps measured so far.
+    """
 
     data: TokenData
     arithmetic: Arithmetic
     seed: int
+    shares: list[float] = field(default_factory=list)
 
     def set_up(self, point: Point, steps: int, *, taught: bool) -> Training:
         """A run at its first step.
@@ -61,7 +65,9 @@ class Bench:
         """Median seconds of a step, measured for some time."""
         training = self.set_up(point, 1_000_000, taught=False)
         try:
-            return time_steps(training, seconds)
+            found = time_steps(training, seconds)
+            self.shares.append(found.share)
+            return found.seconds
         finally:
             training.arithmetic.contention.stop()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,8 @@ def plan(
 
     if (minutes is None) == (loss is None):
         raise ConfigError("Give either --minutes or --loss: a budget, or a goal.")
+    if not math.isfinite(minutes or loss or 0.0):
+        raise ConfigError("--minutes and --loss must be finite numbers.")
     if tokens is not None and text is not None:
         raise ConfigError("Give either a text or --tokens: one of both is planned for.")
     source = Source.of(params, text, pattern)
