@@ -63,12 +63,13 @@ def rehearse_best(
     found: tuple[list[Scored], list[Trial]],
     time_of: tuple[float, float],
 ) -> Plan:
-    """Rehearse the best candidate, and set the number of its steps."""
+    """Measure the best candidate longer, rehearse it, and set the number of its steps."""
     (seconds, fixed), (candidates, trials), best = time_of, found, found[0][0]
-    fixed += (taught := measuring.teacher_seconds(best.point))
-    seconds = max(seconds - taught, 0.5 * seconds)
-    wanted = min(_REHEARSED * seconds, _LONG_ENOUGH) / best.step_seconds
-    each, memory = measuring.rehearsed_step(best.point, wanted, fixed)
+    each = measuring.bench.step_seconds(best.point, min(_REHEARSED * seconds, _LONG_ENOUGH))
+    again, memory = measuring.rehearse(best.point, each)
+    # measured twice, the second time with the teacher
+    with_teacher = (fixed + measuring.teacher_seconds(best.point) + again) / 2
+    seconds, fixed = max(seconds - (with_teacher - fixed), 0.5 * seconds), with_teacher
     chosen = search.score(best.point, seconds, each)
     recipe, spent = _recipe(measuring, chosen, seconds)
     return Plan(

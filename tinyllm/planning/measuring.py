@@ -12,7 +12,7 @@ from tinyllm.kernels.config import NumericsConfig
 from tinyllm.planning.draw import around, usual
 from tinyllm.planning.machine import StepCost
 from tinyllm.planning.points import KNOBS, Point, model_of, operations, pick, stacked, training_of
-from tinyllm.planning.rehearsal import Rehearsal, rehearse
+from tinyllm.planning.rehearsal import rehearse
 from tinyllm.planning.search import FEWEST_STEPS
 from tinyllm.planning.texts import TextFacts
 from tinyllm.planning.threads import with_quickest_threads
@@ -91,26 +91,25 @@ class Measuring:
     def fixed_seconds(self, text: TextFacts, cost: StepCost) -> float:
         """Seconds of a run without its steps, its validations and its teacher."""
         point = {**self.guess(text, 1.0), "teacher_order": 0}
-        found = self.rehearse(point, _SHORT_RUN)
-        return found.seconds - _SHORT_RUN * float(cost.seconds(stacked([point]))[0])
+        return self.rehearse(point, float(cost.seconds(stacked([point]))[0]))[0]
 
-    def rehearse(self, point: Point, steps: int) -> Rehearsal:
-        """A run of a point in a process of its own, with next to no validation."""
-        few = {"eval_characters": _FEW, "final_eval_characters": _FEW}
-        training = training_of(point, steps, eval_interval=steps, seed=self.bench.seed, **few)
-        return rehearse(self.tokens, Recipe(model_of(point), training, self.numerics))
-
-    def rehearsed_step(self, point: Point, wanted: float, fixed: float) -> tuple[float, int]:
-        """Seconds of a step in the real stage, and the memory that it takes, in bytes.
+    def rehearse(self, point: Point, step_seconds: float) -> tuple[float, int]:
+        """What a run of a few steps, in a process of its own, took beside them: seconds, memory.
 
         Args:
             point: of the run.
-            wanted: how many steps to rehearse.
-            fixed: seconds that are not for steps.
+            step_seconds: of each step.
+
+        Returns:
+            Seconds to start and to end, and bytes at most.
         """
-        steps = max(_SHORT_RUN, round(wanted))
-        found = self.rehearse(point, steps)
-        return max(found.seconds - fixed, 0.1 * found.seconds) / steps, found.memory
+        few = {"eval_characters": _FEW, "final_eval_characters": _FEW}
+        training = training_of(
+            point, _SHORT_RUN, eval_interval=_SHORT_RUN, seed=self.bench.seed, **few
+        )
+        found = rehearse(self.tokens, Recipe(model_of(point), training, self.numerics))
+        seconds = found.seconds - _SHORT_RUN * step_seconds
+        return max(seconds, 0.5 * found.seconds), found.memory
 
     def teacher_seconds(self, point: Point) -> float:
         """What counting the n-grams of a teacher adds to the start."""

@@ -13,7 +13,7 @@ from tinyllm.base.command import section_arguments
 from tinyllm.base.environment import child_environment
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.base.events import find_watcher
-from tinyllm.base.files import ROOT_VARIABLE
+from tinyllm.base.files import ROOT_VARIABLE, read_text
 from tinyllm.training.recipe import Recipe
 
 _TRAIN = "from tinyllm.training.command import train; train(prog_name='tinyllm train')"
@@ -39,28 +39,36 @@ def rehearse(tokens: Path, recipe: Recipe) -> Rehearsal:
     Raises:
         TinyLLMError: the stage fails; the message is its own.
     """
-    with tempfile.TemporaryDirectory(prefix="tinyllm-plan-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tinyllm-plan-", ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-c", _TRAIN, "--tokens", str(tokens.absolute())]
         command += ["--out", f"{folder}/checkpoint", "--reports", f"{folder}/reports"]
         for section in recipe.sections().values():
             command += section_arguments(section)
         if find_watcher():
             command += ["--no-tracking", "--no-progress"]
+        said = Path(folder) / "said"
         since = time.perf_counter()
-        with (Path(folder) / "said").open("w+", encoding="utf-8") as said:
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                command,
-                cwd=folder,
-                env=child_environment(PYTHONPATH=_OURS, **{ROOT_VARIABLE: folder}),
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-            )
+        code, memory = _run(command, said)
+        seconds = time.perf_counter() - since
+        if code:
+            lines = read_text(said).strip().splitlines()
+            why = lines[-1].removeprefix("Error: ") if lines else f"exit code {code}"
+            raise TinyLLMError(f"A short run of the plan fails: {why}")
+    return Rehearsal(seconds, memory)
+
+
+def _run(command: list[str], said: Path) -> tuple[int, int]:
+    """Run a command in the folder of the file for its standard error: exit code, and memory."""
+    environment = child_environment(PYTHONPATH=_OURS, **{ROOT_VARIABLE: str(said.parent)})
+    with said.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command, cwd=said.parent, env=environment, stdout=subprocess.DEVNULL, stderr=file
+        )
+        try:
+            # subprocess's own does not tell what it used
             _, status, used = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - since
             process.returncode = os.waitstatus_to_exitcode(status)
-            said.seek(0)
-            lines = said.read().strip().splitlines()
-    if process.returncode:
-        why = lines[-1].removeprefix("Error: ") if lines else f"exit code {process.returncode}"
-        raise TinyLLMError(f"A short run of the plan fails: {why}")
-    return Rehearsal(seconds, used.ru_maxrss * _KILOBYTE)
+        finally:
+            if process.returncode is None:
+                process.kill()
+    return process.returncode, used.ru_maxrss * _KILOBYTE
