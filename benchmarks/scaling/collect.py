@@ -3,10 +3,10 @@
     python benchmarks/scaling/collect.py --minutes 25
     python benchmarks/scaling/fit.py
 
-Each run is a row of benchmarks/scaling/runs.csv. The rows are numbered, and the number decides
-text, size, operations and point, so the same command goes on where it was stopped, and `--number`
-says how many there are to be. After a change of the recipe, begin anew with `--out` or without the
-file. Losses are those of the whole validation split, in nats per token.
+Each run is a row of benchmarks/scaling/runs.csv. The rows are numbered, and with the same options
+the number decides text, size, operations and point, so the same command goes on where it was
+stopped, and `--number` says how many there are to be. After a change of the recipe, begin anew with
+`--out` or without the file. Losses are those of the whole validation split, in nats per token.
 """
 
 import csv
@@ -26,7 +26,7 @@ from tinyllm.kernels.config import NumericsConfig
 from tinyllm.kernels.numerics import setup_numerics
 
 RUNS = Path(__file__).with_name("runs.csv")
-SIZES = (120_000, 300_000, 1_000_000, 3_000_000)
+SIZES = (15_000, 40_000, 120_000, 300_000, 1_000_000, 3_000_000)
 VALIDATIONS, VALIDATED = 8, 40_000
 # steps of a run, below which no plan is of interest
 FEWEST = 120
@@ -49,7 +49,7 @@ def read(name: str, size: int):
     return data, TextFacts.of(data)
 
 
-def draw(number: int, low: float, high: float):
+def draw(number: int, low: float, high: float, largest: int):
     """Text, size, point and steps of a row."""
     from tinyllm.planning.draw import around, usual
     from tinyllm.planning.points import operations, pick
@@ -58,7 +58,7 @@ def draw(number: int, low: float, high: float):
     # all texts equally often, in an order of their own in each round
     turn, place = divmod(number, len(TEXTS))
     name = list(TEXTS)[np.random.default_rng([turn]).permutation(len(TEXTS))[place]]
-    found = read(name, int(random.choice(SIZES)))
+    found = read(name, int(random.choice([size for size in SIZES if size <= largest])))
     if found is None:
         return name, None, None, 0
     wanted = np.exp(random.uniform(np.log(low), np.log(high), 1))
@@ -108,7 +108,8 @@ def begun(path: Path) -> set[int]:
 @click.option("--minutes", default=25.0, show_default=True, help="When to stop.")
 @click.option("--low", default=1e11, show_default=True, help="Operations of a run, at least.")
 @click.option("--high", default=2.5e12, show_default=True, help="Operations of a run, at most.")
-def main(out: Path, number: int, minutes: float, low: float, high: float) -> None:
+@click.option("--largest", default=max(SIZES), show_default=True, help="Characters, at most.")
+def main(out: Path, number: int, minutes: float, low: float, high: float, largest: int) -> None:
     """Measure runs until there are enough, or the time is over."""
     arithmetic = setup_numerics(NumericsConfig(mode="fast", device="cpu", threads=1))
     end, there = time.monotonic() + 60 * minutes, begun(out)
@@ -117,7 +118,7 @@ def main(out: Path, number: int, minutes: float, low: float, high: float) -> Non
             continue
         if time.monotonic() > end:
             break
-        name, found, point, steps = draw(each, low, high)
+        name, found, point, steps = draw(each, low, high, largest)
         if found is None:
             continue
         data, facts = found

@@ -79,9 +79,11 @@ def main(runs: Path, out: Path) -> None:
         apart.append((expected(others, own), reached(own)))
         mean, largest = error_of(*apart[-1])
         print(f"{text:10} {len(own):4} runs: {mean:7.2%}, largest {largest:7.2%}")
-        if len(own) > PILOTS:
-            loss, runs_after = after_pilots(others, own)
-            piloted.append((loss, reached(runs_after)))
+        for size in {row["train_tokens"] for row in own}:
+            of_size = [row for row in own if row["train_tokens"] == size]
+            if len(of_size) > PILOTS:
+                loss, runs_after = after_pilots(others, of_size)
+                piloted.append((loss, reached(runs_after)))
     for name, pairs in (("texts never seen", apart), (f"after {PILOTS} short runs", piloted)):
         if pairs:
             ours, theirs = (np.concatenate(parts) for parts in zip(*pairs, strict=True))

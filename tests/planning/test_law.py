@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.scaling.fit import expected, reached, read_runs
 from tests.conftest import ROOT
-from tests.planning.conftest import SHORT
+from tests.planning.conftest import TEXT
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.planning.draw import around, usual
 from tinyllm.planning.law import FITTED, Law, error_of
@@ -23,12 +23,12 @@ POINTS = around(usual(np.geomspace(1e11, 1e13, 120), 1e6), np.random.default_rng
 def made_rows(coefficients, random):
     """Runs of six texts whose losses follow a law exactly, but for each text's own factor."""
     factors = np.exp(0.05 * random.standard_normal(6))
-    terms = term_values(SHORT, POINTS, STEPS)
-    losses = SHORT.anchor * np.exp(terms @ coefficients)
+    terms = term_values(TEXT, POINTS, STEPS)
+    losses = TEXT.anchor * np.exp(terms @ coefficients)
     return [
         {
             "text": f"text {index % 6}",
-            **SHORT.to_dict(),
+            **TEXT.to_dict(),
             **pick(POINTS, index),
             "steps": STEPS[index],
             "loss": losses[index] * factors[index % 6],
@@ -49,8 +49,8 @@ def test_a_fit_finds_the_law_that_the_runs_follow(truth):
     law = Law.fit(rows)
     other = around(usual(np.geomspace(1e11, 1e13, 50), 1e6), np.random.default_rng(8))
     steps = np.geomspace(200, 2500, 50)
-    expected, ratio = law.predict(SHORT, other, steps)
-    reached = SHORT.anchor * np.exp(term_values(SHORT, other, steps) @ truth)
+    expected, ratio = law.predict(TEXT, other, steps)
+    reached = TEXT.anchor * np.exp(term_values(TEXT, other, steps) @ truth)
     mean, largest = error_of(expected, reached)
     assert mean < 0.05
     assert largest < 4 * ratio.max()
@@ -59,10 +59,10 @@ def test_a_fit_finds_the_law_that_the_runs_follow(truth):
 
 def test_runs_of_a_text_teach_its_factor_and_narrow_what_is_expected(truth):
     law = Law.fit(made_rows(truth, np.random.default_rng(1)))
-    before, unsure = law.predict(SHORT, POINTS, STEPS)
+    before, unsure = law.predict(TEXT, POINTS, STEPS)
     some = {name: values[:4] for name, values in POINTS.items()}
-    taught = law.learn(SHORT, some, STEPS[:4], before[:4] * 1.2)
-    after, surer = taught.predict(SHORT, POINTS, STEPS)
+    taught = law.learn(TEXT, some, STEPS[:4], before[:4] * 1.2)
+    after, surer = taught.predict(TEXT, POINTS, STEPS)
     assert np.allclose(after[:4], before[:4] * 1.2, rtol=0.04)
     assert error_of(after, before)[0] == pytest.approx(math.log(1.2), abs=0.05)
     assert surer.mean() < unsure.mean()
@@ -108,6 +108,6 @@ def test_the_law_knows_texts_that_it_was_not_fitted_to_within_a_tenth():
 
 def test_runs_far_from_all_that_were_measured_are_not_within():
     usual_one = usual([1e12], 5e5)
-    assert Law.load().is_within(SHORT, usual_one, [800]).all()
+    assert Law.load().is_within(TEXT, usual_one, [800]).all()
     strange = {**usual_one, "weight_decay": np.array([50.0])}
-    assert not Law.load().is_within(SHORT, strange, [800]).any()
+    assert not Law.load().is_within(TEXT, strange, [800]).any()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tinyllm.planning.points import KNOBS
-from tinyllm.planning.search import FEWEST_STEPS, seconds_for
+from tinyllm.planning.search import FEWEST_STEPS, seconds_for, useful_seconds
 
 
 def test_more_time_is_expected_to_end_lower(search):
@@ -59,7 +59,7 @@ def test_the_best_point_is_not_much_worse_than_any_beside_it(search):
 def test_a_slower_step_leaves_fewer_of_them(search):
     best = search.best(60)[0]
     slower = search.score(best.point, 60, 2 * best.step_seconds)
-    assert slower.steps == pytest.approx(best.steps / 2, rel=0.1)
+    assert slower.steps == pytest.approx(best.steps / 2, rel=0.2)
     assert slower.loss > best.loss
 
 
@@ -68,6 +68,12 @@ def test_the_time_for_a_loss_is_that_in_which_it_is_expected(search):
     seconds = seconds_for(search, goal, 2, 10_000)
     assert 20 < seconds < 60
     assert search.best(seconds)[0].loss <= goal * 1.001
+
+
+def test_time_is_used_as_far_as_it_is_of_use(search):
+    assert useful_seconds(search, 20) == 20
+    long = useful_seconds(search, 100_000)
+    assert search.best(long)[0].loss <= 1.01 * search.best(100_000)[0].loss
 
 
 def test_a_loss_out_of_reach_has_no_time(search):

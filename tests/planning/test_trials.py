@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.planning.conftest import SHORT
+from tests.planning.conftest import TEXT
 from tinyllm.planning.law import Law, error_of
 from tinyllm.planning.picture import draw_trials
 from tinyllm.planning.points import stacked, step_tokens
@@ -27,7 +27,7 @@ def point(search):
 
 
 def test_rates_are_tried_around_the_one_for_short_runs_and_batches_for_the_same_tokens(point):
-    pairs = trial_points(Law.load(), SHORT, point, 60)
+    pairs = trial_points(Law.load(), TEXT, point, 60)
     assert len(pairs) == len(RATES) + len(BATCHES)
     rates = [one["learning_rate"] for one, _ in pairs]
     assert rates[0] < rates[1] < rates[2]
@@ -58,7 +58,7 @@ def test_a_run_that_diverges_is_a_trial_without_a_loss(bench, point):
     assert trial.loss == math.inf or trial.loss > 3
     lost = Trial(point, 20, math.inf, 1.0)
     law = Law.load()
-    assert learn_from(law, SHORT, [lost]) is law
+    assert learn_from(law, TEXT, [lost]) is law
 
 
 def test_the_time_of_a_step_is_measured(bench, point):

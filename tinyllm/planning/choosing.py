@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyllm.planning.measuring import Measuring
 from tinyllm.planning.plans import Plan
-from tinyllm.planning.points import KNOBS, model_of, stacked, training_of
+from tinyllm.planning.points import KNOBS, Point, model_of, stacked, training_of
 from tinyllm.planning.search import Scored, Search
 from tinyllm.planning.trials import BATCHES, RATES, Bench, Trial, learn_from, trial_points
 from tinyllm.planning.validations import COUNT, plan_validations
@@ -62,6 +62,7 @@ def rehearse_best(
     search: Search,
     found: tuple[list[Scored], list[Trial]],
     time_of: tuple[float, float],
+    goal: float | None,
 ) -> Plan:
     """Measure the best candidate longer, rehearse it, and set the number of its steps."""
     (seconds, fixed), (candidates, trials), best = time_of, found, found[0][0]
@@ -70,6 +71,8 @@ def rehearse_best(
     # measured twice, the second time with the teacher
     with_teacher = (fixed + measuring.teacher_seconds(best.point) + again) / 2
     seconds, fixed = max(seconds - (with_teacher - fixed), 0.5 * seconds), with_teacher
+    if goal is not None:
+        seconds = _until(search, best.point, each, goal, seconds)
     chosen = search.score(best.point, seconds, each)
     recipe, spent = _recipe(measuring, chosen, seconds)
     return Plan(
@@ -83,6 +86,14 @@ def rehearse_best(
         memory=memory,
         beside=_beside(search, chosen, seconds),
     )
+
+
+def _until(search: Search, point: Point, step_seconds: float, goal: float, seconds: float) -> float:
+    """About so many seconds, as few as a point needs for a loss with steps as long as measured."""
+    times = seconds * np.geomspace(0.2, 5.0, 100)
+    losses = [search.score(point, float(time), step_seconds).loss for time in times]
+    reached = [time for time, loss in zip(times, losses, strict=True) if loss <= goal]
+    return float(reached[0] if reached else times[int(np.argmin(losses))])
 
 
 def _recipe(measuring: Measuring, chosen: Scored, seconds: float) -> tuple[Recipe, float]:

@@ -80,7 +80,7 @@ class Law:
         """The law after some runs of one text, for other runs of it.
 
         Args:
-            text: the text, or its facts for each run if it was cut to several sizes.
+            text: the text, or its facts for each run.
             points: of the runs.
             steps: of each.
             losses: what they reached, in nats per token.
@@ -152,13 +152,15 @@ class _Runs:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> Self:
-        names = sorted({row["text"] for row in rows})
+        # a text that is cut to another size is another text
+        names = [(str(row["text"]), float(row["train_tokens"])) for row in rows]
+        known = sorted(set(names))
         columns = {
             key: np.array([float(row[key]) for row in rows]) for key in rows[0] if key != "text"
         }
         terms = term_values(columns, columns, columns["steps"])
         found = np.log(columns["loss"] / columns["anchor"])
-        texts = np.array([names.index(str(row["text"])) for row in rows])
+        texts = np.array([known.index(name) for name in names])
         return cls(terms, found, texts, _ranges(quantities(columns, columns, columns["steps"])))
 
     def _wide(self, offset: float, slope: float) -> tuple[Array, Array, Array]:

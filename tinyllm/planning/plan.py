@@ -12,7 +12,7 @@ from tinyllm.planning.law import Law
 from tinyllm.planning.measuring import Limits, Measuring
 from tinyllm.planning.plans import Plan, Wish
 from tinyllm.planning.points import KNOBS
-from tinyllm.planning.search import Search, seconds_for
+from tinyllm.planning.search import Search, lowest_loss, seconds_for, useful_seconds
 from tinyllm.planning.texts import TextFacts
 from tinyllm.planning.trials import Bench, Trial
 from tinyllm.tokens.windows import TokenData, load_token_data
@@ -67,7 +67,7 @@ def make_plan(
     tell("Measuring the best candidates ...")
     candidates, search = measure_best(measuring, search, seconds)
     tell("Rehearsing the run ...")
-    plan = rehearse_best(measuring, search, (candidates, trials), (seconds, fixed))
+    plan = rehearse_best(measuring, search, (candidates, trials), (seconds, fixed), wish.loss)
     if arithmetic.device.type == "cpu" and statistics.median(measuring.bench.shares) < _ALONE:
         tell(_BUSY)
     return plan
@@ -100,7 +100,7 @@ def _check_text(data: TokenData, limits: Limits) -> None:
 
 
 def _time_for(wish: Wish, search: Search, fixed: float) -> float:
-    """Seconds for steps and validations.
+    """Seconds for steps and validations, as many as are of use.
 
     Raises:
         ConfigError: no time suffices for the loss, or the budget not even for a few steps.
@@ -113,13 +113,13 @@ def _time_for(wish: Wish, search: Search, fixed: float) -> float:
                 f"takes {fixed:.2g} seconds to start and to end; give it {fixed / 30:.2g} minutes "
                 f"or more."
             )
-        return left
+        return useful_seconds(search, left)
     assert wish.loss is not None  # noqa: S101 - for the type checker: one of both is given
     found = seconds_for(search, wish.loss, _SHORTEST, _LONGEST)
     if found is None:
-        best = search.best(_LONGEST)[0].loss
+        lowest = lowest_loss(search, _SHORTEST, _LONGEST)
         raise ConfigError(
-            f"A loss of {wish.loss:g} nats per token is out of reach: after a week on this machine "
-            f"{best:.3g} is expected; ask for more, or add text."
+            f"A loss of {wish.loss:g} nats per token is out of reach: the lowest that is expected "
+            f"within a week on this machine is {lowest:.3g}; ask for more, or add text."
         )
     return found

@@ -19,6 +19,8 @@ FEWEST_STEPS = 20
 # how far the draws of each round go from the best points of the one before
 _WIDTHS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18)
 _DRAWN, _KEPT = 1500, 60
+# parts of a time of which the longest is used that ends as low as any other, about
+_PARTS, _NO_HIGHER = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08), 1.01
 # of times that are tried for a loss
 _FACTOR = 1.5
 # the usual point is for about so many operations; half and double of it are starts, too
@@ -138,6 +140,20 @@ class Search:
             if len(found) == count:
                 break
         return list(found.values())
+
+
+def useful_seconds(search: Search, seconds: float) -> float:
+    """The time, or as much of it as is of use: a short text that is read too often is memorized."""
+    losses = {part: search.best(part * seconds) for part in _PARTS}
+    expected = {part: found[0].loss for part, found in losses.items() if found}
+    lowest = min(expected.values())
+    return seconds * max(part for part, loss in expected.items() if loss <= _NO_HIGHER * lowest)
+
+
+def lowest_loss(search: Search, shortest: float, longest: float) -> float:
+    """The lowest loss that the law expects in any time."""
+    found = [search.best(float(seconds)) for seconds in np.geomspace(shortest, longest, 20)]
+    return min(one[0].loss for one in found if one)
 
 
 def seconds_for(search: Search, goal: float, shortest: float, longest: float) -> float | None:

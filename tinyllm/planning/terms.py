@@ -23,6 +23,8 @@ from tinyllm.planning.texts import TextFacts
 
 Facts = TextFacts | Mapping[str, Any]
 _Logs = Mapping[str, Any]
+# how many times a text can be read before a model begins to learn it by heart
+_OFTEN = 3.0
 
 
 # quantities in which a plan does not go beyond what was measured; in all others the law says how
@@ -62,6 +64,8 @@ def _logarithms(facts: Mapping[str, Any], points: Points, steps: Any) -> dict[st
         "size": np.log(weights / usual_weights(steps * operations(points, facts["vocab_size"]))),
         "text": np.log(np.asarray(facts["train_tokens"], dtype=np.float64) / 5e5),
         "epochs": np.log(tokens / facts["train_tokens"]),
+        "repeats": np.maximum(np.log(tokens / facts["train_tokens"] / _OFTEN), 0.0),
+        "crowding": np.log(weights / facts["train_tokens"]),
         "anchor": np.log(np.asarray(facts["anchor"], dtype=np.float64) / 1.6),
         "gain": np.log(np.asarray(facts["short_anchor"] / np.asarray(facts["anchor"]))),
         "vocabulary": np.log(np.asarray(facts["vocab_size"], dtype=np.float64) / 100),
@@ -147,6 +151,13 @@ _EXPECTED: dict[str, tuple[float, float]] = {
     "dropout epochs": (-0.006, 0.006),
     "dropout weights": (-0.002, 0.005),
     "dropout dropout": (0.002, 0.002),
+    # whoever reads a text often learns it by heart, the more the larger the model
+    "repeats": (0.02, 0.04),
+    "repeats repeats": (0.02, 0.03),
+    "repeats crowding": (0.02, 0.03),
+    "repeats dropout": (-0.01, 0.02),
+    "repeats decay": (0.0, 0.01),
+    "repeats rate": (0.0, 0.02),
     # a teacher helps where it is read once or twice
     "taught": (-0.02, 0.04),
     "taught epochs": (0.015, 0.02),

@@ -40,8 +40,7 @@ def reasons_for(plan: "Plan") -> dict[str, str]:
     tokens = plan.recipe.training.windows * plan.recipe.model.sequence_length
     epochs = tokens / plan.text.train_tokens
     found["train.max_steps"] = (
-        f"what the time allows at {1000 * plan.chosen.step_seconds:.3g} ms each: the text "
-        f"{epochs:.2g} times over"
+        f"{1000 * plan.chosen.step_seconds:.3g} ms each; the text {epochs:.2g} times over"
     )
     found["train.eval_interval"] = "ten validations, of which the best weights are kept"
     found["train.eval_characters"] = "so that validations take a twentieth of the time at most"
