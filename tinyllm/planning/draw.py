@@ -48,8 +48,8 @@ def usual(operations: Any, train_tokens: float) -> dict[str, Array]:
             "sequence_length": context,
             "batch_size": _STEP_TOKENS * scale**0.2 / np.clip(context, 64, 512),
             "learning_rate": 0.05 * (steps / 1000) ** -0.35,
-            "embedding_learning_rate": 0.012 * (steps / 1000) ** -0.3,
-            "muon_momentum": np.where(steps < 1500, 0.85, 0.95),
+            "embedding_learning_rate": 0.036 * (steps / 1000) ** -0.3,
+            "momentum": np.where(steps < 1500, 0.85, 0.95),
             "weight_decay": np.where(epochs < 4, 0.03, 0.1),
             "dropout": np.where(epochs < 6, 0.0, 0.1),
             "teacher_order": np.where(epochs < 4, 7, 0),
@@ -76,7 +76,7 @@ def around(points: Points, random: np.random.Generator, width: float = 1.0) -> d
     new["d_ff"] = np.clip(new["d_ff"] * widened, 1.5 * new["d_model"], 10 * new["d_model"])
     new["num_layers"] = new["num_layers"] + np.round(width * random.standard_normal(count))
     for name, others in (
-        ("muon_momentum", (0.8, 0.85, 0.9, 0.95)),
+        ("momentum", (0.8, 0.85, 0.9, 0.95)),
         ("dropout", (0.0, 0.0, 0.05, 0.1, 0.2)),
         ("teacher_order", (0, 0, 5, 6, 7, 8)),
         ("final_teacher_weight", (0.0, 0.25, 0.5, 1.0)),

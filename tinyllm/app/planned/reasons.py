@@ -20,7 +20,7 @@ _PARAMETERS = {
     "batch_size": "train.batch_size",
     "learning_rate": "train.learning_rate",
     "embedding_learning_rate": "train.embedding_learning_rate",
-    "muon_momentum": "train.muon_momentum",
+    "momentum": "train.momentum",
     "weight_decay": "train.weight_decay",
     "teacher_order": "train.teacher_order",
     "final_teacher_weight": "train.final_teacher_weight",
