@@ -27,6 +27,7 @@ PACKAGES = {
     "inference": {"base", "tokens", "model", "kernels"},
     "evaluation": {"base", "tokens", "model", "kernels", "inference"},
     "formats": {"base", "tokens", "model", "kernels", "inference"},
+    "planning": {"base", "tokens", "model", "kernels", "training", "evaluation"},
 }
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 

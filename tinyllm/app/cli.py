@@ -22,6 +22,7 @@ _COMMANDS = {
     "train": "Train a transformer; resumes where an interrupted run stopped.",
     "evaluate": "Measure a checkpoint on held-out text and draw samples.",
     "export": "Write a checkpoint in formats that other programs open, and register it.",
+    "plan": "Choose model, rates and steps for a text, a budget and this machine.",
     "generate": "Write text after a prompt.",
     "console": "Talk to a model.",
     "playground": "Open the model in the browser, without a server or a network.",

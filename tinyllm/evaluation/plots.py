@@ -23,14 +23,14 @@ _ROW_OF_DIGITS = 9.5
 
 
 @contextlib.contextmanager
-def _plain_style() -> Iterator[None]:
+def plain_style() -> Iterator[None]:
     """Draw as matplotlib does by itself, whatever a matplotlibrc says."""
     with mpl.rc_context():
         mpl.rcdefaults()
         yield
 
 
-@_plain_style()
+@plain_style()
 def draw_curves(history: Sequence[Mapping[str, Any]], baseline: float, path: Path) -> None:
     """Training and validation loss over steps, and the n-gram model's mean.
 
@@ -47,12 +47,12 @@ def draw_curves(history: Sequence[Mapping[str, Any]], baseline: float, path: Pat
     best = min(history, key=lambda row: row["val_loss"])
     axes.axvline(best["step"], color="gray", linestyle=":", label=f"best, step {best['step']:.0f}")
     axes.axhline(baseline, color="gray", linewidth=1, label="n-gram model, held-out text")
-    _finish(axes, "optimizer step", "bits per character")
+    finish(axes, "optimizer step", "bits per character")
     axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
-@_plain_style()
+@plain_style()
 def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Path) -> None:
     """Loss by the number of tokens of context, and the n-gram model's mean.
 
@@ -70,9 +70,9 @@ def draw_positions(rows: Sequence[Mapping[str, Any]], baseline: float, path: Pat
     axes.axhline(baseline, color="gray", linestyle=":", label="n-gram model")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:.0f}")
-    _finish(axes, "tokens of context", "bits per character")
+    finish(axes, "tokens of context", "bits per character")
     axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _group_starts(count: int) -> list[int]:
@@ -83,7 +83,7 @@ def _group_starts(count: int) -> list[int]:
     return starts
 
 
-@_plain_style()
+@plain_style()
 def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
     """A passage with each character on a background as red as it surprised the model.
 
@@ -115,7 +115,7 @@ def draw_surprise(text: str, bits: NDArray[np.float64], path: Path) -> None:
     if any(_family(character) is None for character, *_ in places):
         title += "; small: code points, for lack of a font"
     axes.set_title(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _glyph(character: str) -> dict[str, Any]:
@@ -160,13 +160,15 @@ def _lay_out(text: str, bits: NDArray[np.float64]) -> list[tuple[str, np.float64
     return places
 
 
-def _finish(axes: Axes, x: str, y: str) -> None:
+def finish(axes: Axes, x: str, y: str) -> None:
+    """Label the axes, and leave out what says nothing."""
     axes.set(xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, with the same bytes for the same figure."""
     buffer = io.BytesIO()
     # the default would name matplotlib's version
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})

@@ -1,0 +1,108 @@
+"""`tinyllm plan`: what it refuses, in a sentence and at once; and a plan that trains as it says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import ROOT
+from tinyllm.app.cli import main
+from tinyllm.app.params import load_params
+from tinyllm.base.command import section_arguments
+
+PROGRAM = str(Path(sys.executable).with_name("tinyllm"))
+
+
+def refusal(*arguments, code):
+    """The one sentence with which the command ends."""
+    result = CliRunner().invoke(main, ["plan", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.strip().splitlines()
+    return line
+
+
+@pytest.mark.parametrize("flags", [(), ("--minutes", 1, "--loss", 2)])
+def test_a_budget_or_a_goal_is_needed_and_not_both(workspace, flags):
+    assert "Give either --minutes or --loss" in refusal("mine.txt", *flags, code=2)
+
+
+@pytest.mark.parametrize("flag", ["--minutes", "--loss"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "much"])
+def test_a_budget_or_a_goal_is_a_finite_number_above_zero(workspace, flag, value):
+    result = CliRunner().invoke(main, ["plan", "mine.txt", flag, value])
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+
+
+def test_a_text_and_tokens_are_one_too_many(workspace, tokens):
+    line = refusal("mine.txt", "--tokens", tokens, "--minutes", 1, code=2)
+    assert "either a text or --tokens" in line
+
+
+def test_a_params_file_of_the_users_is_not_replaced_until_told(workspace):
+    original = (ROOT / "params.yaml").read_bytes()
+    Path("params.yaml").write_bytes(original)
+    line = refusal("none.txt", "--minutes", 1, code=2)
+    assert "params.yaml was not written by 'tinyllm plan'" in line
+    assert line.endswith("or give --replace.")
+    assert "none.txt" in refusal("none.txt", "--minutes", 1, "--replace", code=1)
+    assert Path("params.yaml").read_bytes() == original
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(workspace, tokens):
+    Path("file").touch()
+    for flag in ("--out", "--reports"):
+        line = refusal("--tokens", tokens, "--minutes", 1, flag, "file/inside", code=2)
+        assert "cannot be" in line
+
+
+def test_a_params_file_that_is_named_must_be_there(workspace):
+    assert "no file other.yaml" in refusal("a.txt", "--minutes", 1, "--params=other.yaml", code=2)
+
+
+def test_a_text_that_is_too_short_is_called_so(workspace):
+    Path("short.txt").write_text("brief and merry " * 50, encoding="utf-8")
+    line = refusal("short.txt", "--minutes", 1, "--mode=portable", "--threads=1", code=1)
+    assert "The text is too short for a plan: it has 640 tokens" in line
+
+
+@pytest.mark.slow
+def test_a_plan_is_written_and_its_run_takes_the_expected_memory_and_reaches_a_loss(
+    text, workspace
+):
+    """A real machine: the loss is checked to a quarter, and the time not at all."""
+    Path("play.txt").write_text(text, encoding="utf-8")
+    flags = ["--minutes=0.4", "--threads=1", "--mode=portable", "--json"]
+    result = subprocess.run(
+        [PROGRAM, "plan", "play.txt", *flags], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    sections = load_params(Path("params.yaml"))
+    assert sections["train"].model_dump() == found["params"]["train"]
+    assert json.loads(Path("reports/plan/plan.json").read_text()) == found
+    run = lambda *words: subprocess.run([PROGRAM, *words], check=True, capture_output=True)  # noqa: E731
+    run("prepare", "--out=prepared", *section_arguments(sections["prepare"]))
+    run("tokenize", "--prepared=prepared", "--out=tokens")
+    own = [
+        word
+        for name in ("model", "train", "numerics")
+        for word in section_arguments(sections[name])
+    ]
+    run("train", "--tokens=tokens", "--out=model", "--reports=train", "--no-tracking", *own)
+    reached = json.loads(Path("train/metrics.json").read_text())["val_loss"]
+    assert reached == pytest.approx(found["expected"]["expected_val_loss"], rel=0.25)
+
+
+@pytest.mark.slow
+def test_a_budget_shorter_than_the_start_is_refused_with_what_is_enough(tokens, workspace):
+    flags = ["--tokens", str(tokens), "--minutes=0.01", "--threads=1"]
+    result = subprocess.run([PROGRAM, "plan", *flags], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    line = result.stderr.strip().splitlines()[-1]
+    assert line.startswith("Error: A budget of 0.01 minutes is too small: here the train stage")
+    assert not Path("params.yaml").exists()
