@@ -14,7 +14,7 @@ from tinyllm.model.config import ModelConfig
 from tinyllm.model.initialization import init_weights
 from tinyllm.model.transformer import Transformer
 from tinyllm.training.adamw import AdamW
-from tinyllm.training.bounded import BoundedSteps, equal_rows
+from tinyllm.training.bounded import BoundedSteps, equal_rows, soft_signs
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
 from tinyllm.training.optimizer import OPTIMIZERS, Optimizers, global_norm
@@ -162,8 +162,9 @@ def test_matrices_inside_the_blocks_have_a_separate_optimizer(optimizer):
     first, *others = Optimizers(model, config_of(optimizer=optimizer), PRODUCTS).all
     inside = {id(p) for name, p in model.named_parameters() if "_proj" in name}
     assert {id(p) for group in first.param_groups for p in group["params"]} == inside
-    kinds = (Muon, BoundedSteps) if optimizer == "muon" else (AdamW, AdamW)
-    assert (type(first), *{type(other) for other in others}) == kinds
+    kinds = [BoundedSteps, BoundedSteps, AdamW] if optimizer == "muon" else [AdamW]
+    assert type(first) is (Muon if optimizer == "muon" else AdamW)
+    assert [type(other) for other in others] == kinds
 
 
 @both
@@ -174,27 +175,25 @@ def test_step_uses_all_peaks_and_the_schedule(optimizer):
     give_gradients(model)
     optimizers.step(0)
     used = [o.param_groups[0]["lr"] for o in optimizers.all]
-    assert used[:2] == [0.015, 0.0025]
-    assert set(used) == set(used[:2])
+    assert used == ([0.015, 0.0025, 0.0025, 0.00075] if optimizer == "muon" else [0.015, 0.0025])
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_outside_the_blocks_every_step_has_the_same_size(tied):
+def test_embedding_and_output_layer_take_steps_of_one_size(tied):
     model = model_of(tie_embeddings=tied)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     config = config_of(warmup_steps=0, embedding_learning_rate=0.2)
     after = trained(Optimizers(model, config, PRODUCTS), model, [0])
     rows = after["embedding.weight"] - before["embedding.weight"] * (1 - 0.2)
     torch.testing.assert_close(rows.square().mean(dim=1).sqrt(), torch.full((VOCAB,), 0.2))
-    scales = after["norm.weight"] - before["norm.weight"]
-    torch.testing.assert_close(scales.abs(), torch.full_like(scales, 0.02))
     if not tied:
         output = after["lm_head.weight"] - before["lm_head.weight"] * (1 - 0.02)
-        torch.testing.assert_close(output.abs().sum(dim=1), torch.full((VOCAB,), 0.2 * 10))
+        changes = output.abs().sum(dim=1) / (0.2 * 12)
+        assert 0.8 < changes.min() < changes.max() <= 1
 
 
-def test_decay_bounds_the_weights_outside_the_blocks():
+def test_decay_bounds_embedding_and_output_layer():
     model = model_of()
     config = config_of(max_steps=400, decay_fraction=0.0, embedding_learning_rate=0.1)
     optimizers = Optimizers(model, config, PRODUCTS)
@@ -204,28 +203,26 @@ def test_decay_bounds_the_weights_outside_the_blocks():
         optimizers.step(step)
     embedding, output = model.embedding.weight.detach(), model.lm_head.weight.detach()
     torch.testing.assert_close(embedding.square().mean(dim=1).sqrt(), torch.ones(VOCAB))
-    assert output.abs().sum(dim=1).max() < 100
-    assert model.norm.weight.abs().max() > 2
+    assert output.abs().sum(dim=1).max() < 12 / 0.1
 
 
-def test_a_token_without_a_gradient_stays_where_it_is():
-    model = model_of()
-    weight = model.embedding.weight
-    optimizer = BoundedSteps([weight], equal_rows, 0.1, 0.9, 1.0, 0.0)
-    before = weight.detach().clone()
-    weight.grad = torch.zeros_like(weight)
-    weight.grad[3] = 1e-6
-    optimizer.step()
-    changed = (weight.detach() != before).any(dim=1)
-    assert changed.nonzero().tolist() == [[3]]
+def test_tokens_that_do_not_occur_keep_their_embedding():
+    weight = torch.nn.Parameter(torch.randn(5, 4))
+    optimizer = BoundedSteps([weight], equal_rows, 0.1, 0.9, 1.0, 1.0)
+    for row in (3, 1):
+        before = weight.detach().clone()
+        weight.grad = torch.zeros_like(weight)
+        weight.grad[row] = 1e-6
+        optimizer.step()
+        assert (weight.detach() != before).any(dim=1).nonzero().tolist() == [[row]]
 
 
-@both
-def test_step_changes_every_weight(optimizer):
-    model = model_of()
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    after = trained(Optimizers(model, config_of(optimizer=optimizer), PRODUCTS), model, [0])
-    assert all(not torch.equal(before[name], after[name]) for name in before)
+def test_signs_of_what_rounding_leaves_count_little():
+    step = torch.tensor([[1.0, -1.0, 1e-7, 0.0], [1e-6, 1e-6, -1e-6, 1e-6]])
+    signs = soft_signs(step) * 4
+    exact = torch.tensor([[1.0, -1.0, 0.0, 0.0], [1.0, 1.0, -1.0, 1.0]])
+    torch.testing.assert_close(signs, exact, rtol=0, atol=0.01)
+    assert torch.equal(soft_signs(torch.zeros(2, 4)), torch.zeros(2, 4))
 
 
 def test_adamw_trains_like_torchs():
@@ -269,7 +266,7 @@ def test_state_names_each_weight_once(optimizer):
     assert optimizers.state_tensors() == {}
     trained(optimizers, model, [0])
     matrices, others = 8, 11
-    expected = matrices * 2 + others if optimizer == "muon" else 3 * (matrices + others)
+    expected = matrices * 2 + 2 + 9 * 3 if optimizer == "muon" else 3 * (matrices + others)
     assert len(optimizers.state_tensors()) == expected
 
 

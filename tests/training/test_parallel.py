@@ -31,7 +31,7 @@ CLOSE = 1e-4
 def train(group, tokens, parallelism, settings, stop_at=0, folder=None):
     """Losses of steps and validations, and the sum and number of the weights; in each process."""
     training = {"max_steps": STEPS, "batch_size": 6, "eval_interval": 4, "warmup_steps": 2}
-    training |= {"learning_rate": 0.02, "embedding_learning_rate": 0.005} | settings
+    training |= {"learning_rate": 0.02, "embedding_learning_rate": 0.02} | settings
     tied, compiler = training.pop("tie_embeddings", False), training.pop("compiler", "")
     how = {"device": "cpu", "precision": "float32", "threads": 1, "parallelism": parallelism}
     numerics = NumericsConfig(mode="fast", **how)

@@ -25,7 +25,7 @@ OTHER_MODEL = {
     "d_ff": 100,
     "sequence_length": 64,
     "dropout": 0.1,
-    "rope_theta": 500.0,
+    "rope_theta": 700.0,
     "norm_eps": 1e-5,
     "tie_embeddings": True,
 }

@@ -132,7 +132,8 @@ def train(tokens, arithmetic):
     short = TokenData(data.train, data.val[:800], data.vocab_size)
 
     def run(**settings):
-        settings = {"max_steps": 30, "eval_interval": 30, **settings}
+        rates = {"learning_rate": 0.05, "embedding_learning_rate": 0.1}
+        settings = {"max_steps": 30, "eval_interval": 30, **rates, **settings}
         config = SMALL_TRAINING.model_copy(update=settings)
         return run_training(short, Recipe(SMALL_MODEL, config), arithmetic)
 

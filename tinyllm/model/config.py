@@ -21,9 +21,9 @@ class ModelConfig(Section):
     d_ff: int = Field(
         384, ge=1, le=1_000_000, description="width of the feed-forward layer (SwiGLU)"
     )
-    sequence_length: int = Field(128, ge=2, le=16_384, description="tokens of context")
+    sequence_length: int = Field(256, ge=2, le=16_384, description="tokens of context")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate in the residual branches")
-    rope_theta: float = Field(10000.0, gt=0, description="base wavelength of the rotary embedding")
+    rope_theta: float = Field(500.0, gt=0, description="base wavelength of the rotary embedding")
     norm_eps: float = Field(1e-6, gt=0, description="epsilon of RMSNorm")
     tie_embeddings: bool = Field(False, description="share input embedding and output layer")
 

@@ -1,4 +1,4 @@
-"""Steps of bounded size for the weights outside the blocks, and decay that bounds the weights too.
+"""Steps of bounded size for embedding and output layer, and decay that bounds the weights too.
 
 A gradient says where to go, and the learning rate alone how far, in norms that suit what a weight
 does (Pethick et al. 2025, https://arxiv.org/abs/2502.07529): each token's embedding moves by a
@@ -16,6 +16,7 @@ from torch import Tensor
 from tinyllm.training.base_optimizer import Optimizer
 
 _EPSILON = 1e-12
+_SOFTNESS = 0.1
 
 
 def equal_rows(step: Tensor) -> Tensor:
@@ -24,19 +25,22 @@ def equal_rows(step: Tensor) -> Tensor:
     return step * (math.sqrt(step.shape[1]) / (lengths + _EPSILON))
 
 
-def equal_signs(step: Tensor) -> Tensor:
-    """The signs of `step` [rows, columns], for outputs that change by at most one.
+def soft_signs(step: Tensor) -> Tensor:
+    """The signs of `step` [rows, columns], over the columns: a step in which logits of one change.
 
-    That is, outputs of a linear layer whose inputs are at most one.
+    Numbers far below the root mean square of their row count less, so that what rounding leaves of
+    a zero has no sign.
     """
-    return torch.sign(step) / step.shape[-1]
+    lengths: Tensor = torch.linalg.vector_norm(step, dim=1, keepdim=True)
+    floor = lengths.square() * (_SOFTNESS**2 / step.shape[1])
+    return step * (step.square() + floor + _EPSILON**2).rsqrt() / step.shape[1]
 
 
 class BoundedSteps(Optimizer):
     """Nesterov momentum, scaled to steps of a fixed size; decoupled weight decay.
 
     Args:
-        weights: matrices, or of any shape if the rule takes them.
+        weights: matrices; rows without a gradient, of tokens that did not occur, stay as they are.
         rule: makes a step of size one from the momentum.
         lr: learning rate.
         momentum: decay of the momentum.
@@ -72,5 +76,6 @@ class BoundedSteps(Optimizer):
             state["momentum"] = torch.zeros_like(weight)
         momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
         step = self._rule(gradient.lerp(momentum, group["momentum"]))
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.sub_(step, alpha=group["lr"] * group["size"])
+        occurs = gradient.abs().amax(dim=1, keepdim=True) > 0
+        weight.mul_(1 - occurs * (group["lr"] * group["weight_decay"]))
+        weight.sub_(step * occurs, alpha=group["lr"] * group["size"])

@@ -15,8 +15,8 @@ class TrainingConfig(Section):
     section: ClassVar[str] = "train"
 
     seed: int = Field(1337, ge=0, lt=2**63, description="seed of weights, batches and dropout")
-    max_steps: int = Field(850, ge=1, le=1_000_000_000, description="optimizer steps")
-    batch_size: int = Field(16, ge=1, le=1_000_000, description="windows per forward pass")
+    max_steps: int = Field(800, ge=1, le=1_000_000_000, description="optimizer steps")
+    batch_size: int = Field(8, ge=1, le=1_000_000, description="windows per forward pass")
     gradient_accumulation_steps: int = Field(
         1, ge=1, le=1_000_000, description="forward passes per optimizer step"
     )
@@ -27,7 +27,7 @@ class TrainingConfig(Section):
         "muon", description="Muon inside the blocks and bounded steps outside, or AdamW for all"
     )
     learning_rate: float = Field(
-        0.07, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
+        0.06, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
     )
     embedding_learning_rate: float = Field(
         0.03, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"
@@ -67,7 +67,7 @@ class TrainingConfig(Section):
     )
     gradient_clip: float = Field(1.0, ge=0, description="largest global gradient norm; 0: no limit")
     eval_interval: int = Field(
-        50, ge=1, description="steps between validations, which also choose the best checkpoint"
+        80, ge=1, description="steps between validations, which also choose the best checkpoint"
     )
     eval_characters: int = Field(
         120_000,

@@ -10,7 +10,7 @@ from tinyllm.kernels.products import Products
 from tinyllm.model.transformer import Transformer
 from tinyllm.training.adamw import AdamW
 from tinyllm.training.base_optimizer import Optimizer
-from tinyllm.training.bounded import BoundedSteps, equal_rows, equal_signs
+from tinyllm.training.bounded import BoundedSteps, equal_rows, soft_signs
 from tinyllm.training.config import TrainingConfig
 from tinyllm.training.muon import Muon
 from tinyllm.training.schedule import learning_rate_factor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # how many separate matrices a fused weight holds
 _FUSED = {"qkv_proj": 3, "gate_up_proj": 2}
 # relative to the learning rate
-_OUTPUT_STEP, _OUTPUT_DECAY, _SCALE_STEP = 10.0, 0.1, 0.1
+_OUTPUT_STEP, _OUTPUT_DECAY, _SCALE_STEP = 12.0, 0.1, 0.3
 
 
 def _muon(
@@ -30,7 +30,7 @@ def _muon(
     products: Products,
     shards: "Shards | None",
 ) -> list[Optimizer]:
-    """Muon for the matrices inside the blocks, steps of bounded size for all others."""
+    """Muon inside the blocks, bounded steps for embedding and output layer, AdamW for scales."""
     inside, embedding, output, scales = _kinds(named)
     pairs = [(p, _FUSED.get(name.split(".")[-2], 1)) for name, p in inside.items()]
     settings = {
@@ -45,18 +45,15 @@ def _muon(
         from tinyllm.training.sharded_muon import ShardedMuon  # noqa: PLC0415 - imports FSDP, which is slow
 
         muon = ShardedMuon(pairs, products, shards, **settings)
-    others = (
-        (embedding, equal_rows, 1.0, 1.0),
-        (output, equal_signs, _OUTPUT_STEP, _OUTPUT_DECAY),
-        (scales, torch.sign, _SCALE_STEP, 0.0),
-    )
     rate, momentum = config.embedding_learning_rate, config.momentum
-    bounded = [
-        BoundedSteps(part.values(), rule, rate, momentum, size, decay)
-        for part, rule, size, decay in others
-        if part
+    bounded: list[Optimizer] = [
+        BoundedSteps(embedding.values(), equal_rows, rate, momentum, 1.0, 1.0)
     ]
-    return [muon, *bounded]
+    if output:
+        step = (_OUTPUT_STEP, _OUTPUT_DECAY)
+        bounded.append(BoundedSteps(output.values(), soft_signs, rate, momentum, *step))
+    betas = (config.adam_beta1, config.adam_beta2)
+    return [muon, *bounded, AdamW(scales.values(), _SCALE_STEP * rate, betas, weight_decay=0.0)]
 
 
 def _adamw(
