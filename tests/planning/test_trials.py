@@ -27,12 +27,12 @@ def point(search):
 
 
 def test_rates_are_tried_around_the_one_for_short_runs_and_batches_for_the_same_tokens(point):
-    pairs = trial_points(Law.load(), TEXT, point, 60)
+    pairs = trial_points(Law.load(), TEXT, point, 600)
     assert len(pairs) == len(RATES) + len(BATCHES)
     rates = [one["learning_rate"] for one, _ in pairs]
     assert rates[0] < rates[1] < rates[2]
     assert set(rates[3:]) == {rates[1]}
-    assert {float(step_tokens(one)) * steps for one, steps in pairs} == {60 * 4 * 64}
+    assert {float(step_tokens(one)) * steps for one, steps in pairs} == {600 * 4 * 64}
 
 
 def test_a_trial_trains_and_the_losses_teach_the_law(bench, point, tmp_path):
