@@ -12,7 +12,9 @@ from tinyllm.model.transformer import Transformer, rotary_tables, rotate, token_
 
 VOCAB = 11
 THETA = 10_000.0
-CONFIG = ModelConfig(d_model=16, num_heads=2, num_layers=2, d_ff=24, sequence_length=12, dropout=0)
+CONFIG = ModelConfig(
+    d_model=16, num_heads=2, num_layers=2, d_ff=24, sequence_length=12, dropout=0, rope_theta=THETA
+)
 TIED = CONFIG.model_copy(update={"tie_embeddings": True})
 
 

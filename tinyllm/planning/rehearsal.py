@@ -1,6 +1,5 @@
 """The real train stage, for a few steps, in a process of its own: its time and its memory."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from tinyllm.training.recipe import Recipe
 _TRAIN = "from tinyllm.training.command import train; train(prog_name='tinyllm train')"
 _OURS = str(Path(tinyllm.__file__).parents[1])
 _KILOBYTE = 1024
+_EVERY = 0.02
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,25 @@ def _run(command: list[str], said: Path) -> tuple[int, int]:
         process = subprocess.Popen(  # noqa: S603 - our own command
             command, cwd=said.parent, env=environment, stdout=subprocess.DEVNULL, stderr=file
         )
+        memory = 0
         try:
-            # subprocess's own does not tell what it used
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            while process.poll() is None:
+                memory = max(memory, _peak(process.pid))
+                time.sleep(_EVERY)
         finally:
             if process.returncode is None:
                 process.kill()
-    return process.returncode, used.ru_maxrss * _KILOBYTE
+    return process.returncode, memory
+
+
+def _peak(pid: int) -> int:
+    """The most memory that a process has had, in bytes; 0 if unknown.
+
+    What the system counts for a process that has ended begins with the memory of its parent.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    found = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(next(found, 0)) * _KILOBYTE

@@ -98,5 +98,5 @@ def test_the_baseline_is_the_committed_file(workspace):
     assert run_name({**COMMITTED, "train.max_steps": 70, "train.seed": 5}) == "baseline"
     assert run_name({**COMMITTED, "train.max_steps": 90, "train.seed": 5}) == "max_steps=90"
     note = run_note({**COMMITTED, "train.max_steps": 90, "train.seed": 5}, {})
-    assert "90 steps of 16 windows by muon" in note
+    assert "90 steps of 8 windows by muon" in note
     assert note.endswith("- `train.max_steps`: 90")
