@@ -102,8 +102,10 @@ def test_the_log_says_which_share_is_read(train, caplog):
         result = train(eval_characters=80)
     assert [record.getMessage() for record in caplog.records] == [
         "Each validation reads 80 of 800 tokens, evenly spread over the split.",
-        f"The best weights, of step {result.best_step}, now read all 799 tokens of the validation "
-        f"split.",
+        (
+            f"The best weights, of step {result.best_step}, now read all 799 tokens of the validation "
+            f"split."
+        ),
     ]
     assert all(record.levelname == "INFO" for record in caplog.records)
     caplog.clear()
