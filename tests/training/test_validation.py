@@ -99,13 +99,10 @@ def test_what_a_validation_reads_does_not_grow_with_the_split(train):
 
 def test_the_log_says_which_share_is_read(train, caplog):
     with caplog.at_level(logging.INFO):
-        result = train(eval_characters=80)
+        step = train(eval_characters=80).best_step
     assert [record.getMessage() for record in caplog.records] == [
         "Each validation reads 80 of 800 tokens, evenly spread over the split.",
-        (
-            f"The best weights, of step {result.best_step}, now read all 799 tokens of the validation "
-            f"split."
-        ),
+        f"The best weights, of step {step}, now read all 799 tokens of the validation split.",
     ]
     assert all(record.levelname == "INFO" for record in caplog.records)
     caplog.clear()
