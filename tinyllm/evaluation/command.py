@@ -37,7 +37,8 @@ def evaluate(
     watch: Watch,
 ) -> None:
     """Measure a checkpoint on a held-out split and draw samples from it."""
-    numerics = possible_here(numerics)
+    # only training is long enough to be worth a compilation
+    numerics = possible_here(numerics).model_copy(update={"compile": False})
     arithmetic = setup_numerics(numerics)
     # torch is imported from here on, after the environment is set
     from tinyllm.evaluation.report import EVALUATION, evaluate_checkpoint

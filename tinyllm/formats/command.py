@@ -51,7 +51,8 @@ def export(
     watch: Watch,
 ) -> None:
     """Write a checkpoint in formats that other programs open."""
-    numerics = possible_here(numerics)
+    # only training is long enough to be worth a compilation
+    numerics = possible_here(numerics).model_copy(update={"compile": False})
     arithmetic = setup_numerics(numerics)
     # torch is imported from here on, after the environment is set
     from tinyllm.formats.exporters import Source

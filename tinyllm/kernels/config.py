@@ -19,7 +19,8 @@ class NumericsConfig(Section):
         "auto", description="where to compute; auto takes the best one in fast mode, else the CPU"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: in fast mode bfloat16 where it is quicker, float32 elsewhere"
+        "auto",
+        description="auto: in fast mode bfloat16 on CUDA and on CPUs made for it, else float32",
     )
     threads: int = Field(
         2, ge=1, le=1024, description="threads of each process; in portable mode at most one a core"

@@ -45,8 +45,8 @@ class BoundedSteps(Optimizer):
         lr: learning rate.
         momentum: decay of the momentum.
         size: of a step, multiplied by lr.
-        weight_decay: decoupled weight decay, multiplied by lr; weights stay below
-            size / weight_decay.
+        weight_decay: decoupled weight decay, multiplied by lr; it bounds what the rule makes
+            equal to one by size / weight_decay.
     """
 
     def __init__(

@@ -24,13 +24,17 @@ class TrainingConfig(Section):
         "recent", description="where heads attend at first: the last few characters, or anywhere"
     )
     optimizer: Literal["muon", "adamw"] = Field(
-        "muon", description="Muon inside the blocks and bounded steps outside, or AdamW for all"
+        "muon",
+        description="Muon inside the blocks and steps of bounded size outside, or AdamW for all",
     )
     learning_rate: float = Field(
         0.06, gt=0, le=10, description="peak learning rate of the matrices inside the blocks"
     )
     embedding_learning_rate: float = Field(
-        0.03, gt=0, le=10, description="peak learning rate of embedding, output layer and norms"
+        0.03,
+        gt=0,
+        le=10,
+        description="peak learning rate outside the blocks, of which norms get 0.3 with Muon",
     )
     warmup_steps: int = Field(
         _WARMUP_STEPS,
@@ -44,8 +48,10 @@ class TrainingConfig(Section):
     final_learning_rate_fraction: float = Field(
         0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak"
     )
-    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay of the matrices")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of Muon and bounded steps")
+    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay inside the blocks")
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="momentum of Muon and of the steps of bounded size"
+    )
     muon_beta2: float = Field(
         0.95, ge=0, lt=1, description="decay of the rows' mean squares, by which Muon normalizes"
     )

@@ -46,12 +46,13 @@ def _muon(
 
         muon = ShardedMuon(pairs, products, shards, **settings)
     rate, momentum = config.embedding_learning_rate, config.momentum
+    # an embedding that is the output layer too moves as that may
+    logits, vectors = (output, embedding) if output else (embedding, {})
+    step = (_OUTPUT_STEP, _OUTPUT_DECAY)
     bounded: list[Optimizer] = [
-        BoundedSteps(embedding.values(), equal_rows, rate, momentum, 1.0, 1.0)
+        BoundedSteps(logits.values(), soft_signs, rate, momentum, *step),
+        BoundedSteps(vectors.values(), equal_rows, rate, momentum, 1.0, 1.0),
     ]
-    if output:
-        step = (_OUTPUT_STEP, _OUTPUT_DECAY)
-        bounded.append(BoundedSteps(output.values(), soft_signs, rate, momentum, *step))
     betas = (config.adam_beta1, config.adam_beta2)
     return [muon, *bounded, AdamW(scales.values(), _SCALE_STEP * rate, betas, weight_decay=0.0)]
 

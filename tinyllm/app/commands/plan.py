@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,8 @@ def plan(
     _check_out(out, replace=replace)
     places: dict[str, Any] = {"--reports": (reports, REPORT)}
     check_places(places, {"--tokens": tokens} if tokens else {})
+    # as Ctrl-C, so that nothing is left behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tokens_of(source, tokens) as folder:
         seconds = None if minutes is None else 60 * minutes
         numerics = _numerics(source, mode, threads)
