@@ -93,7 +93,8 @@ def plan(
     places: dict[str, Any] = {"--reports": (reports, REPORT)}
     check_places(places, {"--tokens": tokens} if tokens else {})
     # as Ctrl-C, so that nothing is left behind
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     with tokens_of(source, tokens) as folder:
         seconds = None if minutes is None else 60 * minutes
         numerics = _numerics(source, mode, threads)
