@@ -104,7 +104,7 @@ class Browser:
         return torch.tensor(self.run("return tinyllm.logits(arguments[0])", text)).numpy()
 
 
-def random_checkpoint(tokenizer=None, **changes):
+def random_checkpoint(tokenizer=None, scale=0.4, **changes):
     """Weights large enough that every one of them shows in the logits; for odd characters."""
     shape = {"d_model": 30, "num_heads": 3, "num_layers": 2, "d_ff": 17, "sequence_length": 16}
     config = ModelConfig(**{**shape, "rope_theta": 50.0, "norm_eps": 0.01, **changes})
@@ -113,7 +113,7 @@ def random_checkpoint(tokenizer=None, **changes):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.4, generator=generator)
+            parameter.normal_(1.0 if parameter.ndim == 1 else 0.0, scale, generator=generator)
     return Checkpoint(model.eval(), tokenizer, {})
 
 

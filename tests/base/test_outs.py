@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.out_folders import FOLDER, link, make, names, put, refusal
-from tinyllm.base.outs import OutFolder, check_places
+from tinyllm.base.outs import OutFile, OutFolder, check_places
 from tinyllm.base.replacing import remove_out
 
 SIGNED = OutFolder("tinyllm test", ("meta.json",), "meta.json", frozenset({"one", "two"}))
@@ -61,7 +61,7 @@ def test_a_folder_with_files_of_others_stays(tmp_path, folder, what):
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from tinyllm.base.outs import OutFolder, check_places
+from tinyllm.base.outs import OutFile, OutFolder, check_places
 kind = OutFolder("tinyllm test", ("mark", "file", "deep/*"), mark="mark", sign=(b"by test",))
 if os.geteuid() == 0:
     os.setuid(65534)
@@ -86,6 +86,14 @@ def test_a_folder_that_cannot_be_removed_completely_stays_complete(protected):
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         (above / protected).chmod(0o777)
     assert printed.strip().endswith(f"since {above / protected} is write-protected.")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc, whose folders take no files")
+def test_a_folder_that_takes_no_files_is_refused_before_any_work():
+    """Whoever may write everywhere cannot write there, which only trying tells."""
+    place = Path("/proc/self/task/out.yaml")
+    line = refusal(check_places, {"--out": (place, OutFile("tinyllm test", b"by test"))})
+    assert "--out /proc/self/task/out.yaml cannot be written, since /proc/" in line
 
 
 def test_a_mount_point_is_refused_before_any_work():

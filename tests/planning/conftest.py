@@ -9,7 +9,12 @@ from tinyllm.planning.search import Search
 from tinyllm.planning.texts import TextFacts
 
 TEXT = TextFacts(
-    train_tokens=1_000_000, val_tokens=100_000, vocab_size=64, anchor=1.5, short_anchor=2.0
+    train_tokens=1_000_000,
+    val_tokens=100_000,
+    vocab_size=64,
+    anchor=1.5,
+    short_anchor=2.0,
+    middle_anchor=1.6,
 )
 
 

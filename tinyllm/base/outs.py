@@ -11,6 +11,7 @@ import fnmatch
 import json
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -224,6 +225,11 @@ def _blocked(place: Path) -> str | None:
         return f"cannot be written, since {above} is not a folder"
     if not os.access(above, os.W_OK | os.X_OK):
         return f"cannot be written, since {above} is write-protected"
+    try:
+        # some folders, such as those of /proc, are not protected and yet take nothing
+        tempfile.TemporaryFile(dir=above).close()
+    except OSError as error:
+        return f"cannot be written, since {above} takes no files: {error.strerror}"
     longest = os.pathconf(above, "PC_NAME_MAX")
     if any(len(os.fsencode(part)) > longest for part in place.relative_to(above).parts):
         return "cannot be written, since its name is too long"

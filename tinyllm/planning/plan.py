@@ -91,11 +91,13 @@ def _check_text(data: TokenData, limits: Limits) -> None:
     """
     shortest = int(KNOBS["sequence_length"].low)
     least = 16 * shortest
-    if len(data.train) < least or limits.context < shortest:
+    enough = len(data.train) >= least
+    if not enough or limits.context < shortest:
+        helps = "raise prepare.val_fraction and prepare.test_fraction" if enough else "add text"
         raise TinyLLMError(
             f"The text is too short for a plan: it has {len(data.train):,} tokens to train on and "
             f"{limits.context + 1:,} in its smallest other split, and a plan needs {least:,} and "
-            f"{shortest + 1}; add text, or raise prepare.val_fraction and prepare.test_fraction."
+            f"{shortest + 1}; {helps}."
         )
 
 

@@ -68,6 +68,7 @@ def _logarithms(facts: Mapping[str, Any], points: Points, steps: Any) -> dict[st
         "crowding": np.log(weights / facts["train_tokens"]),
         "anchor": np.log(np.asarray(facts["anchor"], dtype=np.float64) / 1.6),
         "gain": np.log(np.asarray(facts["short_anchor"] / np.asarray(facts["anchor"]))),
+        "echo": np.log(np.asarray(facts["middle_anchor"] / np.asarray(facts["anchor"]))),
         "vocabulary": np.log(np.asarray(facts["vocab_size"], dtype=np.float64) / 100),
         "batch": np.log(step_tokens(points) / 1000),
         "context": np.log(points["sequence_length"] / 128),
@@ -99,6 +100,8 @@ _EXPECTED: dict[str, tuple[float, float]] = {
     # the text
     "anchor": (0.0, 0.3),
     "gain": (0.0, 0.6),
+    # n-grams see at once what is repeated word by word; a model has to learn to look back
+    "echo": (0.0, 0.5),
     "vocabulary": (0.0, 0.05),
     # short runs learn what two tokens of context tell, and only long ones the rest
     "anchor tokens": (0.0, 0.03),

@@ -10,7 +10,7 @@ from tinyllm.tokens.spread import Spread
 from tinyllm.tokens.windows import TokenData
 
 # orders of the n-gram models; the least of their losses is the anchor
-_SHORT, _LONGER = 3, (5, 7)
+_SHORT, _MIDDLE, _LONG = 3, 5, 9
 # tokens that are counted, and that are predicted, at most
 _MOST_COUNTED, _MOST_PREDICTED = 3_000_000, 200_000
 
@@ -25,6 +25,8 @@ class TextFacts:
         vocab_size: of its tokenizer.
         anchor: loss of the best n-gram model of the training split.
         short_anchor: loss of the one that sees two tokens of context.
+        middle_anchor: loss of the one that sees four; far above the anchor if long passages are
+            repeated, as in licences.
     """
 
     train_tokens: int
@@ -32,6 +34,7 @@ class TextFacts:
     vocab_size: int
     anchor: float
     short_anchor: float
+    middle_anchor: float
 
     @classmethod
     def of(cls, data: TokenData) -> Self:
@@ -45,12 +48,11 @@ class TextFacts:
             model = KneserNeyModel(data.train, data.vocab_size, order, _MOST_COUNTED)
             return model.bits_per_token(val, ranges) * math.log(2)
 
-        short = loss(min(_SHORT, highest))
-        best = min([short, *(loss(order) for order in _LONGER if order <= highest)])
-        # a text of one repeated character has none to lose
-        least = 1e-6
+        short, middle, long = (loss(min(o, highest)) for o in (_SHORT, _MIDDLE, _LONG))
         sizes = len(data.train), len(val), data.vocab_size
-        return cls(*sizes, max(best, least), max(short, least))
+        # a text of one repeated character has none to lose
+        anchors = min(short, middle, long), short, middle
+        return cls(*sizes, *(max(anchor, 1e-6) for anchor in anchors))
 
     def to_dict(self) -> dict[str, float]:
         """The facts as plain values."""

@@ -22,18 +22,34 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command(cls=WorkCommand)
 @click.argument("text", required=False)
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Of the train stage.")
-@click.option("--loss", type=click.FloatRange(0, min_open=True), help="To reach, nats per token.")
-@click.option("--tokens", type=FOLDER, help="Folder of a tokenize stage, instead of a text.")
-@click.option("--pattern", help="Files taken from a folder.  [default: as in params.yaml]")
-@click.option("--params", type=_FILE, help="Whose other sections to keep.  [default: params.yaml]")
-@click.option("--out", type=_FILE, default="params.yaml", show_default=True, help="What to write.")
-@click.option("--replace", is_flag=True, help="Also a file that 'tinyllm plan' did not write.")
 @click.option(
-    "--mode", type=click.Choice(["portable", "fast"]), help="Of numerics.  [default: portable]"
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Budget: wall time of the train stage.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 1024), help="[default: as many as are quickest here]"
+    "--loss",
+    type=click.FloatRange(0, min_open=True),
+    help="Goal: a validation loss, in nats per token.",
+)
+@click.option("--tokens", type=FOLDER, help="Folder of a tokenize stage, instead of a text.")
+@click.option("--pattern", help="Which files of a folder to take.  [default: as in params.yaml]")
+@click.option(
+    "--params", type=_FILE, help="File whose other sections to keep.  [default: params.yaml]"
+)
+@click.option("--out", type=_FILE, default="params.yaml", show_default=True, help="File to write.")
+@click.option(
+    "--replace", is_flag=True, help="Replace --out even if 'tinyllm plan' did not write it."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["portable", "fast"]),
+    help="Arithmetic.  [default: as in params.yaml]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Of the run.  [default: as many as are quickest here]",
 )
 @click.option(
     "--find-rates/--no-find-rates",
@@ -42,9 +58,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Try learning rates and batches in short runs, for a tenth of the budget.",
 )
 @click.option(
-    "--reports", type=FOLDER, default="reports/plan", show_default=True, help="Picture, figures."
+    "--reports",
+    type=FOLDER,
+    default="reports/plan",
+    show_default=True,
+    help="Folder for the picture and the figures.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The plan, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, for programs.")
 def plan(
     text: str | None,
     minutes: float | None,

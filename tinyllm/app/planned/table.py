@@ -23,4 +23,6 @@ def show_plan(plan: "Plan", head: list[str], out: Path, reports: Path) -> None:
     show(f"The first was chosen; {' '.join(head)}")
     if plan.trials:
         show(f"The picture of {len(plan.trials)} short runs is {reports / 'rates.png'}.")
-    show(f"Wrote {out}. Next: 'dvc repro' (with --out, copy it to params.yaml first).")
+    copied = out.resolve() != Path("params.yaml").resolve()
+    copy = "copy it to params.yaml, then " if copied else ""
+    show(f"Wrote {out}. Next: {copy}'dvc repro'.")
