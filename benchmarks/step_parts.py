@@ -28,7 +28,7 @@ WARM_UP, TIMES = 3, 12
 VOCAB = 66
 # replaces only an earlier picture of this program
 PICTURE = OutFile("benchmarks/step_parts.py", b"\x89PNG\r\n", b"benchmarks/step_parts.py")
-PARTS = ("batch", "teacher", "forward", "backward", "clip", "AdamW", "Muon")
+PARTS = ("batch", "teacher", "forward", "backward", "clip", "Muon", "others")
 
 
 def median(action: Callable[[], object], times: int = TIMES) -> float:
@@ -102,13 +102,14 @@ def measure_parts(task: dict) -> dict[str, float]:
         forward().backward()
 
     both = median(back_too)
+    optimizers = {type(one).__name__: median(one.step) for one in training.optimizers.all}
     times = {
         "batch": median(training.train_loader.next_batch),
         "teacher": median(teach),
         "forward": median(forward),
         "clip": median(training.optimizers.clip_gradients),
-        "AdamW": median(training.optimizers.all[0].step),
-        "Muon": median(training.optimizers.all[1].step),
+        "Muon": optimizers.pop("Muon", 0.0),
+        "others": sum(optimizers.values()),
     }
     times["backward"] = both - times["forward"]
     times["step"] = median(lambda: take_step(training))
@@ -151,8 +152,9 @@ def measure_processes(task: dict) -> dict[str, float]:
     )
     numerics = params["numerics"].model_copy(update=task["numerics"])
     arithmetic = setup_numerics(numerics, processes=numerics.processes)
-    from benchmarks.random_data import random_data
+    from benchmarks.random_data import random_tokens
     from tinyllm.base.events import StepTaken
+    from tinyllm.tokens.windows import load_token_data
     from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import run_training
     from tinyllm.training.workers import start_workers
@@ -163,14 +165,10 @@ def measure_processes(task: dict) -> dict[str, float]:
         if isinstance(event, StepTaken):
             times.append(time.perf_counter())
 
-    recipe, data = Recipe(shape, train, numerics), random_data(VOCAB)
     with tempfile.TemporaryDirectory() as folder:
-        meta = {"dtype": "uint8", "vocab_size": VOCAB, "splits": {}}
-        for name, tokens in (("train", data.train), ("val", data.val)):
-            tokens.tofile(Path(folder) / f"{name}.bin")
-            meta["splits"][name] = {"tokens": len(tokens)}
-        (Path(folder) / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        with start_workers(Path(folder), recipe, arithmetic) as (group, _):
+        tokens = random_tokens(Path(folder), VOCAB)
+        recipe, data = Recipe(shape, train, numerics), load_token_data(tokens)
+        with start_workers(tokens, recipe, arithmetic) as (group, _):
             run_training(data, recipe, arithmetic, tell=clock, group=group)
     steps = [after - before for before, after in itertools.pairwise(times[3:])]
     return {"step": 1000 * statistics.median(steps)}

@@ -259,10 +259,14 @@ def test_mkl_multiplies_only_where_it_is_faster_and_in_fast_mode(
         ("AVX512", "GenuineIntel", True),
         ("AVX512_VNNI", "GenuineIntel", True),
         ("AVX512", "AuthenticAMD", False),
-        ("AVX2", "GenuineIntel", False),
+        ("AVX2", "GenuineIntel", True),
+        ("AVX2", "AuthenticAMD", True),
+        ("DEFAULT", "AuthenticAMD", True),
     ],
 )
-def test_mkl_is_preferred_on_intels_cpus_with_avx512(capability, maker, quicker, monkeypatch):
+def test_mkl_is_preferred_on_intels_cpus_and_on_those_without_avx512(
+    capability, maker, quicker, monkeypatch
+):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(products, "cpu_vendor", lambda: maker)
     assert products._mkl_is_quicker() is quicker

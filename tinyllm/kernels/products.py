@@ -5,7 +5,7 @@ along the inner dimension, from first to last. An inner dimension longer than 51
 equal parts, whose sums are added in order. oneDNN computes exactly this with AVX2 and with AVX-512,
 for any number of rows, columns and threads, so `tinyllm.kernels.numerics` lets each CPU use its
 widest vectors and still gets the same bytes. MKL, torch's default, has another accumulation order;
-it is faster on Intel CPUs with AVX-512, and used there in fast mode.
+it is faster on Intel CPUs and on those without AVX-512, and used there in fast mode.
 """
 
 import math
@@ -142,9 +142,9 @@ def _torch_asks_onednn() -> bool:
 
 
 def _mkl_is_quicker() -> bool:
-    """Whether this is an Intel CPU with AVX-512."""
+    """Whether this is an Intel CPU, or one without AVX-512."""
     wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return wide and cpu_vendor() == "GenuineIntel"
+    return not wide or cpu_vendor() == "GenuineIntel"
 
 
 def _parts(length: int) -> Iterator[slice]:

@@ -15,6 +15,8 @@ from click.testing import CliRunner
 from tests.conftest import ROOT
 from tinyllm.app.cli import main
 from tinyllm.app.params import load_params
+from tinyllm.app.planned.foreign import prompts_from, sections_for
+from tinyllm.app.planned.sources import Source
 from tinyllm.base.command import section_arguments
 
 PROGRAM = str(Path(sys.executable).with_name("tinyllm"))
@@ -79,6 +81,23 @@ def test_a_place_that_takes_no_files_is_refused_before_any_work(workspace, token
     assert "cannot be written" in line
 
 
+def test_prompts_for_another_text_are_beginnings_of_its_lines(text, tokens):
+    prompts = prompts_from(tokens)
+    assert len(prompts) == 3
+    assert all(f"\n{prompt}" in text for prompt in prompts)
+
+
+def test_what_holds_for_one_text_only_is_not_said_of_another(tokens):
+    sections = load_params(ROOT / "params.yaml")
+    assert not Source.of(ROOT / "params.yaml", sections["prepare"].source, None).foreign
+    assert not Source.of(ROOT / "params.yaml", None, None).foreign
+    assert Source.of(ROOT / "params.yaml", "mine.txt", None).foreign
+    found = sections_for(tokens, sections)
+    assert found["evaluate"].prompts == prompts_from(tokens)
+    assert (found["export"].license, found["export"].languages) == ("", [])
+    assert found["export"].formats == sections["export"].formats
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_plan_that_is_told_to_end_leaves_nothing(tokens, workspace, number):
@@ -137,6 +156,7 @@ def test_a_plan_is_written_and_its_run_takes_the_expected_memory_and_reaches_a_l
     found = json.loads(result.stdout)
     sections = load_params(Path("params.yaml"))
     assert sections["train"].model_dump() == found["params"]["train"]
+    assert all(prompt in text for prompt in sections["evaluate"].prompts)
     assert json.loads(Path("reports/plan/plan.json").read_text()) == found
     run = lambda *words: subprocess.run([PROGRAM, *words], check=True, capture_output=True)  # noqa: E731
     run("prepare", "--out=prepared", *section_arguments(sections["prepare"]))

@@ -96,7 +96,8 @@ def plan(
 
     The file names every parameter, so the run can be repeated; comments say what each other choice
     would cost. Sections that are not planned (prepare, tokenize, evaluate, export ...) stay as
-    they are in params.yaml. Then 'dvc repro' runs it.
+    they are in params.yaml; for another text than that one's, its prompts become beginnings of
+    lines of the text, and licence and languages are left empty. Then 'dvc repro' runs it.
     """
     from tinyllm.app.planned.sources import Source, tokens_of
     from tinyllm.base.outs import check_places
@@ -171,6 +172,7 @@ def _make(
 def _write(
     found: "Plan", source: "Source", folder: Path, places: tuple[Path, Path], *, as_json: bool
 ) -> None:
+    from tinyllm.app.planned.foreign import sections_for
     from tinyllm.app.planned.params import write_plan
     from tinyllm.app.planned.reasons import expectations, reasons_for
     from tinyllm.app.planned.record import record_plan, report_of
@@ -181,7 +183,8 @@ def _write(
 
     out, reports = places
     head = expectations(found, read_meta(folder))
-    text = write_plan(found, reasons_for(found), head, source.base, source.own)
+    own = {**source.own, **(sections_for(folder, source.sections) if source.foreign else {})}
+    text = write_plan(found, reasons_for(found), head, source.base, own)
     report = report_of(found)
     write_report(reports, found, report)
     write_text(out, text)

@@ -20,11 +20,13 @@ class Source:
         base: a params.yaml, if there is one.
         sections: of it, or the defaults.
         own: sections that the command was given values for.
+        foreign: whether the text is another than that of the params.yaml.
     """
 
     base: Path | None
     sections: Mapping[str, Any]
     own: Mapping[str, Section]
+    foreign: bool
 
     @classmethod
     def of(cls, params: Path | None, text: str | None, pattern: str | None) -> "Source":
@@ -43,11 +45,12 @@ class Source:
         )
         given = {"source": text, "pattern": pattern}
         given = {key: value for key, value in given.items() if value is not None}
-        own = {}
+        own: dict[str, Section] = {}
+        foreign = text not in (None, sections["prepare"].source)
         if given:
             prepare = sections["prepare"].model_dump() | given
             own["prepare"] = sections["prepare"] = SECTIONS["prepare"].parse(prepare)
-        return cls(base, sections, own)
+        return cls(base, sections, own, foreign)
 
 
 @contextlib.contextmanager
