@@ -71,7 +71,7 @@ def draw(number: int, low: float, high: float, largest: int):
 
 
 def measure(data, point, steps: int, seed: int, arithmetic):
-    """Train, and return the loss in nats per token and the seconds of a step."""
+    """Train, and return the loss in nats per token."""
     from tinyllm.planning.points import model_of, training_of
     from tinyllm.training.recipe import Recipe
     from tinyllm.training.run import run_training
@@ -79,9 +79,7 @@ def measure(data, point, steps: int, seed: int, arithmetic):
     every = -(-steps // VALIDATIONS)
     others = {"eval_interval": every, "eval_characters": VALIDATED, "seed": seed}
     recipe = Recipe(model_of(point), training_of(point, steps, **others))
-    times = []
-    result = run_training(data, recipe, arithmetic, tell=lambda _: times.append(time.monotonic()))
-    return result.best_val_loss, float(np.median(np.diff(times)))
+    return run_training(data, recipe, arithmetic).best_val_loss
 
 
 def append(path: Path, row: dict[str, object]) -> None:
@@ -123,14 +121,14 @@ def main(out: Path, number: int, minutes: float, low: float, high: float, larges
             continue
         data, facts = found
         try:
-            loss, seconds = measure(data, point, steps, each, arithmetic)
+            loss = measure(data, point, steps, each, arithmetic)
         except TinyLLMError as error:
             print(f"{each} {name}: {error}", flush=True)
             continue
-        measured = {"seed": each, "step_seconds": round(seconds, 5), "loss": round(loss, 5)}
         facts_of = {key: float(f"{value:.6g}") for key, value in facts.to_dict().items()}
         chosen = {key: float(f"{value:.6g}") for key, value in point.items()}
-        row = {"number": each, "text": name, **facts_of, **chosen, "steps": steps, **measured}
+        row = {"number": each, "text": name, **facts_of, **chosen, "steps": steps}
+        row |= {"seed": each, "loss": round(loss, 5)}
         append(out, row)
         print(f"{each} {name} {facts.train_tokens:,}: {steps} steps, {loss:.4f}", flush=True)
 

@@ -68,7 +68,7 @@ def main(runs: Path, out: Path) -> None:
     write_text(out, law.to_json())
     print(
         f"{len(rows)} runs: noise {law.noise:.3f}, between texts {law.offset:.3f} "
-        f"and {law.slope:.3f} for each factor e of tokens"
+        f"with coefficients that differ by {law.variety:.2f} of their range"
     )
     inside, _ = error_of(expected(law, rows), reached(rows))
     print(f"error on the runs that it was fitted to, root mean square: {inside:.2%}")

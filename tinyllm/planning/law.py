@@ -1,10 +1,11 @@
 """The law of the loss: a linear regression on the terms, with what it does not know.
 
 Coefficients have a normal distribution: an expected one (`tinyllm.planning.terms`) that the
-measured runs of benchmarks/scaling/runs.csv narrow. Every text may lie a little off, by a factor
-that changes with the tokens seen, so short runs of a text that nobody has seen before teach the law
-that factor too. This is Bayesian linear regression with a random intercept and slope (Bishop,
-Pattern Recognition and Machine Learning, 3.3); its evidence chooses all deviations.
+measured runs of benchmarks/scaling/runs.csv narrow. Every text lies a little off, by a factor and
+in how much each choice matters to it, so short runs of a text that nobody has seen before teach
+the law that text, and most about runs that are alike. This is Bayesian linear regression with
+random effects (Bishop, Pattern Recognition and Machine Learning, 3.3); its evidence chooses all
+deviations.
 """
 
 import itertools
@@ -20,20 +21,23 @@ from numpy.typing import NDArray
 
 from tinyllm.base.errors import TinyLLMError
 from tinyllm.planning.points import Array, Points
-from tinyllm.planning.terms import BOUNDED, TERMS, Facts, quantities, term_values
+from tinyllm.planning.terms import BOUNDED, OF_TEXT, TERMS, Facts, quantities, term_values
 from tinyllm.planning.texts import TextFacts
 
 FITTED = Path(__file__).with_name("law.json")
-# standard deviations of ln(loss) that are tried: between runs of a text, between texts, and
-# between texts for each factor e of tokens
-_NOISES = (0.01, 0.015, 0.02, 0.03, 0.045)
+# standard deviations of ln(loss) that are tried: between runs of a text, and between texts
+_NOISES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.045)
 _OFFSETS = (0.01, 0.03, 0.06, 0.1, 0.15)
-_SLOPES = (0.003, 0.01, 0.02, 0.04)
+# by which texts differ in a coefficient, as a share of how far that may be from the expected one
+_VARIETIES = (0.1, 0.2, 0.35, 0.5)
 # how far beyond what was measured a run may lie, in logarithms
 _BEYOND = 0.2
 # share of the runs whose quantities count as the outermost
 _OUTER = 0.03
-_ONE, _TOKENS = (list(TERMS).index(name) for name in ("one", "tokens"))
+_ONE = list(TERMS).index("one")
+_EXPECTED, _DEVIATIONS = (np.array([term[place] for term in TERMS.values()]) for place in (1, 2))
+# a term that only the text decides is a part of its factor
+_CHOSEN = np.array([name not in OF_TEXT for name in TERMS])
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Law:
         covariance: of them, [terms, terms].
         noise: standard deviation of ln(loss) between runs of one text.
         offset: standard deviation between texts.
-        slope: of what that changes by for each factor e of tokens.
+        variety: by which texts differ in how much a choice matters, as a share of how far that
+            may be from what is expected.
         ranges: from where to where each bounded quantity was measured, by its name.
     """
 
@@ -53,7 +58,7 @@ class Law:
     covariance: Array
     noise: float
     offset: float
-    slope: float
+    variety: float
     ranges: Mapping[str, tuple[float, float]]
 
     def predict(self, text: Facts, points: Points, steps: Any) -> tuple[Array, Array]:
@@ -88,20 +93,17 @@ class Law:
         terms = term_values(text, points, steps)
         found = np.log(np.asarray(losses) / _anchor(text))
         mean, covariance = _narrowed(self.mean, self._wide(), terms, found, self.noise)
-        return replace(self, mean=mean, covariance=covariance, offset=0.0, slope=0.0)
+        return replace(self, mean=mean, covariance=covariance, offset=0.0, variety=0.0)
 
     def _wide(self) -> Array:
-        """The covariance for one text, whose factor becomes a part of two terms."""
-        wide = self.covariance.copy()
-        wide[_ONE, _ONE] += self.offset**2
-        wide[_TOKENS, _TOKENS] += self.slope**2
-        return wide
+        """The covariance for one text."""
+        return self.covariance + np.diag(_variances(self.offset, self.variety))
 
     @classmethod
     def fit(cls, rows: Sequence[Mapping[str, Any]]) -> Self:
         """Fit the law to measured runs; see `benchmarks/scaling/runs.csv` for their columns."""
         data = _Runs.of(rows)
-        tried = itertools.product(_NOISES, _OFFSETS, _SLOPES)
+        tried = itertools.product(_NOISES, _OFFSETS, _VARIETIES)
         best = max(tried, key=lambda deviations: data.evidence(*deviations))
         return cls(*data.posterior(*best), *best, data.ranges)
 
@@ -120,7 +122,7 @@ class Law:
             )
         arrays = np.array(found["mean"]), np.array(found["covariance"])
         ranges = {name: (low, high) for name, (low, high) in found["ranges"].items()}
-        return cls(*arrays, found["noise"], found["offset"], found["slope"], ranges)
+        return cls(*arrays, found["noise"], found["offset"], found["variety"], ranges)
 
     def to_json(self) -> str:
         """The law as text, with numbers of six digits."""
@@ -133,7 +135,7 @@ class Law:
             "mean": short(self.mean),
             "noise": self.noise,
             "offset": self.offset,
-            "slope": self.slope,
+            "variety": self.variety,
             "ranges": {name: short(pair) for name, pair in self.ranges.items()},
             "covariance": short(self.covariance),
         }
@@ -152,8 +154,9 @@ class _Runs:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> Self:
-        # a text that is cut to another size is another text
-        names = [(str(row["text"]), float(row["train_tokens"])) for row in rows]
+        # cut to another size it is another text, and another machine may bring another by that name
+        about = ("train_tokens", "anchor")
+        names = [(str(row["text"]), *(float(row[key]) for key in about)) for row in rows]
         known = sorted(set(names))
         columns = {
             key: np.array([float(row[key]) for row in rows]) for key in rows[0] if key != "text"
@@ -163,30 +166,28 @@ class _Runs:
         texts = np.array([known.index(name) for name in names])
         return cls(terms, found, texts, _ranges(quantities(columns, columns, columns["steps"])))
 
-    def _wide(self, offset: float, slope: float) -> tuple[Array, Array, Array]:
-        """Terms with two columns for each text, and the expected mean and covariance of all."""
-        texts = np.eye(self.texts.max() + 1)[self.texts]
-        means = [mean for _, mean, _ in TERMS.values()] + [0.0] * 2 * texts.shape[1]
-        deviations = [deviation for *_, deviation in TERMS.values()]
-        deviations += [offset] * texts.shape[1] + [slope] * texts.shape[1]
-        slopes = texts * self.terms[:, _TOKENS, None]
-        terms = np.concatenate([self.terms, texts, slopes], axis=1)
-        return terms, np.array(means), np.diag(np.square(deviations))
-
-    def posterior(self, noise: float, offset: float, slope: float) -> tuple[Array, Array]:
+    def posterior(self, noise: float, offset: float, variety: float) -> tuple[Array, Array]:
         """Mean and covariance of the coefficients of the terms."""
-        terms, mean, covariance = self._wide(offset, slope)
-        mean, covariance = _narrowed(mean, covariance, terms, self.found, noise)
-        size = len(TERMS)
-        return mean[:size], covariance[:size, :size]
+        spread, shared = self._spread(noise, offset, variety)
+        gain = np.linalg.solve(spread, shared).T
+        covariance = np.diag(_DEVIATIONS**2) - gain @ shared
+        mean = _EXPECTED + gain @ (self.found - self.terms @ _EXPECTED)
+        return mean, (covariance + covariance.T) / 2
 
-    def evidence(self, noise: float, offset: float, slope: float) -> float:
+    def evidence(self, noise: float, offset: float, variety: float) -> float:
         """Logarithm of the probability of what was found, but for a constant."""
-        terms, mean, covariance = self._wide(offset, slope)
-        spread = terms @ covariance @ terms.T + noise**2 * np.eye(len(terms))
-        off = self.found - terms @ mean
+        spread, _ = self._spread(noise, offset, variety)
+        off = self.found - self.terms @ _EXPECTED
         _, size = np.linalg.slogdet(spread)
         return float(-0.5 * (off @ np.linalg.solve(spread, off) + size))
+
+    def _spread(self, noise: float, offset: float, variety: float) -> tuple[Array, Array]:
+        """Covariance of what is found, [runs, runs], and of that and the terms, [runs, terms]."""
+        shared = self.terms * _DEVIATIONS**2
+        own = (self.terms * _variances(offset, variety)) @ self.terms.T
+        alike = self.texts[:, None] == self.texts
+        spread = shared @ self.terms.T + alike * own + noise**2 * np.eye(len(self.terms))
+        return spread, shared
 
 
 def _narrowed(
@@ -197,6 +198,13 @@ def _narrowed(
     gain = np.linalg.solve(spread, terms @ covariance).T
     narrowed = covariance - gain @ terms @ covariance
     return mean + gain @ (found - terms @ mean), (narrowed + narrowed.T) / 2
+
+
+def _variances(offset: float, variety: float) -> Array:
+    """By how much the coefficients of one text vary around those of all."""
+    variances: Array = (variety * _DEVIATIONS * _CHOSEN) ** 2
+    variances[_ONE] = offset**2
+    return variances
 
 
 def _anchor(text: Facts) -> Any:

@@ -30,6 +30,8 @@ _OFTEN = 3.0
 # quantities in which a plan does not go beyond what was measured; in all others the law says how
 # little it knows
 BOUNDED = ("size", "batch", "context", "depth", "hidden", "embedding", "decay", "wavelength")
+# terms that are the same for all runs of a text
+OF_TEXT = ("one", "anchor", "gain", "echo", "vocabulary", "text", "text text", "gain text")
 
 
 def quantities(text: Facts, points: Points, steps: Any) -> dict[str, Array]:
