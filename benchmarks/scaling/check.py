@@ -139,12 +139,14 @@ def check(text: Path, minutes: float, number: int, options: list[str], out: Path
             found = train_point(planned, point, arithmetic)
             keep("search", point, *found)
             losses.append(found[-1])
-    guess, best = expected["expected_val_loss"], min(losses, default=float("nan"))
-    return (
+    guess = expected["expected_val_loss"]
+    line = (
         f"{text.stem[:12]:12} {60 * minutes:5.0f} s {planned.seconds:5.0f} s {guess:8.3f} "
-        f"{planned.loss:8.3f} {guess / planned.loss - 1:+6.1%} {best:8.3f} "
-        f"{planned.loss / best - 1:+13.1%}"
+        f"{planned.loss:8.3f} {guess / planned.loss - 1:+6.1%}"
     )
+    if not losses:
+        return line
+    return f"{line} {min(losses):8.3f} {planned.loss / min(losses) - 1:+13.1%}"
 
 
 @click.command()

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tinyllm.app.cli import main
 from tinyllm.app.params import load_params
 from tinyllm.app.planned.foreign import prompts_from, sections_for
-from tinyllm.app.planned.sources import Source
+from tinyllm.app.planned.sources import Source, tokens_of
 from tinyllm.base.command import section_arguments
 
 PROGRAM = str(Path(sys.executable).with_name("tinyllm"))
@@ -85,6 +85,13 @@ def test_prompts_for_another_text_are_beginnings_of_its_lines(text, tokens):
     prompts = prompts_from(tokens)
     assert len(prompts) == 3
     assert all(f"\n{prompt}" in text for prompt in prompts)
+
+
+def test_a_text_of_one_line_gives_one_prompt(tmp_path):
+    (tmp_path / "long.txt").write_text("to be or not to be " * 200, encoding="utf-8")
+    with tokens_of(Source.of(None, str(tmp_path / "long.txt"), None), None) as tokens:
+        (prompt,) = prompts_from(tokens)
+    assert prompt.strip() in "to be or not to be " * 2
 
 
 def test_what_holds_for_one_text_only_is_not_said_of_another(tokens):

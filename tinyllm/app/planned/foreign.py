@@ -22,23 +22,24 @@ def sections_for(tokens: Path, sections: Mapping[str, Any]) -> dict[str, Section
         tokens: the folder of the tokenize stage of the text.
         sections: as they are.
     """
-    found: dict[str, Section] = {}
-    new: dict[str, dict[str, Any]] = {"export": {"license": "", "languages": []}}
-    if prompts := prompts_from(tokens):
-        new["evaluate"] = {"prompts": prompts}
-    for name, values in new.items():
-        section = sections[name]
-        found[name] = type(section).parse(section.model_dump() | values)
-    return found
+    new: dict[str, dict[str, Any]] = {
+        "evaluate": {"prompts": prompts_from(tokens)},
+        "export": {"license": "", "languages": []},
+    }
+    return {
+        name: type(sections[name]).parse(sections[name].model_dump() | values)
+        for name, values in new.items()
+    }
 
 
 def prompts_from(tokens: Path) -> list[str]:
-    """Beginnings of lines of the validation split, evenly spread; none if it has no such lines."""
+    """Beginnings of lines of the validation split, evenly spread; of all of it if it has none."""
     val = load_token_data(tokens).val
     text = load_tokenizer(tokens / "tokenizer.json").decode(val[:_READ].tolist())
     # the first and the last line may be cut
     beginnings = [_beginning(line.strip()) for line in text.splitlines()[1:-1]]
     distinct = list(dict.fromkeys(one for one in beginnings if one))
+    distinct = distinct or [text.strip()[:_WITHOUT_SPACES]]
     count = min(_PROMPTS, len(distinct))
     return [distinct[len(distinct) * index // count] for index in range(count)]
 
